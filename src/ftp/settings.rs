@@ -1,0 +1,64 @@
+//! What the wing is told: which server, as whom, trusted how.
+
+use crate::secret::Secret;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// One server and how to reach it. Validated by whoever builds it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A DNS name or an IP address without brackets. Also the name that the server's certificate must bear.
+    pub host: String,
+    /// The control connection's TCP port.
+    pub port: u16,
+    /// When the TLS handshake of the control connection happens.
+    pub tls: TlsMode,
+    /// The account (`USER`, RFC 959 section 4.1.1).
+    pub user: String,
+    /// Its password (`PASS`).
+    pub password: Secret,
+    /// The directory that becomes `/`.
+    pub directory: Directory,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// How many control connections may be open at once.
+    pub connections_max: NonZeroUsize,
+    /// How long the server may take for one step: a connect, a reply, the next bytes of a transfer.
+    pub timeout: Duration,
+    /// How long an unused control connection stays open.
+    pub idle_timeout: Duration,
+}
+
+/// Explicit or implicit TLS (RFC 4217 section 4, appendix A of its drafts).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// `AUTH TLS` on a connection that begins in clear.
+    Explicit,
+    /// TLS from the first byte.
+    Implicit,
+}
+
+/// Where on the server the mount begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directory {
+    /// From the directory where the login lands (RFC 1738 section 3.2.2): names joined by `/`, possibly empty.
+    FromLogin(Vec<u8>),
+    /// From the server's root; begins with `/`.
+    Absolute(Vec<u8>),
+}
+
+/// The roots that a server's certificate must lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Mozilla's, as built in.
+    WebPki,
+    /// The certificates in this PEM text (the content of `cafile=`) and no others.
+    Pem(Vec<u8>),
+}
+
+impl Settings {
+    /// The port of explicit TLS (RFC 4217 section 4).
+    pub const PORT_EXPLICIT: u16 = 21;
+    /// The port that means implicit TLS (registered as `ftps`).
+    pub const PORT_IMPLICIT: u16 = 990;
+}

@@ -1,0 +1,17 @@
+//! ftpsfs mounts an FTPS server (FTP over TLS, RFC 4217) as a directory.
+//!
+//! A read: the kernel asks [`fuse`], which reads the clock and asks [`vfs`]; what the caches of `vfs` cannot answer goes
+//! to the trait [`remote::Remote`], behind which [`ftp`] takes a logged-in session from its pool, opens a data connection
+//! that resumes the TLS session of its control connection, and hands the bytes back.
+//!
+//! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
+//! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
+
+pub mod errno;
+pub mod path;
+pub mod secret;
+
+pub mod remote;
+
+pub mod ftp;
+pub mod vfs;

@@ -1,0 +1,212 @@
+//! The seam between the file system and the protocol: what a server can be asked, in words that know neither.
+
+use crate::path::{Name, RemotePath};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// A server's tree. Every call is bounded in time by the implementation and may be made from any thread.
+pub trait Remote: Send + Sync + fmt::Debug {
+    /// All entries of a directory, without `.` and `..`, in the server's order, each name once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`], [`ErrorKind::NotADirectory`] and [`ErrorKind::PermissionDenied`] where the server tells
+    /// them apart, [`ErrorKind::Unavailable`] where it does not.
+    fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error>;
+
+    /// What the server knows of `path` now; symbolic links may be followed by the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`].
+    fn stat(&self, path: &RemotePath) -> Result<Metadata, Error>;
+
+    /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.
+    ///
+    /// `size` is the file's size (bytes) as last seen. It decides one thing: a transfer that ends without TLS's
+    /// `close_notify` is whole only if exactly `size` was reached.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::IsADirectory`] where the server says so.
+    fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, Error>;
+}
+
+/// A running download. Dropping it before its end ends the transfer; it does not wait for the server.
+pub trait Download: Send + fmt::Debug {
+    /// Waits for the next bytes of the file and puts at least one into `buffer`, which must not be empty; `Ok(0)` only
+    /// at the end of the file, when the server has confirmed that the transfer is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Preempted`] when the connection was needed by somebody else: open again at the position reached.
+    /// [`ErrorKind::Lost`] when the connection broke: bytes given before the error are right, and the transfer may be
+    /// opened again at the position reached. After an error the download is over.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+}
+
+/// A name in a directory and what the listing said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name in its directory.
+    pub name: Name,
+    /// What the listing said.
+    pub metadata: Metadata,
+}
+
+/// What a server tells of a file. `None` where it did not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// File, directory or symbolic link.
+    pub kind: FileKind,
+    /// Length in bytes. Always present for a [`FileKind::File`] that came from [`Remote::stat`].
+    pub size: Option<u64>,
+    /// Time of last change of the content.
+    pub modified: Option<Modified>,
+    /// Permission bits, `0o7777` at most.
+    pub mode: Option<u16>,
+    /// The owner's number on the server.
+    pub uid: Option<u32>,
+    /// The group's number on the server.
+    pub gid: Option<u32>,
+    /// The server's own identifier of the file (`unique`, RFC 3659 section 7.5.2).
+    pub unique: Option<Box<[u8]>>,
+}
+
+/// The kind of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link with its target as the server tells it; `None` where it tells that there is a link, not whereto.
+    Symlink(Option<Box<[u8]>>),
+}
+
+/// A time with how exactly it was told: `LIST` gives minutes or days, `MDTM` and `MLSD` seconds or better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Modified {
+    /// The time, rounded down to `precision`.
+    pub time: SystemTime,
+    /// One day, one minute, one second or one millisecond.
+    pub precision: Duration,
+}
+
+impl Modified {
+    /// Whether both may tell of the same moment: equal at the coarser of the two precisions.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let (early, late) = if self.time <= other.time { (self, other) } else { (other, self) };
+        let apart = late.time.duration_since(early.time).unwrap_or_default();
+        apart.is_zero() || apart < self.precision.max(other.precision)
+    }
+}
+
+impl Metadata {
+    /// A file of which only the kind is known.
+    pub fn of_kind(kind: FileKind) -> Self {
+        Self { kind, size: None, modified: None, mode: None, uid: None, gid: None, unique: None }
+    }
+
+    /// Whether `other` may tell of the same content: nothing that both tell differs among kind, size, time and `unique`.
+    pub fn same_version(&self, other: &Self) -> bool {
+        fn agree<T>(one: Option<&T>, other: Option<&T>, same: impl Fn(&T, &T) -> bool) -> bool {
+            one.zip(other).is_none_or(|(one, other)| same(one, other))
+        }
+        self.kind == other.kind
+            && agree(self.size.as_ref(), other.size.as_ref(), |one, other| one == other)
+            && agree(self.modified.as_ref(), other.modified.as_ref(), Modified::agrees)
+            && agree(self.unique.as_ref(), other.unique.as_ref(), |one, other| one == other)
+    }
+}
+
+/// Why a [`Remote`] could not answer.
+#[derive(Debug)]
+pub struct Error {
+    /// For the code that decides.
+    pub kind: ErrorKind,
+    /// For the log: the protocol's own error, with the server's words in it.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// What the file system must tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The server says that there is no such file or directory.
+    NotFound,
+    /// The server says that the account may not do this.
+    PermissionDenied,
+    /// Refused for a reason the server does not tell (a `550` with a fixed text): missing, or not permitted.
+    Unavailable,
+    /// It is not a directory.
+    NotADirectory,
+    /// It is a directory.
+    IsADirectory,
+    /// The name cannot be sent to this server: too long, or with bytes that a command cannot carry.
+    InvalidName,
+    /// The server does not offer what is needed.
+    Unsupported,
+    /// The server has no connection to spare for us, or the pool had none in time.
+    Busy,
+    /// The download gave its connection up to somebody who waited.
+    Preempted,
+    /// The server did not answer in time.
+    TimedOut,
+    /// The connection broke.
+    Lost,
+    /// The server cannot be trusted or encryption failed.
+    Insecure,
+    /// The server does not let us in.
+    LoginRefused,
+    /// The server broke the protocol.
+    Misbehaved,
+    /// Refused, and none of the above.
+    Refused,
+}
+
+impl Error {
+    /// An error of `kind` with its cause.
+    pub fn new(kind: ErrorKind, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: source.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modified(seconds: u64, precision: u64) -> Modified {
+        Modified {
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            precision: Duration::from_secs(precision),
+        }
+    }
+
+    #[test]
+    fn times_agree_at_the_coarser_precision() {
+        assert!(modified(120, 60).agrees(&modified(179, 1)));
+        assert!(!modified(120, 60).agrees(&modified(180, 1)));
+        assert!(!modified(120, 1).agrees(&modified(121, 1)));
+        assert!(modified(179, 1).agrees(&modified(120, 60)));
+    }
+
+    #[test]
+    fn a_version_is_the_same_unless_something_both_tell_differs() {
+        let file = Metadata { size: Some(5), ..Metadata::of_kind(FileKind::File) };
+        assert!(file.same_version(&Metadata::of_kind(FileKind::File)));
+        assert!(!file.same_version(&Metadata { size: Some(6), ..file.clone() }));
+        assert!(!file.same_version(&Metadata::of_kind(FileKind::Directory)));
+    }
+}
