@@ -1,0 +1,229 @@
+//! Commands to the server, as bytes (RFC 959 section 4.1, 2228 section 3, 2428, 2389, 3659).
+
+#![deny(clippy::indexing_slicing)]
+
+use crate::path;
+use crate::secret::Secret;
+use std::borrow::Cow;
+use std::fmt;
+
+/// One command. Paths are full paths in the server's own bytes; an empty argument is left out with its space.
+///
+/// `Debug` and `Display` show what would be sent, the password as `…`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `AUTH TLS` (RFC 4217 section 4).
+    AuthTls,
+    /// `USER`: the account.
+    User(&'a [u8]),
+    /// `PASS`: its password.
+    Pass(&'a Secret),
+    /// `PBSZ 0` (RFC 4217 section 8).
+    Pbsz,
+    /// `PROT P`: data connections are private (RFC 4217 section 9).
+    ProtP,
+    /// `FEAT` (RFC 2389 section 3).
+    Feat,
+    /// `OPTS` with its arguments (RFC 2389 section 4).
+    Opts(&'a [u8]),
+    /// `TYPE I`: the image type.
+    TypeImage,
+    /// `SYST`.
+    Syst,
+    /// `PWD`.
+    Pwd,
+    /// `CWD`: a directory.
+    Cwd(&'a [u8]),
+    /// `EPSV` (RFC 2428 section 3).
+    Epsv,
+    /// `PASV`.
+    Pasv,
+    /// `REST`: an offset in bytes (RFC 3659 section 5).
+    Rest(u64),
+    /// `RETR`: a file.
+    Retr(&'a [u8]),
+    /// `LIST` with its argument.
+    List(&'a [u8]),
+    /// `LIST -a`: the working directory with the names that begin with a dot, on servers that take ls(1)'s options.
+    ListAll,
+    /// `MLSD`: a directory (RFC 3659 section 7).
+    Mlsd(&'a [u8]),
+    /// `MLST`: a file or directory (RFC 3659 section 7).
+    Mlst(&'a [u8]),
+    /// `SIZE`: a file (RFC 3659 section 4).
+    Size(&'a [u8]),
+    /// `MDTM`: a file (RFC 3659 section 3).
+    Mdtm(&'a [u8]),
+    /// `NOOP`.
+    Noop,
+    /// `QUIT`.
+    Quit,
+}
+
+/// Why a command is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsendable {
+    /// The argument holds a CR, LF or NUL, which would end the command or begin another.
+    Forbidden(u8),
+    /// The line would be longer than [`COMMAND_BYTES_MAX`].
+    TooLong,
+}
+
+impl Command<'_> {
+    /// The command's first word.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::AuthTls => "AUTH",
+            Self::User(_) => "USER",
+            Self::Pass(_) => "PASS",
+            Self::Pbsz => "PBSZ",
+            Self::ProtP => "PROT",
+            Self::Feat => "FEAT",
+            Self::Opts(_) => "OPTS",
+            Self::TypeImage => "TYPE",
+            Self::Syst => "SYST",
+            Self::Pwd => "PWD",
+            Self::Cwd(_) => "CWD",
+            Self::Epsv => "EPSV",
+            Self::Pasv => "PASV",
+            Self::Rest(_) => "REST",
+            Self::Retr(_) => "RETR",
+            Self::List(_) | Self::ListAll => "LIST",
+            Self::Mlsd(_) => "MLSD",
+            Self::Mlst(_) => "MLST",
+            Self::Size(_) => "SIZE",
+            Self::Mdtm(_) => "MDTM",
+            Self::Noop => "NOOP",
+            Self::Quit => "QUIT",
+        }
+    }
+
+    /// Appends the command's line with its CRLF. `out` then may hold a password, and whoever owns it must wipe it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsendable`]; `out` is then as it was.
+    pub fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        let argument = self.argument();
+        if let Some(&byte) = argument.iter().find(|byte| b"\r\n\0".contains(byte)) {
+            return Err(Unsendable::Forbidden(byte));
+        }
+        if self.verb().len() + " \r\n".len() + argument.len() > COMMAND_BYTES_MAX {
+            return Err(Unsendable::TooLong);
+        }
+        out.extend_from_slice(self.verb().as_bytes());
+        if !argument.is_empty() {
+            out.push(b' ');
+            // A server that reads telnet (ProFTPD) wants 0xFF doubled here; the others want it as it is.
+            out.extend_from_slice(&argument);
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    fn argument(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::AuthTls => b"TLS".into(),
+            Self::Pbsz => b"0".into(),
+            Self::ProtP => b"P".into(),
+            Self::TypeImage => b"I".into(),
+            Self::ListAll => b"-a".into(),
+            Self::Rest(offset) => offset.to_string().into_bytes().into(),
+            Self::Pass(password) => password.expose().into(),
+            Self::User(argument)
+            | Self::Opts(argument)
+            | Self::Cwd(argument)
+            | Self::Retr(argument)
+            | Self::List(argument)
+            | Self::Mlsd(argument)
+            | Self::Mlst(argument)
+            | Self::Size(argument)
+            | Self::Mdtm(argument) => (*argument).into(),
+            Self::Feat | Self::Syst | Self::Pwd | Self::Epsv | Self::Pasv | Self::Noop | Self::Quit => b"".into(),
+        }
+    }
+}
+
+impl fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())?;
+        if let Self::Pass(_) = self {
+            return f.write_str(" …");
+        }
+        let argument = self.argument();
+        if argument.is_empty() { Ok(()) } else { write!(f, " {}", path::escaped(&argument)) }
+    }
+}
+
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(byte) => write!(f, "a command cannot carry the byte 0x{byte:02x}"),
+            Self::TooLong => write!(f, "the command would be longer than {COMMAND_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Unsendable {}
+
+/// The longest line sent, with its CRLF: servers answer longer ones by hanging up (vsftpd, FileZilla) or by silence
+/// (ProFTPD).
+pub const COMMAND_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(command: Command<'_>) -> Result<String, Unsendable> {
+        let mut out = Vec::new();
+        command.encode_into(&mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_command_is_its_verb_its_argument_and_a_line_end() {
+        let password = Secret::new("p w");
+        for (command, line) in [
+            (Command::AuthTls, "AUTH TLS\r\n"),
+            (Command::User(b"lab"), "USER lab\r\n"),
+            (Command::Pass(&password), "PASS p w\r\n"),
+            (Command::Pbsz, "PBSZ 0\r\n"),
+            (Command::ProtP, "PROT P\r\n"),
+            (Command::Opts(b"MLST type;size;"), "OPTS MLST type;size;\r\n"),
+            (Command::TypeImage, "TYPE I\r\n"),
+            (Command::Rest(u64::MAX), "REST 18446744073709551615\r\n"),
+            (Command::Retr(b"/ a "), "RETR / a \r\n"),
+            (Command::List(b""), "LIST\r\n"),
+            (Command::List(b"/a"), "LIST /a\r\n"),
+            (Command::ListAll, "LIST -a\r\n"),
+            (Command::Epsv, "EPSV\r\n"),
+        ] {
+            assert_eq!(encoded(command).as_deref(), Ok(line));
+        }
+    }
+
+    #[test]
+    fn no_argument_ends_the_line_or_begins_another() {
+        for bad in [&b"/a\r\nDELE /b"[..], b"/a\n", b"/a\r", b"/a\0"] {
+            assert!(matches!(encoded(Command::Retr(bad)), Err(Unsendable::Forbidden(_))));
+            assert!(matches!(encoded(Command::Pass(&Secret::new(bad))), Err(Unsendable::Forbidden(_))));
+        }
+    }
+
+    #[test]
+    fn a_line_that_servers_hang_up_on_is_not_sent() {
+        assert!(encoded(Command::Retr(&[b'a'; COMMAND_BYTES_MAX - 7])).is_ok());
+        assert_eq!(encoded(Command::Retr(&[b'a'; COMMAND_BYTES_MAX - 6])), Err(Unsendable::TooLong));
+    }
+
+    #[test]
+    fn the_password_does_not_show() {
+        assert_eq!(format!("{0} {0:?}", Command::Pass(&Secret::new("hunter2"))), "PASS … PASS …");
+        assert_eq!(Command::Retr(b"/a\x1b").to_string(), "RETR /a\\u{1b}");
+    }
+}
