@@ -1,9 +1,29 @@
 //! FTP over TLS: one wing of the house.
 //!
-//! The groups below are its layers, lowest first; see the crate's own page for the rule.
+//! The groups below are its layers, lowest first; see the crate's own page for the rule. A download: `client` takes a
+//! session from `pool`; `session` sends `EPSV`, `REST` and `RETR` over `control` and opens the data connection (`data`)
+//! with a TLS session that `tls` kept for exactly this control connection.
+//!
+//! | RFC | where |
+//! |---|---|
+//! | 959 FTP | `command`, `reply`, `passive`, `control`, `session` |
+//! | 2389 `FEAT` | `features` |
+//! | 2428 `EPSV` | `passive` |
+//! | 3659 `MLSD`, `MDTM`, `SIZE`, `REST` | `listing`, `time`, `session` |
+//! | 4217 FTP over TLS | `control`, `tls`, `data` |
+//! | 5246 and 8446 TLS | `tls` (the record layer; the rest is rustls) |
 
 pub mod command;
+pub mod counters;
 pub mod reply;
 pub mod settings;
 
+pub mod error;
 pub mod passive;
+
+pub mod stream;
+
+pub mod tls;
+
+pub mod control;
+pub mod data;

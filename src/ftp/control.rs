@@ -1,0 +1,314 @@
+//! The control connection: greeting, encryption, login, and one reply for each command (RFC 959, 4217, 7151).
+
+use crate::ftp::command::{Command, Unsendable};
+use crate::ftp::counters::Counters;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::reply::{Outcome, Reader, Reply};
+use crate::ftp::settings::{Settings, TlsMode};
+use crate::ftp::stream::{Tcp, remaining};
+use crate::ftp::tls::{Connected, Received, Records, Sessions, Tls};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// A control connection on which TLS is up and data connections will be private.
+#[derive(Debug)]
+pub struct Control {
+    tcp: Tcp,
+    records: Records,
+    reader: Reader,
+    sessions: Arc<Sessions>,
+    counters: Arc<Counters>,
+    timeout: Duration,
+    opened: Instant,
+    lifetime: Option<Duration>,
+    private: Privacy,
+}
+
+/// Whether `PBSZ 0` and `PROT P` have been accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Privacy {
+    Accepted,
+    /// The server wants a login before it answers (RFC 4217 leaves the order open): asked again afterwards.
+    AfterLogin,
+}
+
+impl Control {
+    /// Connects and logs in. No byte of the account leaves before the connection is encrypted and `PROT P` is accepted
+    /// or put off until after the login.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Insecure`] where the server has no TLS for us, [`Error::LoginRefused`], [`Error::Busy`] where it says that
+    /// there are too many connections; else what the step met.
+    pub fn connect(settings: &Settings, tls: &Tls, counters: &Arc<Counters>) -> Result<Self, Error> {
+        let mut tcp = Tcp::connect(&settings.host, settings.port, settings.timeout)?;
+        let opened = Instant::now();
+        let sessions = tls.sessions();
+        let deadline = opened + settings.timeout;
+        if settings.tls == TlsMode::Explicit {
+            negotiate(&mut tcp, deadline)?;
+        }
+        let Connected { records, lifetime, .. } = tls.connect_control(&mut tcp, &sessions, deadline, counters)?;
+        let mut control = Self {
+            tcp,
+            records,
+            reader: Reader::new(),
+            sessions,
+            counters: Arc::clone(counters),
+            timeout: settings.timeout,
+            opened,
+            lifetime,
+            private: Privacy::AfterLogin,
+        };
+        if settings.tls == TlsMode::Implicit {
+            greeting(control.reply("the greeting")?)?;
+        }
+        control.private = control.protect()?;
+        control.login(settings)?;
+        if control.private == Privacy::AfterLogin && control.protect()? == Privacy::AfterLogin {
+            return Err(insecure("PROT P", "the server does not encrypt data connections"));
+        }
+        counters.logins.up();
+        Ok(control)
+    }
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn exchange(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
+        self.send(&[*command])?;
+        self.reply(command.verb())
+    }
+
+    /// Sends commands in one write; each will have its reply, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsendable`] before anything was sent, or the network's.
+    pub fn send(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
+        let mut lines = Zeroizing::new(Vec::with_capacity(COMMANDS_BYTES));
+        for command in commands {
+            command.encode_into(&mut lines).map_err(unsendable)?;
+            log::trace!("> {command}");
+        }
+        self.counters.commands.add(commands.len() as u64);
+        self.tcp.quick_ack();
+        let step = commands.last().map_or("", Command::verb);
+        self.tcp.set_limit(self.timeout).and_then(|()| self.records.write(&mut self.tcp, &lines)).map_err(|source| {
+            // A connection that the server closed long ago shows here first.
+            if source.kind() == io::ErrorKind::BrokenPipe || source.kind() == io::ErrorKind::ConnectionReset {
+                return Error::Closed { step: step.to_owned() };
+            }
+            Error::io(step, source)
+        })
+    }
+
+    /// Waits for the next reply.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn reply(&mut self, step: &str) -> Result<Reply, Error> {
+        self.reply_within(step, self.timeout)
+    }
+
+    /// Waits for the next reply, no longer than `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::reply`].
+    pub fn reply_within(&mut self, step: &str, limit: Duration) -> Result<Reply, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(reply) = self.reader.next().map_err(|malformed| Error::malformed(step, &malformed))? {
+                log::trace!("< {reply}");
+                return Ok(reply);
+            }
+            self.receive(deadline).map_err(|source| Error::io(step, source))?;
+        }
+    }
+
+    /// The sessions that data connections of this control connection resume.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Sees to it that a data connection has a session to offer, if that can be had here; `false` if not.
+    pub fn ready_to_resume(&mut self) -> bool {
+        if self.sessions.can_resume() {
+            return true;
+        }
+        let reminted = self.records.remint_ticket();
+        if reminted {
+            self.counters.tickets_reminted.up();
+        }
+        reminted
+    }
+
+    /// Connects a data connection's TCP to `port` of the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tcp::connect_data`].
+    pub fn connect_data(&self, port: u16) -> Result<Tcp, Error> {
+        self.tcp.connect_data(port, self.timeout)
+    }
+
+    /// The server's address as `227` would write it, where it is one of IPv4.
+    pub fn peer_octets(&self) -> Option<[u8; 4]> {
+        match self.tcp.peer() {
+            std::net::IpAddr::V4(address) => Some(address.octets()),
+            std::net::IpAddr::V6(_) => None,
+        }
+    }
+
+    /// Whether the server may soon refuse this connection's session: four fifths of its lifetime have passed, counted
+    /// from the handshake (as ProFTPD counts, whatever newer tickets say).
+    pub fn session_is_old(&self, now: Instant) -> bool {
+        let lifetime = self.records.ticket_lifetime().into_iter().chain(self.lifetime).min();
+        lifetime.is_some_and(|lifetime| now.saturating_duration_since(self.opened) >= lifetime * 4 / 5)
+    }
+
+    /// Whether something has come on an idle connection: a `421` or its end. Either way it is of no more use.
+    pub fn has_unread(&self) -> bool {
+        self.reader.pending() > 0 || self.tcp.has_unread()
+    }
+
+    /// Says goodbye without waiting for an answer.
+    pub fn quit(mut self) {
+        let said = self.send(&[Command::Quit]).is_ok();
+        if said && self.tcp.set_limit(GOODBYE).is_ok() {
+            // The server's view of the connection is of no more interest.
+            let _ = self.records.send_close_notify(&mut self.tcp);
+        }
+    }
+
+    fn receive(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        self.tcp.set_limit(remaining(deadline))?;
+        let received = self.records.read(&mut self.tcp, &mut buffer)?;
+        self.tcp.quick_ack();
+        match received {
+            Received::Bytes(count) => {
+                self.reader.feed(&buffer[..count]);
+                Ok(())
+            }
+            Received::Closed | Received::Cut => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// `PBSZ 0` and `PROT P` (RFC 4217 sections 8 and 9).
+    fn protect(&mut self) -> Result<Privacy, Error> {
+        self.send(&[Command::Pbsz, Command::ProtP])?;
+        let replies = [self.reply("PBSZ")?, self.reply("PROT")?];
+        let not_yet = |reply: &Reply| matches!(reply.code.number(), 530 | 503);
+        match &replies {
+            [_, prot] if prot.code.number() == 200 => Ok(Privacy::Accepted),
+            _ if replies.iter().any(not_yet) => Ok(Privacy::AfterLogin),
+            [_, prot] => Err(insecure("PROT P", &format!("the server does not encrypt data connections: {prot}"))),
+        }
+    }
+
+    fn login(&mut self, settings: &Settings) -> Result<(), Error> {
+        let user = self.exchange(&Command::User(settings.user.as_bytes()))?;
+        let answer = match user.code.outcome() {
+            Outcome::Intermediate if user.code.number() == 331 => self.exchange(&Command::Pass(&settings.password))?,
+            _ => user,
+        };
+        match answer.code.number() {
+            230 | 232 => Ok(()),
+            332 => Err(Error::LoginRefused { reply: answer }),
+            421 => Err(busy(&answer)),
+            530 if says_too_many(&answer) => Err(busy(&answer)),
+            400.. => Err(Error::LoginRefused { reply: answer }),
+            // 202: the password is superfluous (RFC 959 section 4.2.2).
+            202 => Ok(()),
+            _ => Err(Error::Misbehaved { step: "the login".to_owned(), what: format!("it answered {answer}") }),
+        }
+    }
+}
+
+/// The clear part of an explicit connection: greeting and `AUTH TLS`, and not a byte more.
+fn negotiate(tcp: &mut Tcp, deadline: Instant) -> Result<(), Error> {
+    let mut reader = Reader::new();
+    greeting(clear_reply(tcp, &mut reader, deadline, "the greeting").map_err(no_greeting)?)?;
+    let mut line = Vec::new();
+    Command::AuthTls.encode_into(&mut line).map_err(unsendable)?;
+    tcp.write_all(&line).map_err(|source| Error::io("AUTH TLS", source))?;
+    let reply = clear_reply(tcp, &mut reader, deadline, "AUTH TLS")?;
+    if reply.code.number() != 234 {
+        return Err(match reply.code.outcome() {
+            Outcome::TransientNegative | Outcome::PermanentNegative => {
+                insecure("AUTH TLS", &format!("the server offers no TLS on this port: {reply}"))
+            }
+            _ => insecure("AUTH TLS", &format!("the server answered {reply} instead of 234")),
+        });
+    }
+    // Whatever came in clear behind the 234 could be taken for an answer of the encrypted server.
+    if reader.pending() > 0 || tcp.has_unread() {
+        return Err(insecure("AUTH TLS", "bytes came in clear text between the 234 and the TLS handshake"));
+    }
+    Ok(())
+}
+
+fn clear_reply(tcp: &mut Tcp, reader: &mut Reader, deadline: Instant, step: &str) -> Result<Reply, Error> {
+    loop {
+        if let Some(reply) = reader.next().map_err(|malformed| Error::malformed(step, &malformed))? {
+            log::trace!("< {reply}");
+            return Ok(reply);
+        }
+        let mut buffer = [0; 1024];
+        tcp.set_limit(remaining(deadline)).map_err(|source| Error::io(step, source))?;
+        match tcp.read(&mut buffer).map_err(|source| Error::io(step, source))? {
+            0 => return Err(Error::Closed { step: step.to_owned() }),
+            count => reader.feed(&buffer[..count]),
+        }
+    }
+}
+
+/// A server of implicit TLS waits for us to speak first.
+fn no_greeting(error: Error) -> Error {
+    match error {
+        Error::Deadline { .. } => Error::Deadline {
+            step: "waiting for the greeting (no byte came: perhaps this port wants implicit TLS, tls=implicit, or is no \
+                   FTP server)"
+                .to_owned(),
+        },
+        Error::Misbehaved { step, what } => Error::Misbehaved { step, what: format!("{what}; is this an FTP server?") },
+        other => other,
+    }
+}
+
+fn greeting(reply: Reply) -> Result<(), Error> {
+    match reply.code.number() {
+        421 => Err(busy(&reply)),
+        _ => reply.completion("the greeting").map(drop),
+    }
+}
+
+fn busy(reply: &Reply) -> Error {
+    Error::Busy { why: format!("the server said: {reply}") }
+}
+
+/// ProFTPD and others answer `530` to a right password when there are too many connections.
+fn says_too_many(reply: &Reply) -> bool {
+    let text = reply.text().to_lowercase();
+    ["too many", "maximum number", "max number", "connection limit", "more than"].iter().any(|phrase| text.contains(phrase))
+}
+
+fn insecure(step: &str, why: &str) -> Error {
+    Error::Insecure { step: step.to_owned(), why: why.to_owned() }
+}
+
+fn unsendable(why: Unsendable) -> Error {
+    Error::Unsendable { why: why.to_string() }
+}
+
+/// Room for most commands.
+const COMMANDS_BYTES: usize = 256;
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);

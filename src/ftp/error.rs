@@ -1,0 +1,216 @@
+//! What can go wrong with a server, in the words of whoever must decide: may this connection live, is it worth another
+//! try, what does the user read.
+
+use crate::ftp::reply::{Malformed, Outcome, Reply};
+use std::fmt;
+use std::io;
+
+/// A failed step of the protocol. `Display` is one line that names the step and quotes the server.
+#[derive(Debug)]
+pub enum Error {
+    /// The network or the system failed.
+    Io {
+        /// What was being done, such as `connecting to host port 21`.
+        step: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The server did not do its part in time.
+    Deadline {
+        /// What was waited for.
+        step: String,
+    },
+    /// The server cannot be trusted, or offers no encryption that we accept.
+    Insecure {
+        /// What was being done.
+        step: String,
+        /// Why, in plain words.
+        why: String,
+    },
+    /// TLS failed in a way that another connection may not repeat.
+    Tls {
+        /// What was being done.
+        step: String,
+        /// TLS's own error.
+        why: String,
+    },
+    /// The server broke the protocol: the connection is of no more use.
+    Misbehaved {
+        /// What was being done.
+        step: String,
+        /// What it did.
+        what: String,
+    },
+    /// The server closed the connection.
+    Closed {
+        /// What was being done.
+        step: String,
+    },
+    /// The server said no.
+    Refused {
+        /// The command, without its argument.
+        verb: &'static str,
+        /// What it said.
+        reply: Reply,
+    },
+    /// The server wants the data connection to resume the control connection's TLS session, and thinks it did not.
+    ReuseRefused {
+        /// What it said.
+        reply: Reply,
+        /// Whether the data connection offered a session, and so whether the server had it to accept.
+        offered: bool,
+    },
+    /// The server let nobody in: `530` to `USER` or `PASS`.
+    LoginRefused {
+        /// What it said.
+        reply: Reply,
+    },
+    /// The server has too many connections, or the pool gave none in time.
+    Busy {
+        /// What was said, by the server or by us.
+        why: String,
+    },
+    /// The argument cannot be sent in a command.
+    Unsendable {
+        /// Which byte or length.
+        why: String,
+    },
+    /// The transfer ended before its last byte was known to have come.
+    CutShort {
+        /// How far it came (bytes).
+        received: u64,
+        /// What ended it.
+        why: String,
+    },
+    /// The transfer's connection was taken for somebody who waited.
+    Preempted,
+    /// A non-empty listing in which no line was understood.
+    ListingNotUnderstood {
+        /// The number of lines.
+        lines: usize,
+        /// One of them, escaped.
+        sample: String,
+    },
+}
+
+impl Error {
+    /// An I/O error of `step`: a timeout and an end of the connection get their own kinds.
+    pub fn io(step: impl Into<String>, source: io::Error) -> Self {
+        let step = step.into();
+        match source.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Self::Deadline { step },
+            io::ErrorKind::UnexpectedEof => Self::Closed { step },
+            _ => Self::Io { step, source },
+        }
+    }
+
+    /// Whether the control connection that met this error must not be used again.
+    pub fn closes_connection(&self) -> bool {
+        match self {
+            Self::Refused { reply, .. } | Self::ReuseRefused { reply, .. } => reply.code.number() == 421,
+            Self::Unsendable { .. } | Self::ListingNotUnderstood { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Whether the same request may succeed on another control connection: this one was stale, lost, or its TLS session
+    /// too old.
+    pub fn another_connection_may_help(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Closed { .. } | Self::Tls { .. } | Self::ReuseRefused { .. } => true,
+            Self::Refused { reply, .. } => reply.code.number() == 421,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { step, source } => write!(f, "{step}: {source}"),
+            Self::Deadline { step } => write!(f, "{step}: the server did not answer in time"),
+            Self::Insecure { step, why } | Self::Tls { step, why } => write!(f, "{step}: {why}"),
+            Self::Misbehaved { step, what } => write!(f, "{step}: the server broke the protocol: {what}"),
+            Self::Closed { step } => write!(f, "{step}: the server closed the connection"),
+            Self::Refused { verb, reply } => write!(f, "{verb}: the server said: {reply}"),
+            Self::ReuseRefused { reply, offered } => {
+                let ours = if *offered { "we offered its session" } else { "we had no session to offer" };
+                write!(
+                    f,
+                    "the server requires that the data connection resumes the TLS session of its control connection; \
+                     {ours}; the server said: {reply}"
+                )
+            }
+            Self::LoginRefused { reply } => write!(f, "login refused; the server said: {reply}"),
+            Self::Busy { why } => write!(f, "no connection to spare: {why}"),
+            Self::Unsendable { why } => write!(f, "the name cannot be sent in an FTP command: {why}"),
+            Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
+            Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::ListingNotUnderstood { lines, sample } => {
+                write!(f, "none of the {lines} lines of the listing is of a known form, such as: {sample}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// What a reply to `verb` had to be.
+pub trait Expect: Sized {
+    /// Asks for a `1yz`: the data connection may be used (RFC 959 section 4.2.1).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for a `4yz` or `5yz`, [`Error::Misbehaved`] for anything else.
+    fn preliminary(self, verb: &'static str) -> Result<Self, Error>;
+
+    /// Asks for a `2yz`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Expect::preliminary`].
+    fn completion(self, verb: &'static str) -> Result<Self, Error>;
+
+    /// Asks for a `3yz`: another command has to follow.
+    ///
+    /// # Errors
+    ///
+    /// As [`Expect::preliminary`].
+    fn intermediate(self, verb: &'static str) -> Result<Self, Error>;
+}
+
+impl Expect for Reply {
+    fn preliminary(self, verb: &'static str) -> Result<Self, Error> {
+        expect(self, verb, Outcome::Preliminary)
+    }
+
+    fn completion(self, verb: &'static str) -> Result<Self, Error> {
+        expect(self, verb, Outcome::Completion)
+    }
+
+    fn intermediate(self, verb: &'static str) -> Result<Self, Error> {
+        expect(self, verb, Outcome::Intermediate)
+    }
+}
+
+fn expect(reply: Reply, verb: &'static str, wanted: Outcome) -> Result<Reply, Error> {
+    match reply.code.outcome() {
+        outcome if outcome == wanted => Ok(reply),
+        Outcome::TransientNegative | Outcome::PermanentNegative => Err(Error::Refused { verb, reply }),
+        _ => Err(Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") }),
+    }
+}
+
+impl Error {
+    /// A reply that is none.
+    pub fn malformed(step: impl Into<String>, malformed: &Malformed) -> Self {
+        Self::Misbehaved { step: step.into(), what: malformed.to_string() }
+    }
+}

@@ -1,0 +1,359 @@
+//! The record layer after the handshake (RFC 8446 section 5, RFC 5246 section 6.2), on secrets that rustls hands out.
+//!
+//! It is ours for two reasons. rustls gives each TLS 1.3 ticket once, and some servers give fewer than data connections
+//! need (ProFTPD none on uploads): here the NewSessionTicket message is kept, and handed to rustls again when the tickets
+//! run out. And records are decrypted where they lie, without a copy for each.
+
+use crate::ftp::stream::Tcp;
+use rustls::client::ClientConnectionData;
+use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::cipher::{AeadKey, Iv, MessageDecrypter, MessageEncrypter};
+use rustls::crypto::cipher::{InboundOpaqueMessage, OutboundChunks, OutboundPlainMessage};
+use rustls::kernel::KernelConnection;
+use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// That many bytes, at least one.
+    Bytes(usize),
+    /// The peer's `close_notify`: nothing was cut off.
+    Closed,
+    /// The end of the TCP connection without `close_notify`: something may be missing.
+    Cut,
+}
+
+/// An encrypted connection in both directions.
+pub struct Records {
+    kernel: KernelConnection<ClientConnectionData>,
+    suite: SupportedCipherSuite,
+    decrypter: Box<dyn MessageDecrypter>,
+    received: u64,
+    encrypter: Box<dyn MessageEncrypter>,
+    sent: u64,
+    incoming: Incoming,
+    /// The end of a record that did not fit the reader's buffer.
+    rest: Vec<u8>,
+    rest_start: usize,
+    /// A post-handshake message of which only the beginning has come.
+    handshake: Vec<u8>,
+    ticket: Option<Ticket>,
+    ended: Option<Received>,
+    close_sent: bool,
+}
+
+struct Ticket {
+    /// The body of the NewSessionTicket message (RFC 8446 section 4.6.1).
+    message: Vec<u8>,
+    since: Instant,
+}
+
+impl Records {
+    /// Takes over from a finished handshake; `unread` is what came after it.
+    pub(super) fn new(connection: UnbufferedClientConnection, unread: &[u8]) -> Result<Self, rustls::Error> {
+        let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+        let suite = kernel.negotiated_cipher_suite();
+        let ((received, receive), (sent, send)) = (secrets.rx, secrets.tx);
+        Ok(Self {
+            decrypter: decrypter(suite, receive)?,
+            encrypter: encrypter(suite, send)?,
+            kernel,
+            suite,
+            received,
+            sent,
+            incoming: Incoming::holding(unread),
+            rest: Vec::new(),
+            rest_start: 0,
+            handshake: Vec::new(),
+            ticket: None,
+            ended: None,
+            close_sent: false,
+        })
+    }
+
+    /// The version of TLS.
+    pub fn version(&self) -> ProtocolVersion {
+        self.kernel.protocol_version()
+    }
+
+    /// Waits for at least one byte and fills as much of `buffer` as has already come.
+    ///
+    /// # Errors
+    ///
+    /// The network's, or `InvalidData` where the records are not what the peer encrypted.
+    pub fn read(&mut self, tcp: &mut Tcp, buffer: &mut [u8]) -> io::Result<Received> {
+        let mut filled = self.take_rest(buffer);
+        while filled < buffer.len() && self.ended.is_none() {
+            if let Some(record) = self.incoming.record()? {
+                filled += self.open_record(record, buffer.get_mut(filled..).unwrap_or_default())?;
+            } else if filled > 0 {
+                break;
+            } else {
+                // A post-handshake answer such as a KeyUpdate leaves at once; what fails shows at the next read.
+                if self.incoming.fill(tcp)? == 0 {
+                    self.ended = Some(Received::Cut);
+                }
+            }
+        }
+        match self.ended {
+            Some(end) if filled == 0 => Ok(end),
+            _ => Ok(Received::Bytes(filled)),
+        }
+    }
+
+    /// Encrypts and sends all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The network's.
+    pub fn write(&mut self, tcp: &mut Tcp, bytes: &[u8]) -> io::Result<()> {
+        let mut outgoing = Vec::with_capacity(bytes.len() + bytes.len() / 64 + 64);
+        for fragment in bytes.chunks(FRAGMENT_BYTES_MAX) {
+            outgoing.extend_from_slice(&self.seal(ContentType::ApplicationData, fragment)?);
+        }
+        tcp.write_all(&outgoing)
+    }
+
+    /// Says that nothing more follows (`close_notify`, RFC 8446 section 6.1); a second time says nothing.
+    ///
+    /// # Errors
+    ///
+    /// The network's.
+    pub fn send_close_notify(&mut self, tcp: &mut Tcp) -> io::Result<()> {
+        if std::mem::replace(&mut self.close_sent, true) {
+            return Ok(());
+        }
+        let record = self.seal(ContentType::Alert, &[ALERT_LEVEL_WARNING, u8::from(AlertDescription::CloseNotify)])?;
+        tcp.write_all(&record)
+    }
+
+    /// Gives rustls the last ticket once more, so that one more data connection can resume; `false` where the server
+    /// never gave one, or it is too old.
+    pub fn remint_ticket(&mut self) -> bool {
+        let Some(ticket) = &self.ticket else { return false };
+        let fresh = ticket_lifetime(&ticket.message).is_some_and(|lifetime| ticket.since.elapsed() < lifetime);
+        fresh && self.kernel.handle_new_session_ticket(&ticket.message).is_ok()
+    }
+
+    /// How long the server keeps the session of the last ticket (RFC 8446 section 4.6.1).
+    pub fn ticket_lifetime(&self) -> Option<Duration> {
+        ticket_lifetime(&self.ticket.as_ref()?.message)
+    }
+
+    fn take_rest(&mut self, buffer: &mut [u8]) -> usize {
+        let left = self.rest.get(self.rest_start..).unwrap_or_default();
+        let count = left.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&left[..count]);
+        self.rest_start += count;
+        count
+    }
+
+    /// Decrypts the record at `range` of what came; application data goes to `buffer` and, where it is too small, to
+    /// `rest`. Returns the bytes put into `buffer`.
+    fn open_record(&mut self, range: std::ops::Range<usize>, buffer: &mut [u8]) -> io::Result<usize> {
+        let record = &mut self.incoming.bytes[range];
+        let kind = ContentType::from(record[0]);
+        // TLS 1.3 allows this one, unencrypted and without meaning (RFC 8446 section 5).
+        if kind == ContentType::ChangeCipherSpec && self.kernel.protocol_version() == ProtocolVersion::TLSv1_3 {
+            return Ok(0);
+        }
+        let opaque = InboundOpaqueMessage::new(kind, ProtocolVersion::TLSv1_2, &mut record[HEADER_BYTES..]);
+        let plain = self.decrypter.decrypt(opaque, self.received).map_err(invalid)?;
+        self.received += 1;
+        match plain.typ {
+            ContentType::ApplicationData => {
+                let count = plain.payload.len().min(buffer.len());
+                let (now, later) = plain.payload.split_at(count);
+                buffer[..count].copy_from_slice(now);
+                self.rest.clear();
+                self.rest.extend_from_slice(later);
+                self.rest_start = 0;
+                Ok(count)
+            }
+            ContentType::Alert => {
+                self.ended = Some(alert(plain.payload)?);
+                Ok(0)
+            }
+            ContentType::Handshake => {
+                self.handshake.extend_from_slice(plain.payload);
+                self.handshake_messages()?;
+                Ok(0)
+            }
+            other => Err(invalid(format!("an unexpected record of type {other:?}"))),
+        }
+    }
+
+    fn handshake_messages(&mut self) -> io::Result<()> {
+        while let Some((kind, body)) = take_handshake_message(&mut self.handshake) {
+            match kind {
+                NEW_SESSION_TICKET if self.version() == ProtocolVersion::TLSv1_3 => self.new_session_ticket(body)?,
+                KEY_UPDATE if self.version() == ProtocolVersion::TLSv1_3 => self.key_update()?,
+                // A HelloRequest of TLS 1.2 may be ignored (RFC 5246 section 7.4.1.1): nobody renegotiates.
+                HELLO_REQUEST => {}
+                other => return Err(invalid(format!("an unexpected handshake message of type {other}"))),
+            }
+        }
+        if self.handshake.len() > HANDSHAKE_BYTES_MAX {
+            return Err(invalid("an endless handshake message"));
+        }
+        Ok(())
+    }
+
+    fn new_session_ticket(&mut self, message: Vec<u8>) -> io::Result<()> {
+        self.kernel.handle_new_session_ticket(&message).map_err(invalid)?;
+        self.ticket = Some(Ticket { message, since: Instant::now() });
+        Ok(())
+    }
+
+    /// The peer changed its sending key (RFC 8446 section 4.6.3). Its wish that we change ours too is left unanswered:
+    /// nobody sends enough on one connection to wear a key out.
+    fn key_update(&mut self) -> io::Result<()> {
+        let (sequence, secrets) = self.kernel.update_rx_secret().map_err(invalid)?;
+        self.decrypter = decrypter(self.suite, secrets).map_err(invalid)?;
+        self.received = sequence;
+        Ok(())
+    }
+
+    fn seal(&mut self, typ: ContentType, fragment: &[u8]) -> io::Result<Vec<u8>> {
+        let payload = OutboundChunks::Single(fragment);
+        let plain = OutboundPlainMessage { typ, version: ProtocolVersion::TLSv1_2, payload };
+        let sealed = self.encrypter.encrypt(plain, self.sent).map_err(invalid)?;
+        self.sent += 1;
+        Ok(sealed.encode())
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("version", &self.version()).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+/// Bytes from the network that no record has been made of yet.
+struct Incoming {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Incoming {
+    fn holding(unread: &[u8]) -> Self {
+        let mut bytes = vec![0; BUFFER_BYTES_MIN.max(unread.len())];
+        bytes[..unread.len()].copy_from_slice(unread);
+        Self { bytes, start: 0, end: unread.len() }
+    }
+
+    /// Takes the next whole record, header included.
+    fn record(&mut self) -> io::Result<Option<std::ops::Range<usize>>> {
+        let [kind, _, _, high, low, ..] = self.bytes[self.start..self.end] else { return Ok(None) };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if !(20..=24).contains(&kind) || length > RECORD_BYTES_MAX {
+            return Err(invalid("what came is no TLS record"));
+        }
+        let end = self.start + HEADER_BYTES + length;
+        if end > self.end {
+            return Ok(None);
+        }
+        let range = self.start..end;
+        self.start = end;
+        Ok(Some(range))
+    }
+
+    fn fill(&mut self, tcp: &mut Tcp) -> io::Result<usize> {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        // Control connections stay small; a data connection that fills its buffer gets a larger one.
+        if self.end == self.bytes.len() || (self.bytes.len() < BUFFER_BYTES_MAX && self.end > self.bytes.len() / 2) {
+            self.bytes.resize((self.bytes.len() * 2).min(BUFFER_BYTES_MAX.max(self.end + 1)), 0);
+        }
+        let count = tcp.read(&mut self.bytes[self.end..])?;
+        if count == self.bytes.len() - self.end && self.bytes.len() < BUFFER_BYTES_MAX {
+            self.bytes.resize(self.bytes.len() * 2, 0);
+        }
+        self.end += count;
+        Ok(count)
+    }
+}
+
+fn alert(payload: &[u8]) -> io::Result<Received> {
+    match payload {
+        [_, code] if *code == u8::from(AlertDescription::CloseNotify) => Ok(Received::Closed),
+        [_, code] => {
+            let description = AlertDescription::from(*code);
+            Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the server sent the TLS alert {description:?}")))
+        }
+        _ => Err(invalid("a malformed TLS alert")),
+    }
+}
+
+fn take_handshake_message(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let [kind, a, b, c, ..] = bytes[..] else { return None };
+    let end = 4 + usize::from(a) * 65536 + usize::from(b) * 256 + usize::from(c);
+    let body = bytes.get(4..end)?.to_vec();
+    bytes.drain(..end);
+    Some((kind, body))
+}
+
+fn ticket_lifetime(message: &[u8]) -> Option<Duration> {
+    let seconds = message.first_chunk::<4>()?;
+    Some(Duration::from_secs(u32::from_be_bytes(*seconds).into()))
+}
+
+fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn decrypter(
+    suite: SupportedCipherSuite,
+    secrets: ConnectionTrafficSecrets,
+) -> Result<Box<dyn MessageDecrypter>, rustls::Error> {
+    let (key, iv) = key_and_iv(secrets)?;
+    Ok(match suite {
+        SupportedCipherSuite::Tls13(suite) => suite.aead_alg.decrypter(key, iv),
+        SupportedCipherSuite::Tls12(suite) => {
+            let fixed = suite.aead_alg.key_block_shape().fixed_iv_len;
+            suite.aead_alg.decrypter(key, &iv.as_ref()[..fixed])
+        }
+    })
+}
+
+fn encrypter(
+    suite: SupportedCipherSuite,
+    secrets: ConnectionTrafficSecrets,
+) -> Result<Box<dyn MessageEncrypter>, rustls::Error> {
+    let (key, iv) = key_and_iv(secrets)?;
+    Ok(match suite {
+        SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
+        SupportedCipherSuite::Tls12(suite) => {
+            let (fixed, explicit) = iv.as_ref().split_at(suite.aead_alg.key_block_shape().fixed_iv_len);
+            suite.aead_alg.encrypter(key, fixed, explicit)
+        }
+    })
+}
+
+fn key_and_iv(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), rustls::Error> {
+    match secrets {
+        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok((key, iv)),
+        _ => Err(rustls::Error::General("a cipher of which the record layer knows nothing".to_owned())),
+    }
+}
+
+const HEADER_BYTES: usize = 5;
+/// RFC 8446 section 5.1.
+const FRAGMENT_BYTES_MAX: usize = 16 * 1024;
+/// The longest ciphertext of either version (RFC 5246 section 6.2.3).
+const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048;
+const BUFFER_BYTES_MIN: usize = RECORD_BYTES_MAX + HEADER_BYTES;
+const BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// No ticket is larger, and a hostile server must not choose our memory use.
+const HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+const ALERT_LEVEL_WARNING: u8 = 1;
+const HELLO_REQUEST: u8 = 0;
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
