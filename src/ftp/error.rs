@@ -82,8 +82,20 @@ pub enum Error {
         /// What ended it.
         why: String,
     },
+    /// The control connection has no TLS session left that a data connection could resume.
+    SessionWornOut,
     /// The transfer's connection was taken for somebody who waited.
     Preempted,
+    /// The directory's listing came, and the name is not in it.
+    NotListed {
+        /// The name, escaped.
+        name: String,
+    },
+    /// The server pretends that a directory which may not be read is empty.
+    Unreadable {
+        /// The server's pathname, escaped.
+        pathname: String,
+    },
     /// A non-empty listing in which no line was understood.
     ListingNotUnderstood {
         /// The number of lines.
@@ -108,7 +120,10 @@ impl Error {
     pub fn closes_connection(&self) -> bool {
         match self {
             Self::Refused { reply, .. } | Self::ReuseRefused { reply, .. } => reply.code.number() == 421,
-            Self::Unsendable { .. } | Self::ListingNotUnderstood { .. } => false,
+            Self::Unsendable { .. }
+            | Self::NotListed { .. }
+            | Self::Unreadable { .. }
+            | Self::ListingNotUnderstood { .. } => false,
             _ => true,
         }
     }
@@ -117,7 +132,12 @@ impl Error {
     /// too old.
     pub fn another_connection_may_help(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::Closed { .. } | Self::Tls { .. } | Self::ReuseRefused { .. } => true,
+            Self::Io { .. }
+            | Self::Closed { .. }
+            | Self::Tls { .. }
+            | Self::ReuseRefused { .. }
+            | Self::CutShort { .. }
+            | Self::SessionWornOut => true,
             Self::Refused { reply, .. } => reply.code.number() == 421,
             _ => false,
         }
@@ -145,7 +165,10 @@ impl fmt::Display for Error {
             Self::Busy { why } => write!(f, "no connection to spare: {why}"),
             Self::Unsendable { why } => write!(f, "the name cannot be sent in an FTP command: {why}"),
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
+            Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),
             Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
+            Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingNotUnderstood { lines, sample } => {
                 write!(f, "none of the {lines} lines of the listing is of a known form, such as: {sample}")
             }

@@ -1,0 +1,344 @@
+//! The server as the file system sees it: [`Remote`] over a pool of sessions, with what is safe to repeat repeated once a
+//! connection turned out to be dead.
+
+use crate::ftp::command::Command;
+use crate::ftp::counters::Counters;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::listing::{self, Listing};
+use crate::ftp::pool::{Lease, Pool};
+use crate::ftp::reply::Reply;
+use crate::ftp::server::Server;
+use crate::ftp::session::Session;
+use crate::ftp::settings::Settings;
+use crate::ftp::time;
+use crate::ftp::transfer::Transfer;
+use crate::path::{Name, RemotePath};
+use crate::remote::{self, Download, Entry, ErrorKind, FileKind, Metadata, Remote};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A server, logged in to.
+#[derive(Debug)]
+pub struct Client {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+}
+
+impl Client {
+    /// Connects, logs in, and sees that the directory to be mounted is one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the first session met, in a line that names the step.
+    pub fn connect(settings: Settings) -> Result<Self, Error> {
+        let server = Arc::new(Server::new(settings)?);
+        let pool = Pool::new(Arc::clone(&server));
+        let client = Self { server, pool };
+        let root = RemotePath::root();
+        client.with_session(|session| session.change_directory(&client.server.pathname(&root)))?;
+        Ok(client)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.server.counters
+    }
+
+    /// The line for the log at unmount.
+    pub fn summary(&self) -> String {
+        self.server.counters.to_string()
+    }
+
+    /// Says goodbye on all idle connections.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Lends a session to `work`; again with another one where the first turned out to be dead or its TLS session too old.
+    fn with_session<T>(&self, mut work: impl FnMut(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
+        self.with_lease(|mut lease| match work(&mut lease) {
+            Ok(value) => {
+                lease.give_back();
+                Ok(value)
+            }
+            Err(error) => {
+                give_back_unless_broken(lease, &error);
+                Err(error)
+            }
+        })
+    }
+
+    fn with_lease<T>(&self, mut work: impl FnMut(Lease) -> Result<T, Error>) -> Result<T, Error> {
+        let mut attempts = ATTEMPTS_MAX;
+        loop {
+            attempts -= 1;
+            match work(self.pool.take()?) {
+                Err(error) if attempts > 0 && error.another_connection_may_help() => {
+                    log::debug!("trying again on another connection: {error}");
+                    self.server.counters.retried.up();
+                    if !matches!(error, Error::ReuseRefused { .. } | Error::SessionWornOut) {
+                        self.pool.forget_idle();
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn list_directory(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+        let pathname = self.server.pathname(directory);
+        let now = SystemTime::now();
+        self.with_session(|session| {
+            if session.features().mlsd && !self.server.mlsd_refused.is_set() {
+                match session.list(&Command::Mlsd(&pathname), now) {
+                    Err(Error::Refused { verb: "MLSD", reply }) if is_unknown_command(&reply) => {
+                        if self.server.mlsd_refused.set() {
+                            log::info!("the server offers MLSD but refuses it ({reply}): using LIST from now on");
+                        }
+                    }
+                    listing => {
+                        let mut entries = self.entries(listing?, directory)?;
+                        self.name_targets(session, &pathname, directory, &mut entries, now);
+                        return Ok(entries);
+                    }
+                }
+            }
+            let listing = self.list_all(session, &pathname, now)?;
+            self.entries(listing, directory)
+        })
+    }
+
+    /// `LIST` from inside the directory: an argument would be globbed or taken for an option by some servers, and a
+    /// missing directory reported as an empty one.
+    fn list_all(&self, session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Listing, Error> {
+        session.change_directory(pathname)?;
+        if self.server.list_all_refused.is_set() {
+            return session.list(&Command::List(b""), now);
+        }
+        match session.list(&Command::ListAll, now) {
+            Err(Error::Refused { verb: "LIST", reply }) if reply.code.number() != 421 => {
+                let listing = session.list(&Command::List(b""), now)?;
+                if self.server.list_all_refused.set() {
+                    log::info!("the server refuses LIST -a ({reply}): using LIST from now on");
+                }
+                Ok(listing)
+            }
+            // `-a` shows the directory itself, if it may be read at all (vsftpd says 226 to an unreadable one).
+            Ok(listing) if listing.entries.is_empty() && !listing.saw_dot => {
+                Err(Error::Unreadable { pathname: crate::path::escaped(pathname).to_string() })
+            }
+            other => other,
+        }
+    }
+
+    /// `MLSD` tells of symbolic links but not of their targets on ProFTPD and Pure-FTPd; `LIST` does. A directory with
+    /// links is therefore listed a second time. What stays unknown is what the server makes of it: file or directory.
+    fn name_targets(
+        &self,
+        session: &mut Session,
+        pathname: &[u8],
+        directory: &RemotePath,
+        entries: &mut [Entry],
+        now: SystemTime,
+    ) {
+        if !entries.iter().any(is_link_without_target) {
+            return;
+        }
+        match self.list_all(session, pathname, now) {
+            Ok(listing) => add_targets(entries, listing),
+            Err(error) => log::debug!("{directory}: the targets of symbolic links stay unknown: {error}"),
+        }
+        for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
+            let path = self.server.pathname(&directory.join(&entry.name));
+            if let Ok(metadata) = stat_by_facts(session, &path) {
+                entry.metadata = metadata;
+            }
+        }
+    }
+
+    fn entries(&self, listing: Listing, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+        if listing.refused_names > 0 {
+            log::warn!("{directory}: {} names that cannot be names are left out", listing.refused_names);
+        }
+        if listing.not_understood > 0 {
+            let sample = listing.sample.unwrap_or_default();
+            self.server.counters.lines_not_understood.add(listing.not_understood as u64);
+            if listing.entries.is_empty() && !listing.saw_dot && listing.itself.is_none() {
+                return Err(Error::ListingNotUnderstood { lines: listing.not_understood, sample });
+            }
+            log::warn!("{directory}: {} lines not understood, such as: {sample}", listing.not_understood);
+        }
+        Ok(listing.entries)
+    }
+
+    fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
+        let pathname = self.server.pathname(path);
+        let answer = self.with_session(|session| match session.features().mlst {
+            Some(_) => stat_by_facts(session, &pathname).map(Some),
+            None => stat_by_size(session, &pathname),
+        })?;
+        match (answer, path.split()) {
+            (Some(metadata), _) => Ok(metadata),
+            (None, None) => {
+                self.with_session(|session| session.change_directory(&pathname))?;
+                Ok(Metadata::of_kind(FileKind::Directory))
+            }
+            (None, Some((parent, name))) => self.stat_in_listing(&parent, &name),
+        }
+    }
+
+    fn stat_in_listing(&self, parent: &RemotePath, name: &Name) -> Result<Metadata, Error> {
+        let entries = self.list_directory(parent)?;
+        let entry = entries.into_iter().find(|entry| entry.name == *name);
+        entry.map(|entry| entry.metadata).ok_or_else(|| Error::NotListed { name: name.to_string() })
+    }
+
+    fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
+        let pathname = self.server.pathname(path);
+        self.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
+            Ok(data) => {
+                let expected = size.map(|size| size.saturating_sub(offset));
+                Ok(Transfer::new(lease, data, &self.pool, &self.server, expected))
+            }
+            Err(error) => {
+                give_back_unless_broken(lease, &error);
+                Err(error)
+            }
+        })
+    }
+}
+
+impl Remote for Client {
+    fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, remote::Error> {
+        self.list_directory(directory).map_err(translate)
+    }
+
+    fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
+        self.stat_path(path).map_err(translate)
+    }
+
+    fn read_from(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        size: Option<u64>,
+    ) -> Result<Box<dyn Download>, remote::Error> {
+        let transfer = self.retrieve(path, offset, size).map_err(translate)?;
+        Ok(Box::new(transfer))
+    }
+}
+
+impl Download for Transfer {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
+        Self::read(self, buffer).map_err(translate)
+    }
+}
+
+fn give_back_unless_broken(lease: Lease, error: &Error) {
+    if error.closes_connection() || error.another_connection_may_help() {
+        drop(lease);
+    } else {
+        lease.give_back();
+    }
+}
+
+/// `MLST` and `SIZE` in one write. Both are needed: `MLST` tells of a symbolic link as if it were the file it points to,
+/// but with the link's own size (ProFTPD), and `SIZE` follows it.
+fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Metadata, Error> {
+    let (first, second) = session.exchange_both(&Command::Mlst(pathname), &Command::Size(pathname))?;
+    // libunftp's answers may come in either order.
+    let (facts, size) = if second.code.number() == 250 { (second, first) } else { (first, second) };
+    let facts = facts.completion("MLST")?;
+    let metadata = facts.lines.iter().find_map(|line| listing::parse_mlst(line));
+    let Some((mut metadata, _)) = metadata else {
+        return Err(Error::Misbehaved { step: "MLST".to_owned(), what: format!("no facts in {facts}") });
+    };
+    if metadata.kind == FileKind::File {
+        metadata.size = size_of(&size).or(metadata.size);
+    }
+    Ok(metadata)
+}
+
+/// `SIZE` and `MDTM` in one write; `None` where the server does not know them of this path, as for directories.
+fn stat_by_size(session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
+    let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
+    let modified = (modified.code.number() == 213).then(|| modified.lines.first().cloned()).flatten();
+    let modified = modified.and_then(|line| time::time_val(line.trim_ascii()));
+    Ok(size_of(&size).map(|size| Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) }))
+}
+
+fn size_of(reply: &Reply) -> Option<u64> {
+    let text = reply.lines.first().filter(|_| reply.code.number() == 213)?;
+    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+}
+
+fn is_link_without_target(entry: &Entry) -> bool {
+    entry.metadata.kind == FileKind::Symlink(None)
+}
+
+fn add_targets(entries: &mut [Entry], listing: Listing) {
+    let targets: HashMap<Name, FileKind> = listing
+        .entries
+        .into_iter()
+        .filter(|entry| matches!(entry.metadata.kind, FileKind::Symlink(Some(_))))
+        .map(|entry| (entry.name, entry.metadata.kind))
+        .collect();
+    for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)) {
+        if let Some(target) = targets.get(&entry.name) {
+            entry.metadata.kind = target.clone();
+        }
+    }
+}
+
+/// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of the file.
+fn is_unknown_command(reply: &Reply) -> bool {
+    matches!(reply.code.number(), 500 | 501 | 502 | 504)
+}
+
+fn translate(error: Error) -> remote::Error {
+    remote::Error::new(kind(&error), error)
+}
+
+fn kind(error: &Error) -> ErrorKind {
+    match error {
+        Error::Io { .. } | Error::Closed { .. } | Error::Tls { .. } | Error::CutShort { .. } => ErrorKind::Lost,
+        Error::Deadline { .. } => ErrorKind::TimedOut,
+        Error::Insecure { .. } | Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
+        Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
+        Error::LoginRefused { .. } => ErrorKind::LoginRefused,
+        Error::Busy { .. } => ErrorKind::Busy,
+        Error::Unsendable { .. } => ErrorKind::InvalidName,
+        Error::Preempted => ErrorKind::Preempted,
+        Error::NotListed { .. } => ErrorKind::NotFound,
+        Error::Unreadable { .. } => ErrorKind::PermissionDenied,
+        Error::Refused { reply, .. } => refusal(reply),
+    }
+}
+
+/// What a refusal means. The code says little (`550` is all of it), so the text is looked at; servers that use errno's
+/// words or their like are understood, one fixed text for every cause (vsftpd) is not.
+fn refusal(reply: &Reply) -> ErrorKind {
+    let text = reply.text().to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    match reply.code.number() {
+        421 | 425 | 426 => ErrorKind::Lost,
+        500..=504 => ErrorKind::Unsupported,
+        530..=534 => ErrorKind::LoginRefused,
+        _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {
+            ErrorKind::NotFound
+        }
+        _ if says(&["permission", "denied", "not permitted", "forbidden"]) => ErrorKind::PermissionDenied,
+        _ if says(&["not a directory"]) => ErrorKind::NotADirectory,
+        _ if says(&["is a directory", "not a plain file", "not a regular file", "not retrievable"]) => {
+            ErrorKind::IsADirectory
+        }
+        450 | 550 | 553 => ErrorKind::Unavailable,
+        _ => ErrorKind::Refused,
+    }
+}
+
+/// A dead connection, its successor taken away meanwhile, and one more.
+const ATTEMPTS_MAX: usize = 3;
+/// Links whose targets no listing names are looked at one by one; no directory may make that many round trips.
+const LINKS_FOLLOWED_MAX: usize = 64;

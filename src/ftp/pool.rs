@@ -1,0 +1,343 @@
+//! The sessions of a mount: at most so many, taken for one request or one transfer, kept while they are good.
+
+use crate::ftp::error::Error;
+use crate::ftp::server::Server;
+use crate::ftp::session::Session;
+use crate::ftp::stream::remaining;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A bounded set of sessions. Connecting and every command happen outside its lock.
+pub struct Pool {
+    server: Arc<Server>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How many wait for a session: a transfer looks at it before it goes on.
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last one used is the first one taken; the others may grow old and close.
+    idle: VecDeque<Idle>,
+    /// Sessions that are lent out, or being opened.
+    lent: usize,
+    /// The limit that the server turned out to have.
+    learnt_max: Option<LearntMax>,
+    /// Transfers that may be asked to give their session up.
+    transfers: Vec<Weak<dyn Reclaim>>,
+    closed: bool,
+}
+
+struct Idle {
+    session: Session,
+    since: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct LearntMax {
+    sessions: usize,
+    since: Instant,
+}
+
+/// Something that holds a session for long and can give it up.
+pub trait Reclaim: Send + Sync {
+    /// Gives the session up, if nobody is using it at this moment.
+    fn reclaim(&self) -> Option<Lease>;
+
+    /// When it was last used.
+    fn idle_since(&self) -> Instant;
+}
+
+/// A session lent out. Dropped without [`Lease::give_back`], the session is discarded.
+pub struct Lease {
+    session: Option<Session>,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// A pool without any session yet, and its janitor.
+    pub fn new(server: Arc<Server>) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            server,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        });
+        let weak = Arc::downgrade(&pool);
+        let janitor = thread::Builder::new().name("pool".to_owned()).spawn(move || {
+            while let Some(pool) = weak.upgrade() {
+                pool.close_idle(Instant::now());
+                drop(pool);
+                thread::sleep(JANITOR_INTERVAL);
+            }
+        });
+        if let Err(error) = janitor {
+            log::warn!("idle connections will not be closed: {error}");
+        }
+        pool
+    }
+
+    /// Lends a session: an idle one, a new one while there are fewer than the limit, or one that a paused transfer gives
+    /// up; else waits for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when none came free in time; what opening a session met.
+    pub fn take(self: &Arc<Self>) -> Result<Lease, Error> {
+        let deadline = Instant::now() + self.server.settings.timeout;
+        loop {
+            match self.next_move(deadline)? {
+                Move::Use(session) => return Ok(self.lease(*session)),
+                Move::Open(others) => match Session::open(&self.server) {
+                    Ok(session) => return Ok(self.lease(session)),
+                    Err(error) => {
+                        self.lent_no_more();
+                        self.learn_limit(error, others)?;
+                    }
+                },
+                Move::Again => {}
+            }
+        }
+    }
+
+    /// Registers a transfer that may be asked to give its session up.
+    pub fn register(&self, transfer: Weak<dyn Reclaim>) {
+        let mut state = self.state.lock();
+        state.transfers.retain(|transfer| transfer.strong_count() > 0);
+        state.transfers.push(transfer);
+    }
+
+    /// Whether somebody waits for a session.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Tells those who wait to look again: a transfer can be reclaimed now.
+    pub fn nudge(&self) {
+        if self.is_wanted() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.
+    pub fn forget_idle(&self) {
+        let forgotten = std::mem::take(&mut self.state.lock().idle);
+        drop(forgotten);
+    }
+
+    /// Says goodbye on all idle sessions; from then on sessions that come back are closed.
+    pub fn close(&self) {
+        let idle = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.idle)
+        };
+        idle.into_iter().for_each(|idle| idle.session.quit());
+    }
+
+    fn next_move(&self, deadline: Instant) -> Result<Move, Error> {
+        let mut state = self.state.lock();
+        if let Some(idle) = take_idle(&mut state) {
+            state.lent += 1;
+            drop(state);
+            return Ok(self.check(idle.session));
+        }
+        if state.lent < self.limit(&state) {
+            let others = state.lent;
+            state.lent += 1;
+            return Ok(Move::Open(others));
+        }
+        let transfers = by_idleness(&state.transfers);
+        drop(state);
+        // Outside the lock: giving up takes the transfer's own lock, and dropping it may come back here.
+        if let Some(session) = transfers.iter().find_map(|transfer| transfer.reclaim()).and_then(Lease::into_session) {
+            return Ok(self.check(session));
+        }
+        self.wait(deadline)
+    }
+
+    /// An idle session is looked at before it is trusted with a request. It counts as lent already.
+    fn check(&self, mut session: Session) -> Move {
+        let error = match session.is_stale(Instant::now()) {
+            false => match session.settle() {
+                Ok(()) => return Move::Use(Box::new(session)),
+                Err(error) => error.to_string(),
+            },
+            true => "it is too old, or the server closed it".to_owned(),
+        };
+        log::debug!("replacing an idle control connection: {error}");
+        drop(session);
+        self.lent_no_more();
+        Move::Again
+    }
+
+    fn wait(&self, deadline: Instant) -> Result<Move, Error> {
+        let mut state = self.state.lock();
+        if !state.idle.is_empty() || state.lent < self.limit(&state) {
+            return Ok(Move::Again);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // Bounded, as a transfer may become idle without a word.
+        let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if timed_out && remaining(deadline).is_zero() {
+            return Err(Error::Busy { why: format!("all {} connections are in use", state.lent) });
+        }
+        Ok(Move::Again)
+    }
+
+    fn limit(&self, state: &State) -> usize {
+        let wanted = self.server.settings.connections_max.get();
+        match state.learnt_max {
+            Some(learnt) if learnt.since.elapsed() < LEARNT_MAX_BELIEVED => wanted.min(learnt.sessions),
+            _ => wanted,
+        }
+    }
+
+    /// "Too many connections" while others are open teaches the limit, and the request waits. Any other error is for the
+    /// caller.
+    fn learn_limit(&self, error: Error, others: usize) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        let sessions = others.max(state.lent + state.idle.len());
+        match error {
+            Error::Busy { why } if sessions > 0 => {
+                log::info!("the server allows {sessions} connections for now ({why})");
+                state.learnt_max = Some(LearntMax { sessions, since: Instant::now() });
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+
+    fn lease(self: &Arc<Self>, session: Session) -> Lease {
+        Lease { session: Some(session), pool: Arc::clone(self) }
+    }
+
+    fn lent_no_more(&self) {
+        self.state.lock().lent -= 1;
+        self.changed.notify_one();
+    }
+
+    fn put_back(&self, session: Session) {
+        let mut state = self.state.lock();
+        state.lent -= 1;
+        if state.closed {
+            drop(state);
+            session.quit();
+            return;
+        }
+        state.idle.push_back(Idle { session, since: Instant::now() });
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn close_idle(&self, now: Instant) {
+        let (old, unsettled) = {
+            let mut state = self.state.lock();
+            let timeout = self.server.settings.idle_timeout;
+            let kept: VecDeque<_> = std::mem::take(&mut state.idle);
+            let (old, mut kept): (Vec<_>, VecDeque<_>) = kept
+                .into_iter()
+                .partition(|idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now));
+            let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
+            state.idle = kept;
+            state.lent += usize::from(unsettled.is_some());
+            (old, unsettled)
+        };
+        old.into_iter().for_each(|idle| idle.session.quit());
+        // Reading the end of a broken-off transfer now saves the next request from it.
+        if let Some(Idle { mut session, .. }) = unsettled {
+            match session.settle() {
+                Ok(()) => self.put_back(session),
+                Err(_) => self.lent_no_more(),
+            }
+        }
+    }
+}
+
+enum Move {
+    Use(Box<Session>),
+    /// Open a new one, beside so many others.
+    Open(usize),
+    Again,
+}
+
+impl Lease {
+    /// Returns the session for others to use.
+    pub fn give_back(mut self) {
+        if let Some(session) = self.session.take() {
+            self.pool.put_back(session);
+        }
+    }
+
+    /// Takes the session out; it goes on counting as lent.
+    fn into_session(mut self) -> Option<Session> {
+        self.session.take()
+    }
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.session.as_ref().expect(LENT)
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect(LENT)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            drop(session);
+            self.pool.lent_no_more();
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Pool").field("idle", &state.idle.len()).field("lent", &state.lent).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// One whose broken-off transfer has been settled, if there is one: the others cost a round trip first.
+fn take_idle(state: &mut State) -> Option<Idle> {
+    match state.idle.iter().rposition(|idle| idle.session.is_settled()) {
+        Some(settled) => state.idle.remove(settled),
+        None => state.idle.pop_back(),
+    }
+}
+
+/// The transfers that are still there, the longest idle first.
+fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
+    let mut transfers: Vec<_> = transfers.iter().filter_map(Weak::upgrade).collect();
+    transfers.sort_by_key(|transfer| transfer.idle_since());
+    transfers
+}
+
+const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";
+/// How often idle sessions are looked at.
+const JANITOR_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a waiting request sleeps before it looks again by itself.
+const WAIT_SLICE: Duration = Duration::from_millis(100);
+/// After this time a limit that the server once had is tried again.
+const LEARNT_MAX_BELIEVED: Duration = Duration::from_secs(60);

@@ -1,0 +1,411 @@
+//! One logged-in session: commands on its control connection, and the data connections that they need.
+
+use crate::ftp::command::Command;
+use crate::ftp::control::Control;
+use crate::ftp::data::DataConnection;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::features::Features;
+use crate::ftp::listing::{Listing, Parser};
+use crate::ftp::passive;
+use crate::ftp::reply::{Outcome, Reply};
+use crate::ftp::server::Server;
+use crate::ftp::tls::Received;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A session that is logged in, in image type, with private data connections.
+#[derive(Debug)]
+pub struct Session {
+    control: Control,
+    server: Arc<Server>,
+    features: Arc<Features>,
+    directory: Option<Vec<u8>>,
+    transfer: Option<Running>,
+    /// The final reply of a transfer that was broken off has not been read.
+    reply_owed: bool,
+}
+
+/// A transfer that has begun.
+#[derive(Debug)]
+struct Running {
+    verb: &'static str,
+    offered: bool,
+}
+
+/// A transfer that ended as the server says it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With `close_notify`.
+    Closed,
+    /// Without: the size must tell whether it is whole.
+    Cut,
+}
+
+impl Session {
+    /// Connects, logs in and prepares.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::connect`].
+    pub fn open(server: &Arc<Server>) -> Result<Self, Error> {
+        let mut control = Control::connect(&server.settings, &server.tls, &server.counters)?;
+        let features = match server.features() {
+            Some(features) => features,
+            None => server.learn_features(Features::read(&control.exchange(&Command::Feat)?)),
+        };
+        prepare(&mut control, &features)?;
+        if !server.knows_root() {
+            server.learn_root(&login_directory(&mut control)?);
+        }
+        let server = Arc::clone(server);
+        Ok(Self { control, server, features, directory: None, transfer: None, reply_owed: false })
+    }
+
+    /// What the server offers.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Whether the session has to be replaced before it is used again: its TLS session is about to be too old, or the
+    /// server has said something, or left, since the last command.
+    pub fn is_stale(&self, now: Instant) -> bool {
+        self.control.session_is_old(now) || (!self.reply_owed && self.control.has_unread())
+    }
+
+    /// Makes the control connection ready for a command after a transfer that was broken off: takes one reply as the
+    /// final one whatever its code (Pure-FTPd says `150`, or nothing), then sees that `NOOP` gets its own.
+    ///
+    /// # Errors
+    ///
+    /// Any: the session is of no more use.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        if !std::mem::take(&mut self.reply_owed) {
+            return Ok(());
+        }
+        match self.control.reply_within(BROKEN_OFF, FINAL_REPLY) {
+            Ok(reply) if reply.code.number() == 421 => return Err(Error::Closed { step: BROKEN_OFF.to_owned() }),
+            Ok(_) | Err(Error::Deadline { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let noop = self.control.exchange(&Command::Noop)?;
+        if noop.code.number() == 200 {
+            return Ok(());
+        }
+        Err(Error::Misbehaved { step: BROKEN_OFF.to_owned(), what: format!("NOOP was answered with {noop}") })
+    }
+
+    /// Whether [`Session::settle`] has something to do.
+    pub fn is_settled(&self) -> bool {
+        !self.reply_owed
+    }
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn exchange(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
+        self.settle()?;
+        self.control.exchange(command)
+    }
+
+    /// Sends two commands that need no data connection in one write, and waits for both replies.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; negative replies are none.
+    pub fn exchange_both(&mut self, first: &Command<'_>, second: &Command<'_>) -> Result<(Reply, Reply), Error> {
+        self.settle()?;
+        self.control.send(&[*first, *second])?;
+        Ok((self.control.reply(first.verb())?, self.control.reply(second.verb())?))
+    }
+
+    /// Goes to a directory (`CWD`), unless the session is there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: it is missing, no directory, or not permitted.
+    pub fn change_directory(&mut self, pathname: &[u8]) -> Result<(), Error> {
+        if self.directory.as_deref() == Some(pathname) {
+            return Ok(());
+        }
+        self.directory = None;
+        self.exchange(&Command::Cwd(pathname))?.completion("CWD")?;
+        self.directory = Some(pathname.to_vec());
+        Ok(())
+    }
+
+    /// Lists a directory by one `command` on a data connection. `complete` is what the server's last words were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], the connection's failures, or a listing that is too long to keep.
+    pub fn list(&mut self, command: &Command<'_>, now: SystemTime) -> Result<Listing, Error> {
+        self.server.counters.listings.up();
+        let mut parser = match command {
+            Command::Mlsd(_) => Parser::facts(),
+            _ => Parser::list(now, 0),
+        };
+        let mut data = self.transfer(&[*command])?;
+        let mut buffer = vec![0; LISTING_BUFFER_BYTES];
+        let mut received = 0;
+        let end = loop {
+            match self.read(&mut data, &mut buffer, received)? {
+                Received::Bytes(count) => {
+                    received += count as u64;
+                    if let Err(error) = parser.feed(&buffer[..count]) {
+                        self.abandon(data);
+                        return Err(Error::Misbehaved { step: command.verb().to_owned(), what: error.to_string() });
+                    }
+                }
+                Received::Closed => break End::Closed,
+                Received::Cut => break End::Cut,
+            }
+        };
+        self.finish(data, received)?;
+        if end == End::Cut && self.server.omits_close_notify.set() {
+            log::warn!("the server ends data connections without TLS's close_notify; its 226 has to be believed");
+        }
+        Ok(parser.finish())
+    }
+
+    /// Starts a download at `offset` (`REST` and `RETR` in one write; RFC 3659 section 5).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the reply of the command that was refused; else the connection's.
+    pub fn retrieve(&mut self, pathname: &[u8], offset: u64) -> Result<DataConnection, Error> {
+        match offset {
+            0 => self.transfer(&[Command::Retr(pathname)]),
+            _ => self.transfer(&[Command::Rest(offset), Command::Retr(pathname)]),
+        }
+    }
+
+    /// Reads from a download that [`Session::retrieve`] began; `received` bytes have come before.
+    ///
+    /// # Errors
+    ///
+    /// The server's own words where it explains itself on the control connection, else [`Error::CutShort`].
+    pub fn read(&mut self, data: &mut DataConnection, buffer: &mut [u8], received: u64) -> Result<Received, Error> {
+        let source = match data.read(buffer) {
+            Ok(received) => return Ok(received),
+            Err(source) => source,
+        };
+        if matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+            return Err(Error::Deadline { step: format!("waiting for data after {received} bytes") });
+        }
+        let running = self.transfer.take();
+        let reply = self.control.reply_within("the reason of a lost data connection", FINAL_REPLY);
+        Err(match (reply, running) {
+            (Ok(reply), Some(running)) if received == 0 && refuses_session(&reply, data.resumed()) => {
+                self.reuse_refused(reply, running.offered)
+            }
+            (Ok(reply), _) => Error::CutShort { received, why: format!("{source}; the server said: {reply}") },
+            (Err(_), _) => Error::CutShort { received, why: source.to_string() },
+        })
+    }
+
+    /// Ends a transfer whose last byte has come: closes the data connection, then waits for the final reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReuseRefused`] where the server refused the data connection's TLS session, else [`Error::Refused`]: what
+    /// came is not whole.
+    pub fn finish(&mut self, data: DataConnection, received: u64) -> Result<(), Error> {
+        let resumed = data.resumed();
+        data.close();
+        let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "", offered: false });
+        let reply = self.control.reply(verb)?;
+        match reply.code.outcome() {
+            Outcome::Completion => {
+                if resumed {
+                    self.server.has_resumed.set();
+                }
+                Ok(())
+            }
+            _ if received == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
+            _ => reply.completion(verb).map(drop),
+        }
+    }
+
+    /// Breaks a transfer off by closing its data connection. What the server says to that is read when the session is
+    /// used again.
+    pub fn abandon(&mut self, data: DataConnection) {
+        drop(data);
+        self.transfer = None;
+        self.reply_owed = true;
+    }
+
+    /// Says goodbye without waiting for an answer.
+    pub fn quit(self) {
+        self.control.quit();
+    }
+
+    /// Opens a data connection for the last of `commands`; those before it must be answered with `3yz`.
+    ///
+    /// The order is that of every server measured: passive port, TCP, commands, `1yz`, and only then the handshake, so
+    /// that a refused command costs no ticket.
+    fn transfer(&mut self, commands: &[Command<'_>]) -> Result<DataConnection, Error> {
+        self.settle()?;
+        let port = self.passive_port()?;
+        let offered = self.control.ready_to_resume();
+        if !offered && self.server.has_resumed.is_set() {
+            return Err(Error::SessionWornOut);
+        }
+        let mut tcp = self.control.connect_data(port)?;
+        let verb = commands.last().map_or("", Command::verb);
+        if let Err(error) = self.begin(commands) {
+            return Err(match error {
+                Error::Refused { reply, .. } if refuses_session(&reply, false) => self.reuse_refused(reply, offered),
+                other => other,
+            });
+        }
+        self.transfer = Some(Running { verb, offered });
+        let deadline = Instant::now() + self.server.settings.timeout;
+        let sessions = Arc::clone(self.control.sessions());
+        match self.server.tls.connect_data(&mut tcp, &sessions, deadline, &self.server.counters) {
+            Ok(connected) => {
+                tcp.set_limit(self.server.settings.timeout).map_err(|source| Error::io(verb, source))?;
+                Ok(DataConnection::new(tcp, connected))
+            }
+            Err(error) => {
+                drop(tcp);
+                Err(self.explain_failed_handshake(error, verb, offered))
+            }
+        }
+    }
+
+    fn begin(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
+        self.control.send(commands)?;
+        let Some((last, before)) = commands.split_last() else { return Ok(()) };
+        let mut first_refusal = None;
+        for command in before {
+            let answer = self.control.reply(command.verb())?.intermediate(command.verb());
+            first_refusal = first_refusal.or(answer.err());
+        }
+        let begun = self.control.reply(last.verb())?.preliminary(last.verb());
+        match (first_refusal, begun) {
+            (None, begun) => begun.map(drop),
+            (Some(refusal), Err(Error::Refused { .. })) => Err(refusal),
+            // The transfer began from the wrong place.
+            (Some(refusal), _) => Err(Error::Misbehaved { step: last.verb().to_owned(), what: refusal.to_string() }),
+        }
+    }
+
+    /// A handshake that the server breaks off is explained by what it says on the control connection.
+    fn explain_failed_handshake(&mut self, error: Error, verb: &'static str, offered: bool) -> Error {
+        self.transfer = None;
+        match self.control.reply_within(verb, FINAL_REPLY) {
+            Ok(reply) if refuses_session(&reply, false) => self.reuse_refused(reply, offered),
+            Ok(reply) if reply.code.number() >= 400 => {
+                Error::Tls { step: verb.to_owned(), why: format!("{error}; the server said: {reply}") }
+            }
+            _ => error,
+        }
+    }
+
+    fn reuse_refused(&self, reply: Reply, offered: bool) -> Error {
+        self.server.counters.reuse_refused.up();
+        Error::ReuseRefused { reply, offered }
+    }
+
+    /// Asks where to connect: `EPSV`, or `PASV` where the server refuses that. The data connection goes to the control
+    /// connection's host; another one in a `227` is a wrong NAT configuration or an attack (RFC 2577 section 3).
+    fn passive_port(&mut self) -> Result<u16, Error> {
+        if !self.server.epsv_refused.is_set() {
+            let reply = self.control.exchange(&Command::Epsv)?;
+            match (reply.code.number(), passive::extended(&reply)) {
+                (229, Some(port)) => return Ok(port),
+                (500..=504 | 522, _) => {
+                    if self.server.epsv_refused.set() {
+                        log::info!("the server refuses EPSV ({reply}): using PASV from now on");
+                    }
+                }
+                _ => return Err(unexpected_passive("EPSV", reply)),
+            }
+        }
+        let reply = self.control.exchange(&Command::Pasv)?;
+        match (reply.code.number(), passive::passive(&reply)) {
+            (227, Some((octets, port))) => {
+                if self.control.peer_octets() != Some(octets) {
+                    log::debug!("PASV named the host {octets:?}; connecting to the control connection's host instead");
+                }
+                Ok(port)
+            }
+            _ => Err(unexpected_passive("PASV", reply)),
+        }
+    }
+}
+
+fn unexpected_passive(verb: &'static str, reply: Reply) -> Error {
+    match reply.completion(verb) {
+        Ok(reply) => Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") },
+        Err(error) => error,
+    }
+}
+
+/// Settings of the session, in one write: none depends on another's answer.
+fn prepare(control: &mut Control, features: &Features) -> Result<(), Error> {
+    let opts_mlst = features.opts_mlst();
+    let utf8 = features.utf8.then_some(Command::Opts(b"UTF8 ON"));
+    let mlst = opts_mlst.as_deref().map(|arguments| Command::Opts(arguments.as_bytes()));
+    let commands: Vec<_> = utf8.into_iter().chain(mlst).chain([Command::TypeImage]).collect();
+    control.send(&commands)?;
+    for command in &commands {
+        let reply = control.reply(command.verb())?;
+        match command {
+            Command::TypeImage => drop(reply.completion("TYPE I")?),
+            // An option refused is the server's default kept: Pure-FTPd answers 504 to UTF8 ON and speaks it all the same.
+            _ => log::debug!("{command}: {reply}"),
+        }
+    }
+    Ok(())
+}
+
+/// Where the login landed (`PWD`); `/` where the server does not say.
+fn login_directory(control: &mut Control) -> Result<Vec<u8>, Error> {
+    let reply = control.exchange(&Command::Pwd)?;
+    let directory = reply.lines.first().and_then(|line| quoted(line)).filter(|path| path.starts_with(b"/"));
+    if directory.is_none() {
+        log::info!("the login directory is unknown ({reply}): taking /");
+    }
+    Ok(directory.unwrap_or_else(|| b"/".to_vec()))
+}
+
+/// The path in a `257` (RFC 959 appendix II): in quotes, with quotes inside doubled, except on servers that do not
+/// double them; so the last quote ends it.
+fn quoted(text: &[u8]) -> Option<Vec<u8>> {
+    let start = text.iter().position(|&byte| byte == b'"')? + 1;
+    let end = text.iter().rposition(|&byte| byte == b'"').filter(|&end| end >= start)?;
+    // Text behind the path may be quoted as well.
+    let inner = &text[start..end];
+    let inner = inner.windows(2).position(|pair| pair == b"\" ").map_or(inner, |end| &inner[..end]);
+    let mut path = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().peekable();
+    while let Some(&byte) = bytes.next() {
+        path.push(byte);
+        if byte == b'"' {
+            bytes.next_if(|&&next| next == b'"');
+        }
+    }
+    Some(path)
+}
+
+/// Whether the reply means that the data connection's TLS session was not the control connection's.
+fn refuses_session(reply: &Reply, resumed: bool) -> bool {
+    let text = reply.text().to_lowercase();
+    let speaks_of_it = text.contains("session") && (text.contains("reuse") || text.contains("resum"));
+    let number = reply.code.number();
+    // ProFTPD does not say why: `425 Unable to build data connection: Operation not permitted`.
+    speaks_of_it && number >= 400
+        || number == 522
+        || matches!(number, 425 | 450) && !resumed
+        || number == 425 && text.contains("operation not permitted")
+}
+
+/// The step of [`Session::settle`].
+const BROKEN_OFF: &str = "the end of a transfer that was broken off";
+/// How long a server may take to say that a transfer has ended, when its data connection is closed.
+const FINAL_REPLY: Duration = Duration::from_secs(1);
+const LISTING_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,0 +1,146 @@
+//! A running download, which gives its session up when somebody waits for it.
+
+use crate::ftp::data::DataConnection;
+use crate::ftp::error::Error;
+use crate::ftp::pool::{Lease, Pool, Reclaim};
+use crate::ftp::server::Server;
+use crate::ftp::tls::Received;
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// A download from its first byte to the server's word that it is complete.
+#[derive(Debug)]
+pub struct Transfer {
+    holding: Arc<Holding>,
+    pool: Arc<Pool>,
+    server: Arc<Server>,
+    since: Instant,
+    received: u64,
+    /// How many bytes must come, where that is known: a missing `close_notify` is forgiven only then.
+    expected: Option<u64>,
+    ended: bool,
+}
+
+/// What the transfer holds, reachable for the pool.
+struct Holding {
+    state: Mutex<State>,
+}
+
+struct State {
+    running: Option<(Lease, DataConnection)>,
+    used: Instant,
+}
+
+impl Transfer {
+    /// Takes over a session and its data connection.
+    pub fn new(
+        lease: Lease,
+        data: DataConnection,
+        pool: &Arc<Pool>,
+        server: &Arc<Server>,
+        expected: Option<u64>,
+    ) -> Self {
+        let since = Instant::now();
+        let holding =
+            Arc::new(Holding { state: Mutex::new(State { running: Some((lease, data)), used: since }) });
+        let weak: Weak<Holding> = Arc::downgrade(&holding);
+        pool.register(weak);
+        Self {
+            holding,
+            pool: Arc::clone(pool),
+            server: Arc::clone(server),
+            since,
+            received: 0,
+            expected,
+            ended: false,
+        }
+    }
+
+    /// Waits for the next bytes; `0` once the server has said that the transfer is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Preempted`] when the session was given to somebody else; else why the transfer broke off.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if self.ended {
+            return Ok(0);
+        }
+        let holding = Arc::clone(&self.holding);
+        let mut state = holding.state.lock();
+        let Some((mut lease, mut data)) = state.running.take() else { return Err(Error::Preempted) };
+        if self.must_yield() {
+            lease.abandon(data);
+            lease.give_back();
+            return Err(Error::Preempted);
+        }
+        match lease.read(&mut data, buffer, self.received)? {
+            Received::Bytes(count) => {
+                self.received += count as u64;
+                state.used = Instant::now();
+                state.running = Some((lease, data));
+                drop(state);
+                self.pool.nudge();
+                Ok(count)
+            }
+            Received::Closed => self.finish(lease, data, true),
+            Received::Cut => self.finish(lease, data, false),
+        }
+    }
+
+    /// Somebody waits, and this transfer has had its share.
+    fn must_yield(&self) -> bool {
+        self.pool.is_wanted() && self.received > 0 && self.since.elapsed() >= SHARE
+    }
+
+    fn finish(&mut self, mut lease: Lease, data: DataConnection, closed: bool) -> Result<usize, Error> {
+        match lease.finish(data, self.received) {
+            Ok(()) => lease.give_back(),
+            Err(error) if error.closes_connection() => return Err(error),
+            Err(error) => {
+                lease.give_back();
+                return Err(error);
+            }
+        }
+        if !closed && self.expected != Some(self.received) {
+            let why = "the server closed it without TLS's close_notify, so bytes may be missing".to_owned();
+            return Err(Error::CutShort { received: self.received, why });
+        }
+        if !closed && self.server.omits_close_notify.set() {
+            log::warn!("the server ends data connections without TLS's close_notify; sizes are compared instead");
+        }
+        self.ended = true;
+        Ok(0)
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if let Some(lease) = self.holding.reclaim() {
+            lease.give_back();
+        }
+    }
+}
+
+impl Reclaim for Holding {
+    fn reclaim(&self) -> Option<Lease> {
+        let (mut lease, data) = self.state.try_lock()?.running.take()?;
+        lease.abandon(data);
+        Some(lease)
+    }
+
+    fn idle_since(&self) -> Instant {
+        // One that is locked is in use now.
+        self.state.try_lock().map_or_else(Instant::now, |state| state.used)
+    }
+}
+
+impl fmt::Debug for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Holding")
+    }
+}
+
+/// How long a transfer may go on while others wait: opening it again costs several round trips.
+const SHARE: Duration = Duration::from_millis(250);
