@@ -13,12 +13,17 @@
 //! | 4217 FTP over TLS | `control`, `tls`, `data` |
 //! | 5246 and 8446 TLS | `tls` (the record layer; the rest is rustls) |
 
+mod decimal;
+
 pub mod command;
 pub mod counters;
 pub mod reply;
 pub mod settings;
+pub mod time;
 
 pub mod error;
+pub mod features;
+pub mod listing;
 pub mod passive;
 
 pub mod stream;

@@ -2,6 +2,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use crate::ftp::decimal::number;
 use crate::ftp::reply::Reply;
 
 /// The port in a `229` (RFC 2428 section 3): `(|||port|)` with any delimiter. The host is the control connection's.
@@ -37,13 +38,6 @@ fn passive_address(line: &[u8]) -> Option<([u8; 4], u16)> {
         let port = u16::from_be_bytes([next()?, next()?]);
         if numbers.next().is_some() { None } else { Some((address, not_zero(port)?)) }
     })
-}
-
-fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn not_zero(port: u16) -> Option<u16> {

@@ -1,0 +1,316 @@
+//! Listings: the lines of `MLSD` and `LIST` become entries as they arrive.
+//!
+//! `MLSD` has a form of its own (RFC 3659 section 7). `LIST` has none: the lines of the beginning are tried in every
+//! known form, and the one that understands most of them reads the listing.
+
+#![deny(clippy::indexing_slicing)]
+
+mod line;
+
+mod dos;
+mod facts;
+mod unix;
+
+pub use facts::read_mlst;
+
+use crate::ftp::listing::line::{Form, Line};
+use crate::ftp::time::ListClock;
+use crate::path;
+use crate::path::Name;
+use crate::remote::{Entry, Metadata};
+use std::collections::HashSet;
+use std::fmt;
+use std::time::SystemTime;
+
+/// A directory as a listing told it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// In the server's order, each name once.
+    pub entries: Vec<Entry>,
+    /// What was said of the directory itself (`type=cdir`, or the line of `.`).
+    pub itself: Option<Metadata>,
+    /// Whether there was such a line: then the listing is of a directory, even if it has no entries.
+    pub saw_dot: bool,
+    /// Lines that had something to say; the counts below are parts of this.
+    pub lines: usize,
+    /// Lines that no form fits, or that were too long.
+    pub not_understood: usize,
+    /// The first of them, escaped, or its beginning.
+    pub sample: Option<String>,
+    /// Names that are none: with `/`, NUL or CR, or `.` and `..` where they do not name the directories.
+    pub refused_names: usize,
+    /// Entries left out because their name had come before.
+    pub duplicates: usize,
+    /// Entries left out because they are devices, sockets and the like.
+    pub special: usize,
+}
+
+/// Reads a listing from the bytes of a data connection. How the bytes were cut into pieces makes no difference.
+pub struct Parser {
+    form: Choice,
+    /// A line whose end has not come.
+    partial: Vec<u8>,
+    /// Whether `partial` was too long and the rest of its line is left out.
+    skipping: bool,
+    listing: Listing,
+}
+
+/// The listing has more than [`ENTRIES_MAX`] entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooBig;
+
+enum Choice {
+    Facts,
+    /// The lines so far, each with an LF.
+    Undecided(Vec<u8>, ListClock),
+    Decided(&'static Form, ListClock),
+}
+
+impl Parser {
+    /// For `MLSD`.
+    pub fn facts() -> Self {
+        Self::new(Choice::Facts)
+    }
+
+    /// For `LIST`. The server's clock is `utc_offset` seconds ahead of UTC; `now` finds the year that dates leave out.
+    pub fn list(now: SystemTime, utc_offset: i32) -> Self {
+        Self::new(Choice::Undecided(Vec::new(), ListClock { now, utc_offset }))
+    }
+
+    fn new(form: Choice) -> Self {
+        Self { form, partial: Vec::new(), skipping: false, listing: Listing::default() }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`TooBig`]: what came so far is still to be had by [`Parser::finish`], but it is not the directory.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TooBig> {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(end) if self.partial.is_empty() && !self.skipping && end.len() <= LINE_BYTES_MAX => {
+                    self.take_line(end);
+                }
+                Some(end) => {
+                    self.extend_partial(end);
+                    self.take_partial();
+                }
+                None => self.extend_partial(piece),
+            }
+        }
+        if self.listing.entries.len() > ENTRIES_MAX { Err(TooBig) } else { Ok(()) }
+    }
+
+    /// What the listing told. A last line without an end counts.
+    pub fn finish(mut self) -> Listing {
+        self.take_partial();
+        self.decide();
+        let mut seen = HashSet::with_capacity(self.listing.entries.len());
+        let first: Vec<bool> = self.listing.entries.iter().map(|entry| seen.insert(entry.name.as_bytes())).collect();
+        let before = first.len();
+        let mut first = first.into_iter();
+        self.listing.entries.retain(|_| first.next().unwrap_or(true));
+        self.listing.duplicates = before - self.listing.entries.len();
+        self.listing.entries.shrink_to_fit();
+        self.listing
+    }
+
+    fn extend_partial(&mut self, piece: &[u8]) {
+        if self.skipping {
+            return;
+        }
+        if self.partial.len() + piece.len() > LINE_BYTES_MAX {
+            let room = LINE_BYTES_MAX - self.partial.len();
+            self.partial.extend_from_slice(piece.get(..room).unwrap_or_default());
+            self.skipping = true;
+        } else {
+            self.partial.extend_from_slice(piece);
+        }
+    }
+
+    fn take_partial(&mut self) {
+        let line = std::mem::take(&mut self.partial);
+        if std::mem::take(&mut self.skipping) {
+            self.listing.lines += 1;
+            self.listing.misunderstand(&line);
+        } else {
+            self.take_line(&line);
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return;
+        }
+        match &mut self.form {
+            Choice::Facts => self.listing.add(line, facts::read(line)),
+            Choice::Decided(form, clock) => self.listing.add(line, (form.read)(line, clock)),
+            Choice::Undecided(head, _) => {
+                head.extend_from_slice(line);
+                head.push(b'\n');
+                if head.len() >= HEAD_BYTES {
+                    self.decide();
+                }
+            }
+        }
+    }
+
+    /// Chooses the form by the lines so far, and reads them.
+    fn decide(&mut self) {
+        let Choice::Undecided(head, clock) = &mut self.form else { return };
+        let (head, clock) = (std::mem::take(head), *clock);
+        let lines = || head.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let understood = |form: &Form| lines().filter(|line| (form.read)(line, &clock).is_some()).count();
+        // The first of equals, as the table has the commonest first.
+        let Some(form) = FORMS.iter().rev().max_by_key(|form| understood(form)) else { return };
+        log::trace!("a listing in {} form", form.name);
+        self.form = Choice::Decided(form, clock);
+        for line in lines() {
+            self.listing.add(line, (form.read)(line, &clock));
+        }
+    }
+}
+
+impl Listing {
+    fn add(&mut self, line: &[u8], read: Option<Line<'_>>) {
+        self.lines += 1;
+        match read {
+            None => self.misunderstand(line),
+            Some(Line::Other) => {}
+            Some(Line::Special) => self.special += 1,
+            Some(Line::Itself(metadata)) => {
+                self.saw_dot = true;
+                self.itself.get_or_insert(metadata);
+            }
+            Some(Line::Entry(name, metadata)) => match Name::new(name) {
+                // One more than may be, so that `feed` notices.
+                Ok(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
+                Ok(_) => {}
+                Err(_) => self.refused_names += 1,
+            },
+        }
+    }
+
+    fn misunderstand(&mut self, line: &[u8]) {
+        self.not_understood += 1;
+        self.sample.get_or_insert_with(|| path::escaped(line.get(..SAMPLE_BYTES_MAX).unwrap_or(line)).to_string());
+    }
+}
+
+impl fmt::Debug for Parser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parser").field("entries", &self.listing.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for TooBig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the directory has over {ENTRIES_MAX} entries")
+    }
+}
+
+impl std::error::Error for TooBig {}
+
+/// The forms of `LIST` that are known, the commonest first.
+const FORMS: &[Form] = &[unix::FORM, dos::FORM];
+
+/// A line longer than this (bytes) is not kept but counted as not understood.
+pub const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// A listing with more entries is given up: a hostile server must not choose our memory use.
+pub const ENTRIES_MAX: usize = 2_000_000;
+
+/// The form of `LIST` is chosen by so much of it (bytes).
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// So much of a line is kept to show what came.
+const SAMPLE_BYTES_MAX: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::FileKind;
+    use std::fmt::Write as _;
+    use std::time::Duration;
+
+    fn list(text: &[u8]) -> Listing {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400);
+        let mut parser = Parser::list(now, 0);
+        parser.feed(text).unwrap();
+        parser.finish()
+    }
+
+    fn facts(text: &[u8]) -> Listing {
+        let mut parser = Parser::facts();
+        parser.feed(text).unwrap();
+        parser.finish()
+    }
+
+    fn names(listing: &Listing) -> Vec<String> {
+        listing.entries.iter().map(|entry| entry.name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_form_is_what_most_lines_are() {
+        let odd = b"11-23-26  02:40PM                   16 dos\r\n\
+                    -rw-r--r-- 1 a b 16 Nov 23 14:40 one\r\n\
+                    -rw-r--r-- 1 a b 16 Nov 23 14:40 two\r\n";
+        let listing = list(odd);
+        assert_eq!(names(&listing), ["one", "two"]);
+        assert_eq!((listing.lines, listing.not_understood), (3, 1));
+        assert_eq!(listing.sample.as_deref(), Some("11-23-26  02:40PM                   16 dos"));
+
+        let listing = list(b"total 3\n11-23-26  02:40PM   <DIR>          dos\n11-23-26  02:40PM   <DIR>          b\n");
+        assert_eq!(names(&listing), ["dos", "b"]);
+        assert_eq!(listing.entries.first().map(|entry| &entry.metadata.kind), Some(&FileKind::Directory));
+    }
+
+    #[test]
+    fn a_long_listing_streams_once_its_form_is_known() {
+        let mut text = String::new();
+        for number in 0..10_000 {
+            writeln!(text, "-rw-r--r-- 1 a b {number} Nov 23 14:40 file {number}\r").unwrap();
+        }
+        let listing = list(text.as_bytes());
+        assert_eq!((listing.entries.len(), listing.not_understood), (10_000, 0));
+        assert_eq!(listing.entries.last().map(|entry| entry.metadata.size), Some(Some(9_999)));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused_and_one_that_came_before_is_left_out() {
+        let listing = facts(
+            b"type=cdir;unix.mode=0755; /pub\r\ntype=pdir; ..\r\ntype=file;size=1; a\r\ntype=file;size=2; a\r\n\
+              type=file; a/b\r\ntype=dir; ..\r\ntype=dir; .\r\ntype=file; a\rb\r\ntype=file; a\0b\r\ntype=file; \r\n\
+              type=OS.unix=blk-8/0; sda\r\n",
+        );
+        assert_eq!(names(&listing), ["a"]);
+        assert_eq!(listing.entries.first().map(|entry| entry.metadata.size), Some(Some(1)));
+        assert_eq!((listing.lines, listing.refused_names, listing.duplicates, listing.special), (11, 6, 1, 1));
+        assert_eq!(listing.itself.map(|itself| itself.mode), Some(Some(0o755)));
+        assert!(listing.saw_dot);
+    }
+
+    #[test]
+    fn an_overlong_line_is_counted_and_skipped() {
+        for pieces in [1, 1000, usize::MAX] {
+            let mut parser = Parser::facts();
+            let long = [b"type=file; ", &[b'x'; LINE_BYTES_MAX][..], b"\r\ntype=file; y"].concat();
+            for piece in long.chunks(pieces.min(long.len())) {
+                parser.feed(piece).unwrap();
+            }
+            let listing = parser.finish();
+            assert_eq!(names(&listing), ["y"]);
+            assert_eq!((listing.lines, listing.not_understood), (2, 1));
+            assert_eq!(listing.sample.map(|sample| sample.len()), Some(SAMPLE_BYTES_MAX));
+        }
+    }
+
+    #[test]
+    fn an_empty_listing_is_empty() {
+        assert_eq!(list(b""), Listing::default());
+        assert_eq!(list(b"\r\n\n"), Listing::default());
+        assert_eq!(facts(b""), Listing::default());
+    }
+}

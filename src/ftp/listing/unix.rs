@@ -1,0 +1,208 @@
+//! The form of ls(1) with `-l`, which most servers write.
+
+use crate::ftp::decimal::number;
+use crate::ftp::listing::line::{Form, Line, target, words};
+use crate::ftp::time::ListClock;
+use crate::remote::{FileKind, Metadata, Modified};
+
+/// `-rw-r--r--   1 lab      lab            16 Nov 23 14:40 hello.txt`.
+///
+/// The columns between the permissions and the date differ (no group, no owner, names with spaces), so the date is
+/// looked for: the first that follows a number, the size.
+pub(super) const FORM: Form = Form { name: "Unix", read };
+
+fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
+    let words = words(line);
+    let [(permissions, _), columns @ ..] = words.as_slice() else { return None };
+    if permissions.eq_ignore_ascii_case(b"total") {
+        return matches!(columns, [(blocks, _)] if blocks.first()?.is_ascii_digit()).then_some(Line::Other);
+    }
+    let (kind, mode) = kind_and_mode(permissions)?;
+    let Some(kind) = kind else { return Some(Line::Special) };
+    let (owners, size, modified, rest) = (0..columns.len()).find_map(|index| {
+        let (owners, size_and_date) = columns.split_at_checked(index)?;
+        let ((size, _), date) = size_and_date.split_first()?;
+        let (size, (modified, rest)) = (number::<u64>(size)?, read_date(date, clock)?);
+        Some((owners, size, modified, rest))
+    })?;
+    // One space, and not more: the name may begin with others.
+    let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
+    let (name, kind) = match kind {
+        FileKind::Symlink(_) => split_link(name, size),
+        other => (name, other),
+    };
+    let (uid, gid) = ids(owners);
+    let metadata = Metadata { kind, size: Some(size), modified, mode: Some(mode), uid, gid, unique: None };
+    Some(Line::named(name, metadata))
+}
+
+/// The date at the front of `words`, and the line after it.
+fn read_date<'a>(words: &[(&[u8], &'a [u8])], clock: &ListClock) -> Option<(Option<Modified>, &'a [u8])> {
+    let (first, second) = (words.first()?, words.get(1)?);
+    if let Some(modified) = clock.iso(first.0, second.0) {
+        return Some((Some(modified), second.1));
+    }
+    let third = words.get(2)?;
+    if [first, second, third].iter().all(|(word, _)| word.iter().all(|&byte| byte == b'?')) {
+        // FileZilla Server, of a dangling link: `??? ?? ?????`.
+        return Some((None, third.1));
+    }
+    Some((Some(clock.unix(first.0, second.0, third.0)?), third.1))
+}
+
+/// The kind and the mode of `drwxr-xr-x`, possibly with a mark for further access rules behind it; no kind for devices,
+/// sockets and the like.
+fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
+    let ([kind, permissions @ ..], mark) = text.split_first_chunk::<10>()?;
+    if !matches!(mark, b"" | b"+" | b"." | b"@") {
+        return None;
+    }
+    let kind = match kind {
+        b'-' => Some(FileKind::File),
+        b'd' => Some(FileKind::Directory),
+        b'l' => Some(FileKind::Symlink(None)),
+        b'b' | b'c' | b'p' | b's' | b'D' | b'P' | b'C' | b'M' | b'n' => None,
+        _ => return None,
+    };
+    let mode = permissions.iter().enumerate().try_fold(0, |mode, (index, &letter)| {
+        let plain = 0o400 >> index;
+        // The special bit of this group of three: setuid, setgid, sticky.
+        let special = 0o4000 >> (index / 3);
+        let bits = match (index % 3, letter) {
+            (_, b'-') => 0,
+            (0, b'r') | (1, b'w') | (2, b'x') => plain,
+            (2, b's' | b't') => plain | special,
+            // `l`: the same bit, read as mandatory locking.
+            (2, b'S' | b'T' | b'l' | b'L') => special,
+            _ => return None,
+        };
+        Some(mode | bits)
+    })?;
+    Some((kind, mode))
+}
+
+/// Owner and group where they are told as numbers, from the columns between the permissions and the size: links, owner
+/// and group as a rule, without links or without group on some servers.
+fn ids(columns: &[(&[u8], &[u8])]) -> (Option<u32>, Option<u32>) {
+    let id = |column: &(&[u8], &[u8])| number(column.0);
+    match columns {
+        [_, owner, group] => (id(owner), id(group)),
+        [links, owner] if id(links).is_some() => (id(owner), None),
+        [owner, group] => (id(owner), id(group)),
+        _ => (None, None),
+    }
+}
+
+/// Parts `name -> target`. Either may hold ` -> ` itself: then the size of a link, which is the length of its target,
+/// tells which one parts them, and the first does where no length fits.
+fn split_link(text: &[u8], size: u64) -> (&[u8], FileKind) {
+    let arrows = || text.windows(ARROW.len()).enumerate().filter(|(_, window)| *window == ARROW).map(|(at, _)| at);
+    let fits = |at: &usize| u64::try_from(text.len() - at - ARROW.len()).is_ok_and(|length| length == size);
+    let sides = arrows().find(fits).or_else(|| arrows().next()).and_then(|at| text.split_at_checked(at));
+    match sides {
+        Some((name, rest)) => (name, FileKind::Symlink(rest.strip_prefix(ARROW).and_then(target))),
+        None => (text, FileKind::Symlink(None)),
+    }
+}
+
+const ARROW: &[u8] = b" -> ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn clock() -> ListClock {
+        // 2026-11-23 14:50.
+        ListClock { now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), utc_offset: 0 }
+    }
+
+    fn entry(line: &str) -> (String, Metadata) {
+        match read(line.as_bytes(), &clock()) {
+            Some(Line::Entry(name, metadata)) => (String::from_utf8_lossy(name).into_owned(), metadata),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn columns_before_the_date_differ_between_servers() {
+        for (line, uid, gid) in [
+            ("-rw-r--r--    1 1001     1002     16 Nov 23 14:40 x", Some(1001), Some(1002)),
+            ("-rw-r--r--   1 lab      lab      16 Nov 23  2026 x", None, None),
+            ("-rw-r--r--            1         1001         1002             16 Nov 23 14:40 x", Some(1001), Some(1002)),
+            ("-rw-r--r--+ 1 1001 16 Nov 23 14:40 x", Some(1001), None),
+            ("-rw-r--r--. lab 1002 16 Nov 23 14:40 x", None, Some(1002)),
+            ("-rw-r--r--@ 16 Nov 23 14:40 x", None, None),
+            ("-rw-r--r-- 1 Domain Users Domain Admins 16 2026-11-23 14:40 x", None, None),
+        ] {
+            let (name, metadata) = entry(line);
+            assert_eq!((name.as_str(), metadata.size, metadata.mode), ("x", Some(16), Some(0o644)), "{line}");
+            assert_eq!((metadata.uid, metadata.gid), (uid, gid), "{line}");
+            assert!(metadata.modified.is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_keeps_all_but_one_space() {
+        for (line, name) in [
+            ("-rw-r--r-- 1 a b 16 Nov 23 14:40   two ", "  two "),
+            ("-rw-r--r-- 1 a b 16 Nov 23  2025 a -> b", "a -> b"),
+            ("-rw-r--r-- 1 a b 16 2026-11-23 14:40:36 5 Nov 23 14:40 x", "5 Nov 23 14:40 x"),
+            ("-rw-r--r-- 1 a b 16 Nov 23 14:40 5 Nov 23 14:40 x", "5 Nov 23 14:40 x"),
+        ] {
+            assert_eq!(entry(line).0, name, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_parted_where_its_size_says() {
+        for (rest, name, target) in [
+            ("1 Nov 23 14:40 a -> b", "a", Some("b")),
+            ("6 Nov 23 14:40 a -> b -> c", "a", Some("b -> c")),
+            ("1 Nov 23 14:40 a -> b -> c", "a -> b", Some("c")),
+            ("9 Nov 23 14:40 a -> b -> c", "a", Some("b -> c")),
+            ("0 ??? ?? ????? dangling", "dangling", None),
+            ("5 Nov 23 14:40 a ->", "a ->", None),
+        ] {
+            let (told, metadata) = entry(&format!("lrwxrwxrwx 1 ftp ftp {rest}"));
+            let target = target.map(|target| Box::from(target.as_bytes()));
+            assert_eq!((told.as_str(), metadata.kind), (name, FileKind::Symlink(target)), "{rest}");
+        }
+    }
+
+    #[test]
+    fn modes_are_read_with_their_special_bits() {
+        for (text, mode) in [
+            ("-rwsr-sr-t", Some(0o7755)),
+            ("-rwSr-Sr-T", Some(0o7644)),
+            ("-r-xr-l---", Some(0o2540)),
+            ("-rwxrwxrw", None),
+            ("-xwrr--r--", None),
+            ("-rw-r--r--x", None),
+            ("?rw-r--r--", None),
+        ] {
+            assert_eq!(kind_and_mode(text.as_bytes()).map(|(_, mode)| mode), mode, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_no_entries_are_told_apart() {
+        for (line, special, other) in [
+            ("total 12", false, true),
+            ("total", false, false),
+            ("total eclipse", false, false),
+            ("crw-rw-rw- 1 root root 1, 3 Nov 23 14:40 null", true, false),
+            ("srwxrwxrwx 1 root root 0 Nov 23 14:40 socket", true, false),
+            ("drwxr-xr-x 2 root root 4096 Nov 23 14:40 ..", false, true),
+            ("-rw-r--r-- 1 a b x Nov 23 14:40 x", false, false),
+            ("-rw-r--r-- 1 a b 16 Nov 23 14:40", false, false),
+            ("-rw-r--r-- 1 a b 16 Nov 23 14:40 ", false, false),
+            ("ls: cannot open directory", false, false),
+        ] {
+            let line_read = read(line.as_bytes(), &clock());
+            assert_eq!(line_read == Some(Line::Special), special, "{line}");
+            assert_eq!(line_read == Some(Line::Other), other, "{line}");
+        }
+        assert!(matches!(read(b"drwxr-xr-x 2 root root 4096 Nov 23 14:40 .", &clock()), Some(Line::Itself(_))));
+    }
+}
