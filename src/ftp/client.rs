@@ -151,7 +151,7 @@ impl Client {
         }
         for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
             let path = self.server.pathname(&directory.join(&entry.name));
-            if let Ok(metadata) = stat_by_facts(session, &path) {
+            if let Ok(Some(metadata)) = stat_by_facts(session, &path) {
                 entry.metadata = metadata;
             }
         }
@@ -175,7 +175,7 @@ impl Client {
     fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
         let pathname = self.server.pathname(path);
         let answer = self.with_session(|session| match session.features().mlst {
-            Some(_) => stat_by_facts(session, &pathname).map(Some),
+            Some(_) => stat_by_facts(session, &pathname),
             None => stat_by_size(session, &pathname),
         })?;
         match (answer, path.split()) {
@@ -218,12 +218,7 @@ impl Remote for Client {
         self.stat_path(path).map_err(translate)
     }
 
-    fn read_from(
-        &self,
-        path: &RemotePath,
-        offset: u64,
-        size: Option<u64>,
-    ) -> Result<Box<dyn Download>, remote::Error> {
+    fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;
         Ok(Box::new(transfer))
     }
@@ -243,21 +238,23 @@ fn give_back_unless_broken(lease: Lease, error: &Error) {
     }
 }
 
-/// `MLST` and `SIZE` in one write. Both are needed: `MLST` tells of a symbolic link as if it were the file it points to,
-/// but with the link's own size (ProFTPD), and `SIZE` follows it.
-fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Metadata, Error> {
+/// `MLST` and `SIZE` in one write; `None` for a symbolic link. ProFTPD's `MLST` tells of a link as if it were the file it
+/// points to, but with the link's own size, while `SIZE` follows it: two sizes give the link away.
+fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
     let (first, second) = session.exchange_both(&Command::Mlst(pathname), &Command::Size(pathname))?;
     // libunftp's answers may come in either order.
     let (facts, size) = if second.code.number() == 250 { (second, first) } else { (first, second) };
     let facts = facts.completion("MLST")?;
-    let metadata = facts.lines.iter().find_map(|line| listing::parse_mlst(line));
-    let Some((mut metadata, _)) = metadata else {
+    let metadata = facts.lines.iter().skip(1).find_map(|line| listing::read_mlst(line));
+    let Some((metadata, _)) = metadata else {
         return Err(Error::Misbehaved { step: "MLST".to_owned(), what: format!("no facts in {facts}") });
     };
-    if metadata.kind == FileKind::File {
-        metadata.size = size_of(&size).or(metadata.size);
-    }
-    Ok(metadata)
+    let is_link = match metadata.kind {
+        FileKind::File => metadata.size != size_of(&size),
+        FileKind::Directory => false,
+        FileKind::Symlink(_) => true,
+    };
+    Ok((!is_link).then_some(metadata))
 }
 
 /// `SIZE` and `MDTM` in one write; `None` where the server does not know them of this path, as for directories.

@@ -274,9 +274,10 @@ fn clear_reply(tcp: &mut Tcp, reader: &mut Reader, deadline: Instant, step: &str
 fn no_greeting(error: Error) -> Error {
     match error {
         Error::Deadline { .. } => Error::Deadline {
-            step: "waiting for the greeting (no byte came: perhaps this port wants implicit TLS, tls=implicit, or is no \
+            step:
+                "waiting for the greeting (no byte came: perhaps this port wants implicit TLS, tls=implicit, or is no \
                    FTP server)"
-                .to_owned(),
+                    .to_owned(),
         },
         Error::Misbehaved { step, what } => Error::Misbehaved { step, what: format!("{what}; is this an FTP server?") },
         other => other,
@@ -297,7 +298,9 @@ fn busy(reply: &Reply) -> Error {
 /// ProFTPD and others answer `530` to a right password when there are too many connections.
 fn says_too_many(reply: &Reply) -> bool {
     let text = reply.text().to_lowercase();
-    ["too many", "maximum number", "max number", "connection limit", "more than"].iter().any(|phrase| text.contains(phrase))
+    ["too many", "maximum number", "max number", "connection limit", "more than"]
+        .iter()
+        .any(|phrase| text.contains(phrase))
 }
 
 fn insecure(step: &str, why: &str) -> Error {

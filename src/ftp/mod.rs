@@ -32,3 +32,13 @@ pub mod tls;
 
 pub mod control;
 pub mod data;
+
+pub mod server;
+
+pub mod session;
+
+pub mod pool;
+
+pub mod transfer;
+
+pub mod client;

@@ -64,12 +64,8 @@ pub struct Lease {
 impl Pool {
     /// A pool without any session yet, and its janitor.
     pub fn new(server: Arc<Server>) -> Arc<Self> {
-        let pool = Arc::new(Self {
-            server,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            waiting: AtomicUsize::new(0),
-        });
+        let pool =
+            Arc::new(Self { server, state: Mutex::default(), changed: Condvar::new(), waiting: AtomicUsize::new(0) });
         let weak = Arc::downgrade(&pool);
         let janitor = thread::Builder::new().name("pool".to_owned()).spawn(move || {
             while let Some(pool) = weak.upgrade() {
@@ -242,10 +238,9 @@ impl Pool {
         let (old, unsettled) = {
             let mut state = self.state.lock();
             let timeout = self.server.settings.idle_timeout;
-            let kept: VecDeque<_> = std::mem::take(&mut state.idle);
-            let (old, mut kept): (Vec<_>, VecDeque<_>) = kept
-                .into_iter()
-                .partition(|idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now));
+            let is_old = |idle: &Idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now);
+            let (old, mut kept): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut state.idle).into_iter().partition(is_old);
             let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
             state.idle = kept;
             state.lent += usize::from(unsettled.is_some());

@@ -282,7 +282,7 @@ impl Session {
         let mut first_refusal = None;
         for command in before {
             let answer = self.control.reply(command.verb())?.intermediate(command.verb());
-            first_refusal = first_refusal.or(answer.err());
+            first_refusal = first_refusal.or_else(|| answer.err());
         }
         let begun = self.control.reply(last.verb())?.preliminary(last.verb());
         match (first_refusal, begun) {

@@ -90,11 +90,10 @@ impl Tcp {
     /// Whether bytes have come (or the connection ended) that nobody has read.
     pub fn has_unread(&self) -> bool {
         let mut byte = [0];
-        self.socket.set_nonblocking(true).is_ok()
-            && {
-                let seen = self.socket.peek(&mut byte).is_ok();
-                self.socket.set_nonblocking(false).is_err() || seen
-            }
+        self.socket.set_nonblocking(true).is_ok() && {
+            let seen = self.socket.peek(&mut byte).is_ok();
+            self.socket.set_nonblocking(false).is_err() || seen
+        }
     }
 }
 

@@ -43,19 +43,10 @@ impl Transfer {
         expected: Option<u64>,
     ) -> Self {
         let since = Instant::now();
-        let holding =
-            Arc::new(Holding { state: Mutex::new(State { running: Some((lease, data)), used: since }) });
+        let holding = Arc::new(Holding { state: Mutex::new(State { running: Some((lease, data)), used: since }) });
         let weak: Weak<Holding> = Arc::downgrade(&holding);
         pool.register(weak);
-        Self {
-            holding,
-            pool: Arc::clone(pool),
-            server: Arc::clone(server),
-            since,
-            received: 0,
-            expected,
-            ended: false,
-        }
+        Self { holding, pool: Arc::clone(pool), server: Arc::clone(server), since, received: 0, expected, ended: false }
     }
 
     /// Waits for the next bytes; `0` once the server has said that the transfer is complete.

@@ -284,7 +284,10 @@ fn alert(payload: &[u8]) -> io::Result<Received> {
         [_, code] if *code == u8::from(AlertDescription::CloseNotify) => Ok(Received::Closed),
         [_, code] => {
             let description = AlertDescription::from(*code);
-            Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the server sent the TLS alert {description:?}")))
+            Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("the server sent the TLS alert {description:?}"),
+            ))
         }
         _ => Err(invalid("a malformed TLS alert")),
     }
