@@ -1,0 +1,4 @@
+//! What needs no server, no privileges and no time.
+
+mod corpus;
+mod properties;
