@@ -185,16 +185,11 @@ impl File {
             self.code.match_indices(keyword).filter_map(move |(at, _)| {
                 let boundary = !self.code[..at]
                     .ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':');
-                let rest = self.code[at + keyword.len()..].split("::");
-                let parts = rest.map_while(|part| {
-                    let end = part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
-                    Some((&part[..end], end == part.len())).filter(|(word, _)| !word.is_empty())
-                });
-                // The last word of a path is followed by something other than `::`.
                 let mut path = base.clone();
-                for (word, more) in parts {
-                    path.push(word.to_owned());
-                    if !more {
+                for part in self.code[at + keyword.len()..].split("::") {
+                    let end = part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
+                    path.extend((end > 0).then(|| part[..end].to_owned()));
+                    if end < part.len() {
                         break;
                     }
                 }
@@ -223,7 +218,7 @@ fn layers(text: &str) -> HashMap<String, usize> {
     let mut layers = HashMap::new();
     for (group, paragraph) in text.split("\n\n").enumerate() {
         for line in paragraph.lines() {
-            let line = line.strip_prefix("pub ").or(line.strip_prefix("pub(crate) ")).unwrap_or(line);
+            let line = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
             if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
                 layers.insert(name.to_owned(), group);
             }
@@ -238,7 +233,7 @@ fn uses(code: &str, name: &str) -> bool {
         let before = &code[..at];
         let after = &code[at + name.len()..];
         !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
-            && !before.strip_suffix("::").is_some_and(|path| !path.ends_with([' ', '(', '<', '&', '\n']))
+            && before.strip_suffix("::").is_none_or(|path| path.ends_with([' ', '(', '<', '&', '\n']))
             && (after.starts_with("::") || before.ends_with("use ") && after.starts_with([';', ' ']))
     })
 }
