@@ -98,11 +98,10 @@ impl Reader {
     fn read_lines(&mut self) -> Result<Option<Reply>, Malformed> {
         loop {
             let unread = self.buffer.get(self.consumed..).unwrap_or_default();
-            let Some(length) = unread.iter().position(|&byte| byte == b'\n') else {
-                return check_beginning(unread, self.unfinished.is_some()).map(|()| None);
-            };
-            let line = unread.get(..length).unwrap_or_default();
-            check_length(line)?;
+            let end = unread.iter().position(|&byte| byte == b'\n');
+            let line = end.and_then(|end| unread.get(..end)).unwrap_or(unread);
+            check(line, self.unfinished.is_some())?;
+            let Some(length) = end else { return Ok(None) };
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             let reply = take_line(&mut self.unfinished, line, length + 1)?;
             self.consumed += length + 1;
@@ -143,17 +142,12 @@ fn take_line(unfinished: &mut Option<Unfinished>, line: &[u8], bytes: usize) -> 
     Ok(Some(current.reply))
 }
 
-/// A line whose end has not come: what does not begin with a code is told at once, as its end may never come.
-fn check_beginning(line: &[u8], inside_reply: bool) -> Result<(), Malformed> {
-    check_length(line)?;
-    let digits = line.iter().take(3);
-    if inside_reply || digits.clone().all(u8::is_ascii_digit) && !matches!(line, [b'0' | b'6'..=b'9', ..]) {
-        return Ok(());
+/// Tells what is wrong with a line by its beginning, as its end may never come.
+fn check(line: &[u8], inside_reply: bool) -> Result<(), Malformed> {
+    let may_be_code = matches!(line, [] | [b'1'..=b'5', ..]) && line.iter().take(3).all(u8::is_ascii_digit);
+    if !inside_reply && !may_be_code {
+        return Err(Malformed::NotAReply(sample(line)));
     }
-    Err(Malformed::NotAReply(sample(line)))
-}
-
-fn check_length(line: &[u8]) -> Result<(), Malformed> {
     if line.len() > LINE_BYTES_MAX { Err(Malformed::LineTooLong(sample(line))) } else { Ok(()) }
 }
 
@@ -306,6 +300,9 @@ mod tests {
         let line = [b"220 ", &[b'x'; LINE_BYTES_MAX - 3][..], b"\n"].concat();
         assert!(matches!(replies(&line).1, Some(Malformed::LineTooLong(sample)) if sample.len() == SAMPLE_BYTES_MAX));
         assert!(matches!(replies(&[b'2'; LINE_BYTES_MAX + 1]).1, Some(Malformed::LineTooLong(_))));
+        // The same in one piece as in many: what is no reply is so before its length is known.
+        let line = [&[b'x'; LINE_BYTES_MAX + 1][..], b"\n"].concat();
+        assert!(matches!(replies(&line).1, Some(Malformed::NotAReply(_))));
         let endless = [b"220-\n", &[b'\n'; REPLY_BYTES_MAX][..]].concat();
         assert_eq!(replies(&endless).1, Some(Malformed::ReplyTooLong));
     }
