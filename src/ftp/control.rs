@@ -158,12 +158,9 @@ impl Control {
         self.tcp.connect_data(port, self.timeout)
     }
 
-    /// The server's address as `227` would write it, where it is one of IPv4.
+    /// The server's address as a `227` would write it, where it is one of IPv4.
     pub fn peer_octets(&self) -> Option<[u8; 4]> {
-        match self.tcp.peer() {
-            std::net::IpAddr::V4(address) => Some(address.octets()),
-            std::net::IpAddr::V6(_) => None,
-        }
+        self.tcp.peer_octets()
     }
 
     /// Whether the server may soon refuse this connection's session: four fifths of its lifetime have passed, counted

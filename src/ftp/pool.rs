@@ -48,7 +48,7 @@ struct LearntMax {
 
 /// Something that holds a session for long and can give it up.
 pub trait Reclaim: Send + Sync {
-    /// Gives the session up, if nobody is using it at this moment.
+    /// Gives the session up, if nobody uses it or did a moment ago.
     fn reclaim(&self) -> Option<Lease>;
 
     /// When it was last used.
@@ -113,13 +113,6 @@ impl Pool {
     /// Whether somebody waits for a session.
     pub fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Tells those who wait to look again: a transfer can be reclaimed now.
-    pub fn nudge(&self) {
-        if self.is_wanted() {
-            self.changed.notify_all();
-        }
     }
 
     /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.

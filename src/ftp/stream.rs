@@ -48,9 +48,12 @@ impl Tcp {
             .map_err(|source| Error::io(format!("connecting the data connection to port {port}"), source))
     }
 
-    /// The server's address.
-    pub fn peer(&self) -> IpAddr {
-        self.peer
+    /// The server's address as a `227` would write it, where it is one of IPv4.
+    pub fn peer_octets(&self) -> Option<[u8; 4]> {
+        match self.peer {
+            IpAddr::V4(address) => Some(address.octets()),
+            IpAddr::V6(_) => None,
+        }
     }
 
     /// Sets how long each following read or write may wait.

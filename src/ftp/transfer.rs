@@ -71,8 +71,6 @@ impl Transfer {
                 self.received += count as u64;
                 state.used = Instant::now();
                 state.running = Some((lease, data));
-                drop(state);
-                self.pool.nudge();
                 Ok(count)
             }
             Received::Closed => self.finish(lease, data, true),
@@ -108,7 +106,8 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        if let Some(lease) = self.holding.reclaim() {
+        if let Some((mut lease, data)) = self.holding.state.lock().running.take() {
+            lease.abandon(data);
             lease.give_back();
         }
     }
@@ -116,7 +115,11 @@ impl Drop for Transfer {
 
 impl Reclaim for Holding {
     fn reclaim(&self) -> Option<Lease> {
-        let (mut lease, data) = self.state.try_lock()?.running.take()?;
+        let mut state = self.state.try_lock()?;
+        if state.used.elapsed() < PAUSE {
+            return None;
+        }
+        let (mut lease, data) = state.running.take()?;
         lease.abandon(data);
         Some(lease)
     }
@@ -133,5 +136,7 @@ impl fmt::Debug for Holding {
     }
 }
 
+/// A transfer that nobody read from for so long is paused. Less would take a new one away before its first byte.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long a transfer may go on while others wait: opening it again costs several round trips.
 const SHARE: Duration = Duration::from_millis(250);

@@ -81,7 +81,8 @@ impl<'a> Facts<'a> {
             // FileZilla Server 1.9 writes `perms`.
             b"perm" | b"perms" => self.perm = Some(value),
             b"unique" => self.unique = Some(value),
-            b"unix.mode" => self.mode = mode(value),
+            // pyftpdlib writes Python's `0o644`.
+            b"unix.mode" => self.mode = mode(value.strip_prefix(b"0o").unwrap_or(value)),
             b"unix.uid" | b"unix.owner" => self.uid = number(value).or(self.uid),
             b"unix.gid" | b"unix.group" => self.gid = number(value).or(self.gid),
             _ => {}
@@ -211,6 +212,7 @@ mod tests {
             ("type=dir;perm=flcdmpe", Some(0o777)),
             ("type=dir;perm=el;unix.mode=0700", Some(0o700)),
             ("type=file;perm=r;unix.mode=9", Some(0o444)),
+            ("type=file;perm=radfwMT;unix.mode=0o644", Some(0o644)),
             ("type=file;unix.mode=100644", Some(0o644)),
             ("type=OS.unix=symlink;perm=r", None),
         ] {

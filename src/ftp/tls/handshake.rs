@@ -135,6 +135,7 @@ impl Hands {
             tcp.set_limit(remaining(deadline))?;
             let mut buffer = [0; 8192];
             let count = tcp.read(&mut buffer)?;
+            tcp.quick_ack();
             if count == 0 {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
