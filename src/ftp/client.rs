@@ -288,9 +288,10 @@ fn add_targets(entries: &mut [Entry], listing: Listing) {
     }
 }
 
-/// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of the file.
+/// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of the file. (`501` does as well, but
+/// pyftpdlib says it of a missing directory.)
 fn is_unknown_command(reply: &Reply) -> bool {
-    matches!(reply.code.number(), 500 | 501 | 502 | 504)
+    matches!(reply.code.number(), 500 | 502 | 504)
 }
 
 fn translate(error: Error) -> remote::Error {
@@ -320,8 +321,6 @@ fn refusal(reply: &Reply) -> ErrorKind {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     match reply.code.number() {
         421 | 425 | 426 => ErrorKind::Lost,
-        500..=504 => ErrorKind::Unsupported,
-        530..=534 => ErrorKind::LoginRefused,
         _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {
             ErrorKind::NotFound
         }
@@ -330,6 +329,8 @@ fn refusal(reply: &Reply) -> ErrorKind {
         _ if says(&["is a directory", "not a plain file", "not a regular file", "not retrievable"]) => {
             ErrorKind::IsADirectory
         }
+        500..=504 => ErrorKind::Unsupported,
+        530..=534 => ErrorKind::LoginRefused,
         450 | 550 | 553 => ErrorKind::Unavailable,
         _ => ErrorKind::Refused,
     }
