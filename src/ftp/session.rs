@@ -83,12 +83,17 @@ impl Session {
         if !std::mem::take(&mut self.reply_owed) {
             return Ok(());
         }
-        match self.control.reply_within(BROKEN_OFF, FINAL_REPLY) {
+        let said = match self.control.reply_within(BROKEN_OFF, FINAL_REPLY) {
             Ok(reply) if reply.code.number() == 421 => return Err(Error::Closed { step: BROKEN_OFF.to_owned() }),
-            Ok(_) | Err(Error::Deadline { .. }) => {}
+            Ok(reply) => Some(reply),
+            Err(Error::Deadline { .. }) => None,
             Err(error) => return Err(error),
+        };
+        let mut noop = self.control.exchange(&Command::Noop)?;
+        if said.is_none() && noop.code.number() != 200 {
+            // That was the final reply, and late.
+            noop = self.control.reply("NOOP")?;
         }
-        let noop = self.control.exchange(&Command::Noop)?;
         if noop.code.number() == 200 {
             return Ok(());
         }
@@ -406,6 +411,7 @@ fn refuses_session(reply: &Reply, resumed: bool) -> bool {
 
 /// The step of [`Session::settle`].
 const BROKEN_OFF: &str = "the end of a transfer that was broken off";
-/// How long a server may take to say that a transfer has ended, when its data connection is closed.
-const FINAL_REPLY: Duration = Duration::from_secs(1);
+/// How long to wait for a server's word on a data connection that is closed already. Most need milliseconds; Pure-FTPd may
+/// never say any.
+const FINAL_REPLY: Duration = Duration::from_millis(400);
 const LISTING_BUFFER_BYTES: usize = 64 * 1024;
