@@ -5,8 +5,8 @@
 use crate::path;
 use std::fmt;
 
-/// A reply: its code and its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A reply: its code and its text. `Debug` shows it as `Display` does: readable, and escaped.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     /// What the server decided.
     pub code: Code,
@@ -164,6 +164,12 @@ impl Reply {
             path::escaped(text.trim_ascii()).to_string()
         });
         shown.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" / ")
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
     }
 }
 

@@ -13,6 +13,7 @@ use rustls::kernel::KernelConnection;
 use rustls::{AlertDescription, ConnectionTrafficSecrets, ContentType, ProtocolVersion, SupportedCipherSuite};
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What a read brought.
@@ -88,11 +89,10 @@ impl Records {
         let mut filled = self.take_rest(buffer);
         while filled < buffer.len() && self.ended.is_none() {
             if let Some(record) = self.incoming.record()? {
-                filled += self.open_record(record, buffer.get_mut(filled..).unwrap_or_default())?;
+                filled += self.open_record(tcp, record, buffer.get_mut(filled..).unwrap_or_default())?;
             } else if filled > 0 {
                 break;
             } else {
-                // A post-handshake answer such as a KeyUpdate leaves at once; what fails shows at the next read.
                 if self.incoming.fill(tcp)? == 0 {
                     self.ended = Some(Received::Cut);
                 }
@@ -153,7 +153,7 @@ impl Records {
 
     /// Decrypts the record at `range` of what came; application data goes to `buffer` and, where it is too small, to
     /// `rest`. Returns the bytes put into `buffer`.
-    fn open_record(&mut self, range: std::ops::Range<usize>, buffer: &mut [u8]) -> io::Result<usize> {
+    fn open_record(&mut self, tcp: &mut Tcp, range: Range<usize>, buffer: &mut [u8]) -> io::Result<usize> {
         let record = &mut self.incoming.bytes[range];
         let kind = ContentType::from(record[0]);
         // TLS 1.3 allows this one, unencrypted and without meaning (RFC 8446 section 5).
@@ -179,18 +179,20 @@ impl Records {
             }
             ContentType::Handshake => {
                 self.handshake.extend_from_slice(plain.payload);
-                self.handshake_messages()?;
+                self.handshake_messages(tcp)?;
                 Ok(0)
             }
             other => Err(invalid(format!("an unexpected record of type {other:?}"))),
         }
     }
 
-    fn handshake_messages(&mut self) -> io::Result<()> {
+    fn handshake_messages(&mut self, tcp: &mut Tcp) -> io::Result<()> {
         while let Some((kind, body)) = take_handshake_message(&mut self.handshake) {
             match kind {
                 NEW_SESSION_TICKET if self.version() == ProtocolVersion::TLSv1_3 => self.new_session_ticket(body)?,
-                KEY_UPDATE if self.version() == ProtocolVersion::TLSv1_3 => self.key_update()?,
+                KEY_UPDATE if self.version() == ProtocolVersion::TLSv1_3 => {
+                    self.key_update(tcp, body == [UPDATE_REQUESTED])?;
+                }
                 // A HelloRequest of TLS 1.2 may be ignored (RFC 5246 section 7.4.1.1): nobody renegotiates.
                 HELLO_REQUEST => {}
                 other => return Err(invalid(format!("an unexpected handshake message of type {other}"))),
@@ -208,12 +210,18 @@ impl Records {
         Ok(())
     }
 
-    /// The peer changed its sending key (RFC 8446 section 4.6.3). Its wish that we change ours too is left unanswered:
-    /// nobody sends enough on one connection to wear a key out.
-    fn key_update(&mut self) -> io::Result<()> {
+    /// The peer changed its sending key and may want that we change ours (RFC 8446 section 4.6.3).
+    fn key_update(&mut self, tcp: &mut Tcp, requested: bool) -> io::Result<()> {
         let (sequence, secrets) = self.kernel.update_rx_secret().map_err(invalid)?;
         self.decrypter = decrypter(self.suite, secrets).map_err(invalid)?;
         self.received = sequence;
+        if requested {
+            let ours = self.seal(ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED])?;
+            tcp.write_all(&ours)?;
+            let (sequence, secrets) = self.kernel.update_tx_secret().map_err(invalid)?;
+            self.encrypter = encrypter(self.suite, secrets).map_err(invalid)?;
+            self.sent = sequence;
+        }
         Ok(())
     }
 
@@ -247,7 +255,7 @@ impl Incoming {
     }
 
     /// Takes the next whole record, header included.
-    fn record(&mut self) -> io::Result<Option<std::ops::Range<usize>>> {
+    fn record(&mut self) -> io::Result<Option<Range<usize>>> {
         let [kind, _, _, high, low, ..] = self.bytes[self.start..self.end] else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if !(20..=24).contains(&kind) || length > RECORD_BYTES_MAX {
@@ -360,3 +368,5 @@ const ALERT_LEVEL_WARNING: u8 = 1;
 const HELLO_REQUEST: u8 = 0;
 const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
+const UPDATE_NOT_REQUESTED: u8 = 0;
+const UPDATE_REQUESTED: u8 = 1;
