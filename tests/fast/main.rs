@@ -1,4 +1,5 @@
-//! What needs no server, no privileges and no time.
+//! What needs no server but those inside this process, no privileges and little time.
 
 mod corpus;
 mod properties;
+mod protocol;

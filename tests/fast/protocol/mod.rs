@@ -1,0 +1,4 @@
+//! The client against a server that plays by a script.
+
+#[path = "../../support/ftpd/mod.rs"]
+pub mod ftpd;

@@ -1,0 +1,244 @@
+//! What the server serves: files in memory, on disk or made up, and how a listing shows them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Absolute paths and what is there. Paths are bytes, as in the protocol.
+#[derive(Debug, Clone)]
+pub struct Tree(BTreeMap<Vec<u8>, Node>);
+
+/// One file or directory.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub content: Content,
+    /// `YYYYMMDDhhmmss`.
+    pub modified: String,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone)]
+pub enum Content {
+    Directory,
+    /// A directory of so many made-up files, which cannot be opened.
+    Crowd(u64),
+    Bytes(Arc<[u8]>),
+    /// So many bytes of [`pattern`].
+    Pattern(u64),
+    /// A file of the disk and its length.
+    Disk(PathBuf, u64),
+    /// A symbolic link, shown by listings only.
+    Symlink(Vec<u8>),
+}
+
+/// The byte at `position` of a made-up file: no two blocks of a power of two are alike.
+pub fn pattern(position: u64) -> u8 {
+    (position % 251) as u8 ^ (position >> 16) as u8
+}
+
+const MODIFIED: &str = "20240229123456";
+
+impl Tree {
+    pub fn new() -> Self {
+        Self(BTreeMap::new()).directory("/")
+    }
+
+    /// Everything below a directory of the disk. File contents are read when they are asked for.
+    pub fn from_disk(root: &Path) -> io::Result<Self> {
+        let mut tree = Self::new();
+        tree.add_disk(root, b"")?;
+        Ok(tree)
+    }
+
+    #[must_use]
+    pub fn directory(self, path: impl AsRef<[u8]>) -> Self {
+        self.with(path, Content::Directory)
+    }
+
+    #[must_use]
+    pub fn file(self, path: impl AsRef<[u8]>, bytes: impl AsRef<[u8]>) -> Self {
+        self.with(path, Content::Bytes(bytes.as_ref().into()))
+    }
+
+    /// A file of `size` bytes of [`pattern`], which take no memory.
+    #[must_use]
+    pub fn made_up(self, path: impl AsRef<[u8]>, size: u64) -> Self {
+        self.with(path, Content::Pattern(size))
+    }
+
+    /// A directory of `count` files.
+    #[must_use]
+    pub fn crowd(self, path: impl AsRef<[u8]>, count: u64) -> Self {
+        self.with(path, Content::Crowd(count))
+    }
+
+    #[must_use]
+    pub fn symlink(self, path: impl AsRef<[u8]>, target: impl Into<Vec<u8>>) -> Self {
+        self.with(path, Content::Symlink(target.into()))
+    }
+
+    #[must_use]
+    pub fn with(mut self, path: impl AsRef<[u8]>, content: Content) -> Self {
+        self.insert(path, content);
+        self
+    }
+
+    pub fn insert(&mut self, path: impl AsRef<[u8]>, content: Content) {
+        self.0.insert(path.as_ref().to_vec(), Node { content, modified: MODIFIED.to_owned() });
+    }
+
+    pub fn remove(&mut self, path: &[u8]) -> bool {
+        path != b"/" && self.0.remove(path).is_some()
+    }
+
+    pub fn get(&self, path: &[u8]) -> Option<&Node> {
+        self.0.get(path)
+    }
+
+    pub fn get_mut(&mut self, path: &[u8]) -> Option<&mut Node> {
+        self.0.get_mut(path)
+    }
+
+    /// Moves `old` and what lies below it.
+    pub fn rename(&mut self, old: &[u8], new: &[u8]) {
+        let below = [old, b"/"].concat();
+        let moved: Vec<_> = self.0.keys().filter(|path| *path == old || path.starts_with(&below)).cloned().collect();
+        for path in moved {
+            if let Some(node) = self.0.remove(&path) {
+                self.0.insert([new, &path[old.len()..]].concat(), node);
+            }
+        }
+    }
+
+    pub fn children(&self, directory: &[u8]) -> impl Iterator<Item = (&[u8], &Node)> {
+        let prefix = if directory == b"/" { b"/".to_vec() } else { [directory, b"/"].concat() };
+        self.0.iter().filter_map(move |(path, node)| {
+            let name = path.strip_prefix(&*prefix)?;
+            (!name.is_empty() && !name.contains(&b'/')).then_some((name, node))
+        })
+    }
+
+    fn add_disk(&mut self, directory: &Path, prefix: &[u8]) -> io::Result<()> {
+        use std::os::unix::ffi::OsStrExt as _;
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let path = [prefix, b"/", entry.file_name().as_bytes()].concat();
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                self.insert(&path, Content::Directory);
+                self.add_disk(&entry.path(), &path)?;
+            } else if metadata.is_file() {
+                self.insert(&path, Content::Disk(entry.path(), metadata.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory | Content::Crowd(_))
+    }
+
+    pub fn size(&self) -> u64 {
+        match &self.content {
+            Content::Directory | Content::Crowd(_) => 4096,
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Pattern(size) | Content::Disk(_, size) => *size,
+            Content::Symlink(target) => target.len() as u64,
+        }
+    }
+
+    /// The bytes from `offset` on, and how many they are; `None` for what cannot be read.
+    pub fn open(&self, offset: u64) -> Option<(Box<dyn Read + Send>, u64)> {
+        let length = self.size().saturating_sub(offset);
+        let source: Box<dyn Read + Send> = match &self.content {
+            Content::Bytes(bytes) => {
+                let start = usize::try_from(offset).unwrap().min(bytes.len());
+                Box::new(Cursor::new(Arc::from(&bytes[start..])))
+            }
+            Content::Pattern(_) => Box::new(Pattern(offset).take(length)),
+            Content::Disk(path, _) => {
+                let mut file = File::open(path).ok()?;
+                file.seek(SeekFrom::Start(offset)).ok()?;
+                Box::new(file.take(length))
+            }
+            Content::Directory | Content::Crowd(_) | Content::Symlink(_) => return None,
+        };
+        Some((source, length))
+    }
+
+    /// One line of MLSD, or of MLST without its first space (RFC 3659 section 7).
+    pub fn facts(&self, name: &[u8]) -> Vec<u8> {
+        let facts = match &self.content {
+            Content::Directory | Content::Crowd(_) => format!("type=dir;modify={};", self.modified),
+            Content::Symlink(target) => {
+                format!("type=OS.unix=slink:{};modify={};", String::from_utf8_lossy(target), self.modified)
+            }
+            _ => format!("type=file;size={};modify={};", self.size(), self.modified),
+        };
+        [facts.as_bytes(), b" ", name].concat()
+    }
+
+    /// One line of LIST, as `ls -l` writes it.
+    pub fn ls(&self, name: &[u8]) -> Vec<u8> {
+        let (mode, arrow) = match &self.content {
+            Content::Directory | Content::Crowd(_) => ("drwxr-xr-x", Vec::new()),
+            Content::Symlink(target) => ("lrwxrwxrwx", [b" -> ", &target[..]].concat()),
+            _ => ("-rw-r--r--", Vec::new()),
+        };
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = months[self.modified[4..6].parse::<usize>().unwrap() - 1];
+        let (year, day) = (&self.modified[..4], &self.modified[6..8]);
+        let line = format!("{mode}    1 1001     1001     {:>10} {month} {day}  {year} ", self.size());
+        [line.as_bytes(), name, &arrow].concat()
+    }
+}
+
+struct Pattern(u64);
+
+impl Read for Pattern {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        for byte in &mut *buffer {
+            *byte = pattern(self.0);
+            self.0 += 1;
+        }
+        Ok(buffer.len())
+    }
+}
+
+/// The listing of a crowd, made as it is read.
+pub struct CrowdLines {
+    next: u64,
+    count: u64,
+    facts: bool,
+    line: Cursor<Vec<u8>>,
+}
+
+impl CrowdLines {
+    pub fn new(count: u64, facts: bool) -> Self {
+        Self { next: 0, count, facts, line: Cursor::default() }
+    }
+}
+
+impl Read for CrowdLines {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let count = self.line.read(buffer)?;
+            if count > 0 || self.next == self.count {
+                return Ok(count);
+            }
+            let mut lines = Vec::with_capacity(64 * 1024);
+            while self.next < self.count && lines.len() < 60 * 1024 {
+                let name = format!("entry-{:07}", self.next);
+                let node = Node { content: Content::Pattern(self.next), modified: MODIFIED.to_owned() };
+                lines.extend(if self.facts { node.facts(name.as_bytes()) } else { node.ls(name.as_bytes()) });
+                lines.extend(b"\r\n");
+                self.next += 1;
+            }
+            self.line = Cursor::new(lines);
+        }
+    }
+}
