@@ -2,3 +2,5 @@
 
 #[path = "../../support/ftpd/mod.rs"]
 pub mod ftpd;
+#[path = "../../support/script.rs"]
+pub mod script;

@@ -18,6 +18,17 @@ struct Data {
     socket: Socket,
 }
 
+/// How a directory is listed.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Style {
+    /// `MLSD`.
+    Facts,
+    /// `LIST`.
+    Plain,
+    /// `LIST -a`, with `.` and `..`.
+    All,
+}
+
 /// How the bytes went.
 #[derive(PartialEq)]
 enum Sent {
@@ -36,7 +47,8 @@ impl Session<'_> {
         }
     }
 
-    pub(super) fn list(&mut self, path: &[u8], facts: bool) -> io::Result<()> {
+    pub(super) fn list(&mut self, path: &[u8], style: Style) -> io::Result<()> {
+        let facts = style == Style::Facts;
         let tree = self.shared.tree.lock().unwrap();
         let Some(node) = tree.get(path) else {
             drop(tree);
@@ -46,7 +58,9 @@ impl Session<'_> {
             Content::Crowd(count) => (Box::new(CrowdLines::new(count, facts)), u64::MAX),
             _ => {
                 let mut lines = Vec::new();
-                for (name, child) in tree.children(path) {
+                let dots = [(&b"."[..], node), (b"..", node)];
+                let dots = dots.into_iter().filter(|_| style == Style::All);
+                for (name, child) in dots.chain(tree.children(path)) {
                     lines.extend(if facts { child.facts(name) } else { child.ls(name) });
                     lines.extend(b"\r\n");
                 }

@@ -1,5 +1,6 @@
 //! One control connection.
 
+use super::data::Style;
 use super::socket::{Socket, Wire};
 use super::tree::Content;
 use super::{Act, PASSWORD, Shared, Step, Store, TooMany, count, tls};
@@ -121,8 +122,11 @@ impl<'a> Session<'a> {
                 self.say("350 Restarting.")
             }
             "RETR" => self.retrieve(&self.absolute(argument)),
-            "LIST" | "NLST" => self.list(&self.absolute(without_options(argument)), false),
-            "MLSD" if self.shared.behaviour.facts => self.list(&self.absolute(argument), true),
+            "LIST" => {
+                let style = if argument.starts_with(b"-a") { Style::All } else { Style::Plain };
+                self.list(&self.absolute(without_options(argument)), style)
+            }
+            "MLSD" if self.shared.behaviour.facts => self.list(&self.absolute(argument), Style::Facts),
             "MLST" if self.shared.behaviour.facts => self.mlst(argument),
             "SIZE" => self.about(argument, |node| format!("213 {}", node.size())),
             "MDTM" => self.about(argument, |node| format!("213 {}", node.modified)),
