@@ -1,5 +1,6 @@
 //! What needs no server but those inside this process, no privileges and little time.
 
 mod corpus;
+mod cut;
 mod properties;
 mod protocol;

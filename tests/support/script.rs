@@ -13,6 +13,8 @@
 //! Between `= LOGIN` and the next `=`, a line of a login that is not expected (FEAT, TYPE I, …) is answered as well: when a
 //! client asks them is not what such a test is about.
 
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "test code of a private module")]
+
 use super::ftpd::socket::{Registry, Socket, Wire, handshake};
 use super::ftpd::{Behaviour, Memory, Store, tls};
 use rustls::ServerConfig;
@@ -60,11 +62,6 @@ impl Script {
 
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    /// The certificate authority, as PEM text.
-    pub fn ca_pem(&self) -> String {
-        tls::ca().pem()
     }
 }
 

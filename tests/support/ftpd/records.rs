@@ -32,9 +32,9 @@ impl Records {
     pub fn accept(mut socket: Socket, config: Arc<ServerConfig>) -> io::Result<Self> {
         let mut connection = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let (mut inbound, mut outbound, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        let mut flight_sent = false;
+        let (mut flight_sent, mut plain) = (false, VecDeque::new());
         loop {
-            let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(&mut inbound);
+            let UnbufferedStatus { mut discard, state, .. } = connection.process_tls_records(&mut inbound);
             let (mut blocked, mut done) = (false, false);
             match state.map_err(io::Error::other)? {
                 ConnectionState::EncodeTlsData(mut data) => {
@@ -51,6 +51,14 @@ impl Records {
                     flight_sent |= outer_types(&outbound).contains(&23);
                     outbound.clear();
                     transmit.done();
+                }
+                // The client's first commands may come together with its Finished.
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(io::Error::other)?;
+                        discard += record.discard;
+                        plain.extend(record.payload);
+                    }
                 }
                 ConnectionState::BlockedHandshake => blocked = true,
                 ConnectionState::WriteTraffic(_) => done = true,
@@ -80,7 +88,7 @@ impl Records {
             sent: 0,
             received: secrets.rx.0,
             inbound,
-            plain: VecDeque::new(),
+            plain,
             tickets,
             kind,
             closed: false,

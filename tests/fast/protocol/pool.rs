@@ -1,0 +1,151 @@
+//! Control connections: how many, which live on, and which are replaced.
+
+use super::ftpd::{Act, Behaviour, Fault, Server, Step, TooMany, Tree};
+use super::script::Script;
+use super::{client, client_of, names, path, read, settings};
+use ftpsfs::ftp::client::Client;
+use ftpsfs::remote::{ErrorKind, Remote as _};
+use std::time::{Duration, Instant};
+
+fn tree() -> Tree {
+    Tree::new().file("/a", "abc").made_up("/b", 300_000)
+}
+
+/// 421 may answer any command; the server closes the connection after it (RFC 959 section 4.2.2).
+#[test]
+fn a_session_that_hears_421_is_replaced_once_without_a_word() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    let timeout = Act::SayAndHangUp("421 Timeout (no operation for 900 seconds)".to_owned());
+    server.fault(Fault::new(Step::AnyCommand, timeout).once());
+    assert_eq!(names(&client, "/"), ["a", "b"]);
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_session_that_was_closed_while_idle_is_replaced_without_a_word() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    for round in 1..4 {
+        assert_eq!(names(&client, "/"), ["a", "b"]);
+        assert_eq!(read(&client, "/a", Some(3)).unwrap(), b"abc");
+        assert_eq!(server.connections(), round);
+        server.hang_up();
+    }
+}
+
+#[test]
+fn a_server_that_says_421_to_every_command_is_an_error_and_no_endless_loop() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    server.fault(Fault::new(Step::Command("MLSD"), Act::SayAndHangUp("421 Going down.".to_owned())));
+    let error = client.list(&path("/")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Lost, "{error}");
+    assert!(error.to_string().contains("Going down"), "{error}");
+    assert!(server.connections() <= 4, "{}", server.connections());
+    server.no_more_faults();
+    assert_eq!(names(&client, "/"), ["a", "b"]);
+}
+
+#[test]
+fn no_more_connections_than_allowed_are_opened_and_one_is_enough() {
+    for allowed in [1, 3] {
+        let server = Server::start(Behaviour::default(), tree());
+        let client = client_of(&server, allowed);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..3 {
+                        assert_eq!(read(&client, "/b", Some(300_000)).unwrap().len(), 300_000);
+                        assert_eq!(names(&client, "/"), ["a", "b"]);
+                    }
+                });
+            }
+        });
+        assert!(server.connections() <= allowed, "{} connections of {allowed}", server.connections());
+    }
+}
+
+#[test]
+fn the_servers_own_limit_is_learnt() {
+    for how in [TooMany::AtConnect, TooMany::AfterPass] {
+        let server = Server::start(Behaviour { connections_max: Some((2, how)), ..Behaviour::default() }, tree());
+        let client = client_of(&server, 6);
+        let burst = || {
+            std::thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        for _ in 0..4 {
+                            assert_eq!(read(&client, "/b", Some(300_000)).unwrap().len(), 300_000);
+                        }
+                    });
+                }
+            });
+            server.connections()
+        };
+        // Those who knock at the same time may all be turned away; once known, the limit is kept.
+        assert_eq!(burst(), burst(), "{how:?}");
+    }
+}
+
+#[test]
+fn a_first_connection_that_is_one_too_many_is_busy() {
+    for how in [TooMany::AtConnect, TooMany::AfterPass] {
+        let server = Server::start(Behaviour { connections_max: Some((0, how)), ..Behaviour::default() }, tree());
+        let error = Client::connect(settings(server.port())).unwrap_err();
+        assert!(matches!(error, ftpsfs::ftp::error::Error::Busy { .. }), "{how:?}: {error}");
+    }
+}
+
+/// With one connection, a paused download gives it up to whoever waits.
+#[test]
+fn a_paused_download_does_not_block_a_listing() {
+    let server = Server::start(Behaviour::default(), tree().made_up("/huge", 1 << 30));
+    let client = client(&server);
+    let mut download = client.read_from(&path("/huge"), 0, Some(1 << 30)).unwrap();
+    let mut buffer = [0; 1000];
+    download.read(&mut buffer).unwrap();
+    assert_eq!(names(&client, "/").len(), 3);
+    assert_eq!(download.read(&mut buffer).unwrap_err().kind, ErrorKind::Preempted);
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn closing_the_client_says_goodbye_on_every_connection() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    client.close();
+    let limit = Instant::now() + Duration::from_secs(5);
+    while server.connections_open() > 0 {
+        assert!(Instant::now() < limit, "{} connections are still open", server.connections_open());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(server.count("QUIT"), 1);
+}
+
+/// Line by line, with nothing left to a server's own sense.
+#[test]
+fn a_listing_after_a_421_is_asked_for_again_on_a_new_connection() {
+    let server = Script::play(
+        r"
+        = LOGIN
+        < CWD /
+        > 250 Okay.
+        < EPSV
+        > 421 idle too long
+        = CLOSED
+        = LOGIN
+        < EPSV
+        > 229 Entering Extended Passive Mode (|||$PORT|)
+        < MLSD /
+        > 150 Here it comes.
+        = DATA type=file;size=3;modify=20240229123456; a\r\n
+        > 226 Done.
+        < QUIT
+        > 221 Bye.
+        ",
+    );
+    let client = Client::connect(settings(server.port())).unwrap();
+    assert_eq!(names(&client, "/"), ["a"]);
+    client.close();
+}
