@@ -6,7 +6,7 @@ use crate::ftp::counters::Counters;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::listing::{self, Listing};
 use crate::ftp::pool::{Lease, Pool};
-use crate::ftp::reply::Reply;
+use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
 use crate::ftp::settings::Settings;
@@ -63,7 +63,7 @@ impl Client {
                 Ok(value)
             }
             Err(error) => {
-                give_back_unless_broken(lease, &error);
+                lease.give_back_unless_broken(&error);
                 Err(error)
             }
         })
@@ -117,7 +117,8 @@ impl Client {
             return session.list(&Command::List(b""), now);
         }
         match session.list(&Command::ListAll, now) {
-            Err(Error::Refused { verb: "LIST", reply }) if reply.code.number() != 421 => {
+            // Only a permanent refusal speaks of `-a`: a 426 means that the transfer broke.
+            Err(Error::Refused { verb: "LIST", reply }) if reply.code.outcome() == Outcome::PermanentNegative => {
                 let listing = session.list(&Command::List(b""), now)?;
                 if self.server.list_all_refused.set() {
                     log::info!("the server refuses LIST -a ({reply}): using LIST from now on");
@@ -199,10 +200,15 @@ impl Client {
         self.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
             Ok(data) => {
                 let expected = size.map(|size| size.saturating_sub(offset));
-                Ok(Transfer::new(lease, data, &self.pool, &self.server, expected))
+                let resumed = data.resumed();
+                let mut transfer = Transfer::new(lease, data, &self.pool, &self.server, expected);
+                if !resumed {
+                    transfer.read_ahead()?;
+                }
+                Ok(transfer)
             }
             Err(error) => {
-                give_back_unless_broken(lease, &error);
+                lease.give_back_unless_broken(&error);
                 Err(error)
             }
         })
@@ -227,14 +233,6 @@ impl Remote for Client {
 impl Download for Transfer {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
         Self::read(self, buffer).map_err(translate)
-    }
-}
-
-fn give_back_unless_broken(lease: Lease, error: &Error) {
-    if error.closes_connection() || error.another_connection_may_help() {
-        drop(lease);
-    } else {
-        lease.give_back();
     }
 }
 

@@ -265,6 +265,13 @@ impl Lease {
         }
     }
 
+    /// Returns the session after `error`, if that leaves it of use.
+    pub fn give_back_unless_broken(self, error: &Error) {
+        if !error.closes_connection() && !error.another_connection_may_help() {
+            self.give_back();
+        }
+    }
+
     /// Takes the session out; it goes on counting as lent.
     fn into_session(mut self) -> Option<Session> {
         self.session.take()

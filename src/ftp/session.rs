@@ -262,7 +262,8 @@ impl Session {
         let verb = commands.last().map_or("", Command::verb);
         if let Err(error) = self.begin(commands) {
             return Err(match error {
-                Error::Refused { reply, .. } if refuses_session(&reply, false) => self.reuse_refused(reply, offered),
+                // Before any handshake a 425 or 450 without a reason has another one.
+                Error::Refused { reply, .. } if refuses_session(&reply, true) => self.reuse_refused(reply, offered),
                 other => other,
             });
         }

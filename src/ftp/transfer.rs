@@ -20,6 +20,8 @@ pub struct Transfer {
     received: u64,
     /// How many bytes must come, where that is known: a missing `close_notify` is forgiven only then.
     expected: Option<u64>,
+    /// Bytes that came before anybody asked, and how many of them were given.
+    ahead: (Vec<u8>, usize),
     ended: bool,
 }
 
@@ -46,7 +48,22 @@ impl Transfer {
         let holding = Arc::new(Holding { state: Mutex::new(State { running: Some((lease, data)), used: since }) });
         let weak: Weak<Holding> = Arc::downgrade(&holding);
         pool.register(weak);
-        Self { holding, pool: Arc::clone(pool), server: Arc::clone(server), since, received: 0, expected, ended: false }
+        let (pool, server) = (Arc::clone(pool), Arc::clone(server));
+        Self { holding, pool, server, since, received: 0, expected, ahead: (Vec::new(), 0), ended: false }
+    }
+
+    /// Waits for the first bytes and keeps them: a server that requires session reuse refuses a data connection only
+    /// after its handshake, in place of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transfer::read`].
+    pub fn read_ahead(&mut self) -> Result<(), Error> {
+        let mut bytes = vec![0; AHEAD_BYTES];
+        let count = self.read(&mut bytes)?;
+        bytes.truncate(count);
+        self.ahead = (bytes, 0);
+        Ok(())
     }
 
     /// Waits for the next bytes; `0` once the server has said that the transfer is complete.
@@ -55,6 +72,14 @@ impl Transfer {
     ///
     /// [`Error::Preempted`] when the session was given to somebody else; else why the transfer broke off.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        if let (bytes, given) = &mut self.ahead
+            && let Some(rest) = bytes.get(*given..).filter(|rest| !rest.is_empty())
+        {
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            *given += count;
+            return Ok(count);
+        }
         if self.ended {
             return Ok(0);
         }
@@ -86,9 +111,8 @@ impl Transfer {
     fn finish(&mut self, mut lease: Lease, data: DataConnection, closed: bool) -> Result<usize, Error> {
         match lease.finish(data, self.received) {
             Ok(()) => lease.give_back(),
-            Err(error) if error.closes_connection() => return Err(error),
             Err(error) => {
-                lease.give_back();
+                lease.give_back_unless_broken(&error);
                 return Err(error);
             }
         }
@@ -140,3 +164,5 @@ impl fmt::Debug for Holding {
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a transfer may go on while others wait: opening it again costs several round trips.
 const SHARE: Duration = Duration::from_millis(250);
+/// What [`Transfer::read_ahead`] waits for: up to one TLS record's worth.
+const AHEAD_BYTES: usize = 16 * 1024;
