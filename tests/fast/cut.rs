@@ -1,5 +1,7 @@
 //! Connections cut after every byte: an error in time, never a wrong answer, and the next request works.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use crate::protocol::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, Tree};
 use crate::protocol::{client, names, path, read, settings};
 use ftpsfs::ftp::client::Client;

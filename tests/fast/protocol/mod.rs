@@ -1,5 +1,7 @@
 //! The client against servers that play what real ones do, and what none should.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[path = "../../support/ftpd/mod.rs"]
 pub(crate) mod ftpd;
 #[path = "../../support/script.rs"]
