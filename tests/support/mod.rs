@@ -2,3 +2,5 @@
 #![allow(dead_code, unreachable_pub, reason = "every binary includes all of it and uses some")]
 
 pub mod certs;
+
+pub mod server;
