@@ -2,5 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "every binary includes all of it and uses some")]
 
 pub mod certs;
+pub mod run;
 
 pub mod server;
+
+pub mod mountpoint;
+pub mod tree;

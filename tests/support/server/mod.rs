@@ -4,7 +4,6 @@ mod recipes;
 
 use crate::support::certs::{Ca, Validity};
 use std::fs;
-use std::io;
 use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -191,20 +190,27 @@ impl Drop for Server {
 pub fn setup() {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
-        // Several test binaries may come here at the same time.
-        let lock = fs::File::create("/run/lock/ftpsfs-test").expect("root may write /run/lock");
-        flock(&lock).expect("the lock can be taken");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/setup");
-        let status = Command::new(script).status().expect("tests/setup can be run");
-        assert!(status.success(), "tests/setup failed: see its message above");
+        with_lock(|| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/setup");
+            let status = Command::new(script).status().expect("tests/setup can be run");
+            assert!(status.success(), "tests/setup failed: see its message above");
+        });
     });
 }
 
-/// The lock ends with the last descriptor of the open file, which is ours.
-fn flock(file: &fs::File) -> io::Result<()> {
-    let descriptor = Stdio::from(file.try_clone()?);
-    let status = Command::new("flock").args(["--exclusive", "0"]).stdin(descriptor).status()?;
-    status.success().then_some(()).ok_or_else(|| io::Error::other("flock failed"))
+/// Does `work` while no other test process does any: several may prepare the machine at the same time.
+///
+/// # Panics
+///
+/// If the lock cannot be taken: only root may.
+pub fn with_lock(work: impl FnOnce()) {
+    // The lock belongs to the open file, which flock(1) shares with us, and ends with it.
+    let file = fs::File::create("/run/lock/ftpsfs-test").expect("root may write /run/lock");
+    let shared = file.try_clone().expect("a descriptor can be cloned");
+    let status = Command::new("flock").args(["--exclusive", "0"]).stdin(Stdio::from(shared)).status();
+    assert!(status.expect("flock starts").success());
+    work();
+    drop(file);
 }
 
 /// The server in a process namespace of its own: it ends, with all of its sessions, when we close our end of its standard
@@ -223,7 +229,8 @@ fn in_a_namespace(server: &Command, directory: &Path) -> Command {
     command
 }
 
-fn run_directory() -> PathBuf {
+/// A fresh directory, which `tests/setup` removes once this process is gone.
+pub fn run_directory() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let directory = PathBuf::from(format!("{HOME}/run/{}-{number}", std::process::id()));
