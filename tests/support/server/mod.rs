@@ -1,0 +1,291 @@
+//! Real FTPS servers on loopback: vsftpd, ProFTPD, Pure-FTPd and pyftpdlib, as `tests/setup` installs them.
+
+mod recipes;
+
+use crate::support::certs::{Ca, Validity};
+use std::fs;
+use std::net::{TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where `tests/setup` puts what is no package of the machine.
+pub const HOME: &str = "/var/cache/ftpsfs-test";
+
+/// The account that every server logs in; no file that it should not read belongs to it.
+pub const USER: &str = "ftpsfs-test";
+
+/// A server program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// vsftpd: no `MLSD`; refuses unresumed data connections with `522` and hangs up.
+    Vsftpd,
+    /// ProFTPD with mod_tls: refuses them with `425`.
+    Proftpd,
+    /// Pure-FTPd: no resumption in TLS 1.3, demands none.
+    PureFtpd,
+    /// pyftpdlib over pyOpenSSL: demands none.
+    Pyftpdlib,
+}
+
+/// The one TLS version that a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tls {
+    /// TLS 1.2.
+    V12,
+    /// TLS 1.3.
+    V13,
+}
+
+/// When the control connection's handshake happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// After `AUTH TLS`.
+    Explicit,
+    /// At once. vsftpd and ProFTPD only.
+    Implicit,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The program.
+    pub kind: Kind,
+    /// Its TLS version.
+    pub tls: Tls,
+    /// Explicit or implicit TLS.
+    pub mode: Mode,
+    /// Whether a data connection must resume its control connection's session (vsftpd and ProFTPD only).
+    pub reuse_required: bool,
+    /// How long a TLS session may be resumed (ProFTPD only); `None` is the server's own default.
+    pub session_lifetime: Option<Duration>,
+    /// How many control connections one address may have.
+    pub clients_max: Option<u32>,
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// What the certificate is issued for.
+    pub names: Vec<&'static str>,
+    /// When the certificate is valid.
+    pub validity: Validity,
+}
+
+impl Spec {
+    /// `kind` in TLS 1.3, explicit, with session reuse required where it can be, serving `root`.
+    pub fn new(kind: Kind, root: impl Into<PathBuf>) -> Self {
+        Self {
+            kind,
+            tls: Tls::V13,
+            mode: Mode::Explicit,
+            reuse_required: true,
+            session_lifetime: None,
+            clients_max: None,
+            root: root.into(),
+            names: vec!["localhost", "127.0.0.1"],
+            validity: Validity::Valid,
+        }
+    }
+}
+
+/// A running server; dropping it ends it and removes its files, though not what it served.
+#[derive(Debug)]
+pub struct Server {
+    /// What it was started with.
+    pub spec: Spec,
+    /// The port of its control connections, on 127.0.0.1.
+    pub port: u16,
+    /// The password of [`USER`].
+    pub password: String,
+    /// The certificate of its authority, PEM.
+    pub cafile: PathBuf,
+    directory: PathBuf,
+    process: Child,
+    lifeline: Option<ChildStdin>,
+    _ports: Ports,
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within [`START_MAX`], with what it said.
+    pub fn start(spec: Spec) -> Self {
+        setup();
+        let password = fs::read_to_string(format!("{HOME}/password")).expect("tests/setup wrote it");
+        let directory = run_directory();
+        let ports = Ports::reserve();
+        let cafile = write_certificates(&spec, &directory);
+        let recipe = recipes::Recipe { spec: &spec, directory: &directory, port: ports.first, password: &password };
+        let mut process = in_a_namespace(&recipe.command(), &directory).spawn().expect("sh starts");
+        let lifeline = process.stdin.take();
+        let server = Self { port: ports.first, password, cafile, directory, process, lifeline, spec, _ports: ports };
+        server.wait_until_it_answers()
+    }
+
+    /// What the server wrote of commands and transfers so far, in its own form. Pure-FTPd notes transfers only.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.directory.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// How often clients gave one of `commands`, by the server's own log.
+    ///
+    /// # Panics
+    ///
+    /// For Pure-FTPd, which keeps no log of commands without syslog.
+    pub fn count(&self, commands: &[&str]) -> usize {
+        assert_ne!(self.spec.kind, Kind::PureFtpd, "Pure-FTPd logs no commands");
+        let log = self.log();
+        log.lines()
+            .filter_map(|line| recipes::command_in(self.spec.kind, line))
+            .filter(|c| commands.contains(c))
+            .count()
+    }
+
+    /// The URL of `path` (without its leading slash) on this server, the account included.
+    pub fn url(&self, path: &str) -> String {
+        format!("ftps://{USER}@localhost:{}/{path}", self.port)
+    }
+
+    fn wait_until_it_answers(mut self) -> Self {
+        let deadline = Instant::now() + START_MAX;
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            let ended = self.process.try_wait().expect("our own child can be waited for");
+            if ended.is_some() || Instant::now() > deadline {
+                let said = fs::read_to_string(self.directory.join("output")).unwrap_or_default();
+                panic!("{:?} does not answer ({ended:?}): {said}{}", self.spec.kind, self.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        let deadline = Instant::now() + STOP_MAX;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// Runs `tests/setup`, once a process.
+///
+/// # Panics
+///
+/// If it fails: what the tests need and do not find is a failure.
+pub fn setup() {
+    static DONE: OnceLock<()> = OnceLock::new();
+    DONE.get_or_init(|| {
+        with_lock(|| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/setup");
+            let status = Command::new(script).status().expect("tests/setup can be run");
+            assert!(status.success(), "tests/setup failed: see its message above");
+        });
+    });
+}
+
+/// Does `work` while no other test process does any: several may prepare the machine at the same time.
+///
+/// # Panics
+///
+/// If the lock cannot be taken: only root may.
+pub fn with_lock(work: impl FnOnce()) {
+    // The lock belongs to the open file, which flock(1) shares with us, and ends with it.
+    let file = fs::File::create("/run/lock/ftpsfs-test").expect("root may write /run/lock");
+    let shared = file.try_clone().expect("a descriptor can be cloned");
+    let status = Command::new("flock").args(["--exclusive", "0"]).stdin(Stdio::from(shared)).status();
+    assert!(status.expect("flock starts").success());
+    work();
+    drop(file);
+}
+
+/// The server in a process namespace of its own: it ends, with all of its sessions, when we close our end of its standard
+/// input or die. (A process group is not enough: vsftpd's sessions leave it.)
+fn in_a_namespace(server: &Command, directory: &Path) -> Command {
+    let script = r#"exec 3<&0; "$@" </dev/null & server=$!; (read -r _ <&3; kill -KILL "$server") & wait "$server""#;
+    let output = fs::File::create(directory.join("output")).expect("the directory is ours");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "/bin/sh", "-c", script, "sh"]);
+    command.arg(server.get_program()).args(server.get_args());
+    for (name, value) in server.get_envs() {
+        command.env(name, value.expect("recipes set variables and remove none"));
+    }
+    command.stdin(Stdio::piped());
+    command.stdout(output.try_clone().expect("a file can be cloned")).stderr(output);
+    command
+}
+
+/// A fresh directory, which `tests/setup` removes once this process is gone.
+pub fn run_directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let directory = PathBuf::from(format!("{HOME}/run/{}-{number}", std::process::id()));
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("root may write there");
+    directory
+}
+
+/// Writes `cert.pem`, `key.pem`, `both.pem` and `ca.pem`; returns the path of the last.
+fn write_certificates(spec: &Spec, directory: &Path) -> PathBuf {
+    let ca = Ca::new("ftpsfs test authority");
+    let identity = ca.issue(&spec.names, spec.validity);
+    let write = |name: &str, text: &str| {
+        let path = directory.join(name);
+        fs::write(&path, text).expect("the directory is ours");
+        path
+    };
+    write("cert.pem", &identity.cert_pem);
+    // ProFTPD refuses a key that others may read.
+    for (name, text) in [("key.pem", identity.key_pem.clone()), ("both.pem", identity.key_pem + &identity.cert_pem)] {
+        let path = write(name, &text);
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("the file is ours");
+    }
+    write("ca.pem", &ca.pem())
+}
+
+/// A block of ports below the ephemeral ones: the first for control connections, the others for passive ones.
+///
+/// A UDP socket on the first keeps other servers of this and other test processes away, and vanishes with us.
+#[derive(Debug)]
+struct Ports {
+    first: u16,
+    _reservation: UdpSocket,
+}
+
+impl Ports {
+    const BLOCK: u16 = 100;
+
+    fn reserve() -> Self {
+        // Starting at a place of our own saves collisions; the reservation is what counts.
+        let start = u16::try_from(std::process::id() % 120).expect("below 120");
+        (0..120)
+            .map(|step| 20_000 + (start + step) % 120 * Self::BLOCK)
+            .find_map(|first| {
+                let reservation = UdpSocket::bind(("127.0.0.1", first)).ok()?;
+                // Somebody else's service may listen there.
+                std::net::TcpListener::bind(("127.0.0.1", first)).ok()?;
+                Some(Self { first, _reservation: reservation })
+            })
+            .expect("a block of ports is free")
+    }
+}
+
+/// How long a server may take to answer after its start.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// How long it may take to end before it is killed.
+const STOP_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,47 @@
+"""An FTPS server of pyftpdlib for tests/e2e.
+
+Arguments: directory for certificate and log, port, first and last passive port, TLS version, clients, directory served.
+"""
+
+import logging
+import os
+import sys
+
+from OpenSSL import SSL
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import TLS_FTPHandler
+from pyftpdlib.log import config_logging
+from pyftpdlib.servers import MultiprocessFTPServer, ThreadedFTPServer  # noqa: F401
+
+directory, port, first, last, version, clients, root = sys.argv[1:]
+logging.basicConfig(filename=os.path.join(directory, "log"), level=logging.DEBUG, format="%(message)s")
+config_logging(level=logging.DEBUG)
+
+identity = os.path.join(directory, "both.pem")
+context = SSL.Context(SSL.TLS_SERVER_METHOD)
+context.use_certificate_chain_file(identity)
+context.use_privatekey_file(identity)
+context.set_session_id(b"ftpsfs-test")
+protocol = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}[version]
+context.set_min_proto_version(protocol)
+context.set_max_proto_version(protocol)
+
+authorizer = DummyAuthorizer()
+authorizer.add_user(os.environ["FTPSFS_TEST_USER"], os.environ["FTPSFS_TEST_PASSWORD"], root, perm="elradfmwMT")
+
+
+class Handler(TLS_FTPHandler):
+    """Encrypts everything."""
+
+    certfile = identity
+    ssl_context = context
+    tls_control_required = True
+    tls_data_required = True
+    passive_ports = range(int(first), int(last) + 1)
+
+
+Handler.authorizer = authorizer
+# One process a session, as the others do it: one loop for all would tie the speed of one client to the other's.
+server = MultiprocessFTPServer(("127.0.0.1", int(port)), Handler)
+server.max_cons_per_ip = int(clients)
+server.serve_forever()
