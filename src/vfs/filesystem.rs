@@ -3,10 +3,10 @@
 use crate::path::escaped;
 use crate::remote::{FileKind, Remote};
 use crate::vfs::attr::{Attr, Kind};
-use crate::vfs::content::{Bytes, Content};
-use crate::vfs::counters::{Counters, Summary};
+use crate::vfs::content::Content;
+use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
-use crate::vfs::handles::{Fh, Handle, Handles};
+use crate::vfs::handles::{Handle, Handles};
 use crate::vfs::inodes::Ino;
 use crate::vfs::link;
 use crate::vfs::settings::Settings;
@@ -15,6 +15,10 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use crate::vfs::content::Bytes;
+pub use crate::vfs::counters::Summary;
+pub use crate::vfs::handles::Fh;
 
 /// A mounted server as a POSIX file system. May be asked from any thread.
 #[derive(Debug)]
