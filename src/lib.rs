@@ -10,8 +10,15 @@
 pub mod errno;
 pub mod path;
 pub mod secret;
+pub mod workers;
 
 pub mod remote;
 
 pub mod ftp;
 pub mod vfs;
+
+pub mod fuse;
+
+// The doubles in tests/support name the crate as the tests do; the unit tests use them too.
+#[cfg(test)]
+extern crate self as ftpsfs;

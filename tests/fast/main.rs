@@ -1,6 +1,9 @@
-//! What needs no server but those inside this process, no privileges and little time.
+//! Tests that need no privileges, no network beyond loopback, and under a minute.
 
 mod corpus;
 mod cut;
+#[path = "../support/memory.rs"]
+mod memory;
+mod model;
 mod properties;
 mod protocol;
