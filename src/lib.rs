@@ -8,10 +8,21 @@
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
 
 pub mod errno;
+pub mod failure;
 pub mod path;
 pub mod secret;
+pub mod sys;
 
 pub mod remote;
 
 pub mod ftp;
 pub mod vfs;
+
+pub mod credentials;
+pub mod logger;
+pub mod options;
+pub mod url;
+
+pub mod config;
+
+pub mod cli;
