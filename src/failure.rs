@@ -41,6 +41,18 @@ impl Failure {
         Self::new(Status::Mount, message)
     }
 
+    /// A signal came first.
+    pub fn interrupted() -> Self {
+        Self::new(Status::Interrupted, "interrupted before the mount was there")
+    }
+
+    /// What another process of ours reported: its exit status and its line.
+    pub fn of_code(code: u8, message: impl fmt::Display) -> Self {
+        let known = [Status::Usage, Status::System, Status::Interrupted, Status::Mount];
+        let status = known.into_iter().find(|status| status.code() == code).unwrap_or(Status::System);
+        Self::new(status, message)
+    }
+
     fn new(status: Status, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         Self { status, message: message.split_whitespace().collect::<Vec<_>>().join(" ") }
