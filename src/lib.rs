@@ -12,6 +12,7 @@ pub mod failure;
 pub mod path;
 pub mod secret;
 pub mod sys;
+pub mod workers;
 
 pub mod remote;
 
@@ -19,6 +20,7 @@ pub mod ftp;
 pub mod vfs;
 
 pub mod credentials;
+pub mod fuse;
 pub mod logger;
 pub mod options;
 pub mod url;
@@ -26,3 +28,7 @@ pub mod url;
 pub mod config;
 
 pub mod cli;
+
+// The doubles in tests/support name the crate as the tests do; the unit tests use them too.
+#[cfg(test)]
+extern crate self as ftpsfs;

@@ -1,5 +1,32 @@
 //! The file system: inodes, caches and POSIX; the other wing of the house. Knows nothing of FTP.
 //!
+//! A question from the kernel enters at [`filesystem`]. What concerns names and attributes goes to `tree`, which answers
+//! from `cache` or asks the server once for everybody who waits (`flight`); what concerns bytes goes to `content`, which
+//! answers from the block cache or lets a `stream` fetch them. Every question says how patient it is: with
+//! [`filesystem::Patience::CacheOnly`] nothing waits for the network.
+//!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
 
+pub mod attr;
+pub mod error;
 pub mod settings;
+
+mod counters;
+mod flight;
+pub mod inodes;
+mod link;
+
+mod cache;
+
+mod source;
+mod stream;
+
+mod handles;
+
+mod content;
+mod tree;
+
+pub mod filesystem;
+
+pub use filesystem::Vfs;
+pub use settings::Settings;

@@ -1,4 +1,7 @@
-//! What needs no server, no privileges and no time.
+//! Tests that need no privileges, no network beyond loopback, and under a minute.
 
 mod corpus;
+#[path = "../support/memory.rs"]
+mod memory;
+mod model;
 mod properties;

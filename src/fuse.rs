@@ -1,0 +1,466 @@
+//! The kernel's requests: decoded, asked of [`Vfs`], answered, logged. Decides nothing.
+//!
+//! A request is first tried in the dispatch loop with what is known. Only if it needs the network it goes to a worker
+//! thread, so that answers that are known are never stuck behind a server that is slow.
+
+use crate::errno::Errno;
+use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
+use crate::vfs::inodes::Ino;
+use crate::workers::Workers;
+use fuser::{
+    AccessFlags, BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
+};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Requests that the kernel sends without anybody waiting, read-ahead above all.
+const MAX_BACKGROUND: u16 = 64;
+/// What the kernel may read ahead (bytes); it allows itself less unless told otherwise at the mount.
+const MAX_READAHEAD: u32 = 1 << 20;
+/// Inode numbers are never given twice.
+const GENERATION: Generation = Generation(0);
+/// What stat(2) calls the preferred size for reading (bytes).
+const BLKSIZE: u32 = 128 * 1024;
+
+/// The kernel's view of a [`Vfs`].
+#[derive(Debug)]
+pub struct Adapter {
+    vfs: Arc<Vfs>,
+    workers: Workers,
+}
+
+impl Adapter {
+    /// Requests are answered by `vfs`.
+    pub fn new(vfs: Arc<Vfs>) -> Self {
+        Self { vfs, workers: Workers::default() }
+    }
+
+    /// Asks for what is known, else lets a worker ask the server; then replies.
+    fn answer<T: 'static, R: Send + 'static>(
+        &self,
+        reply: R,
+        ask: impl Fn(&Vfs, Instant, Patience) -> Result<T, Error> + Send + 'static,
+        respond: fn(R, Result<T, fuser::Errno>),
+    ) {
+        match attempt(|| ask(&self.vfs, Instant::now(), Patience::CacheOnly)) {
+            Err(Error::WouldBlock) => {
+                let vfs = Arc::clone(&self.vfs);
+                self.workers.spawn(move || {
+                    let result = attempt(|| ask(&vfs, Instant::now(), Patience::Network));
+                    respond(reply, result.map_err(|error| errno(&error)));
+                });
+            }
+            result => respond(reply, result.map_err(|error| errno(&error))),
+        }
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each is a gain, none a need: what the kernel does not offer is left out.
+        for capability in [
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_READDIRPLUS_AUTO,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+            InitFlags::FUSE_ASYNC_READ,
+        ] {
+            if config.add_capabilities(capability).is_err() {
+                log::debug!("the kernel does not offer {capability:?}");
+            }
+        }
+        if let Err(largest) = config.set_max_readahead(MAX_READAHEAD) {
+            let _ = config.set_max_readahead(largest);
+        }
+        if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
+            let _ = config.set_max_background(nearest);
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.as_bytes().to_vec();
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.lookup(Ino(parent.0), &name, now, patience),
+            |reply, looked| match looked {
+                Ok(Looked::Up(entry)) => {
+                    let attr = file_attr(entry.ino, &entry.attr);
+                    reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
+                }
+                // The kernel keeps an entry with the number 0 as the knowledge that there is none.
+                Ok(Looked::Absent(remaining)) if !remaining.is_zero() => {
+                    reply.entry(&remaining, &NOTHING, GENERATION);
+                }
+                Ok(Looked::Absent(_)) => reply.error(fuser::Errno::ENOENT),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
+        self.vfs.forget(Ino(ino.0), lookups);
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(
+            reply,
+            move |vfs, now, patience| Ok((ino, vfs.getattr(Ino(ino.0), now, patience)?)),
+            |reply, told| match told {
+                Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.readlink(Ino(ino.0), now, patience),
+            |reply, target| match target {
+                Ok(target) => reply.data(&target),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn mkdir(&self, _: &Request, _parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn symlink(&self, _: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _new_parent: INodeNo,
+        _new_name: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn link(&self, _: &Request, _ino: INodeNo, _new_parent: INodeNo, _new_name: &OsStr, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let access = if flags.acc_mode() == OpenAccMode::O_RDONLY { Access::Read } else { Access::Write };
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.open(Ino(ino.0), access, now, patience),
+            |reply, opened| match opened {
+                Ok(Opened { fh, keep_cache }) => {
+                    // Nothing is written: close has nothing to say.
+                    let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+                    reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_NOFLUSH);
+                }
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.read(Fh(fh.0), offset, size, now, patience),
+            |reply, bytes| match bytes {
+                Ok(bytes) => bytes.with(|bytes| reply.data(bytes)),
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn flush(&self, _: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        respond_empty(reply, attempt(|| self.vfs.release(Fh(fh.0))));
+    }
+
+    fn fsync(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.opendir(Ino(ino.0), now, patience),
+            |reply, opened| match opened {
+                Ok(Opened { fh, keep_cache }) => {
+                    let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+                    reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_CACHE_DIR);
+                }
+                Err(errno) => reply.error(errno),
+            },
+        );
+    }
+
+    fn readdir(&self, _: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let add = |entry: &DirectoryEntry<'_>| {
+            let name = OsStr::from_bytes(entry.name);
+            reply.add(INodeNo(entry.ino.0), entry.next_offset, file_type(entry.kind), name)
+        };
+        match attempt(|| self.vfs.readdir(Fh(fh.0), offset, Instant::now(), add)) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn readdirplus(&self, _: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let add = |line: &DirectoryEntry<'_>| {
+            let name = OsStr::from_bytes(line.name);
+            // With the number 0 in its attributes an entry is a name only, and the kernel looks it up itself.
+            let (attr, remaining) = match &line.entry {
+                Some(Entry { ino, attr, attr_remaining, name_remaining }) => {
+                    (file_attr(*ino, attr), *attr_remaining.min(name_remaining))
+                }
+                None => (FileAttr { kind: file_type(line.kind), ..NOTHING }, Duration::ZERO),
+            };
+            reply.add(INodeNo(line.ino.0), line.next_offset, name, &remaining, &attr, GENERATION)
+        };
+        match attempt(|| self.vfs.readdirplus(Fh(fh.0), offset, Instant::now(), add)) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
+    fn releasedir(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        respond_empty(reply, attempt(|| self.vfs.releasedir(Fh(fh.0))));
+    }
+
+    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let space = self.vfs.statfs();
+        let (blocks, free, size) = (space.blocks, space.blocks_free, space.block_bytes);
+        reply.statfs(blocks, free, free, space.files, space.files_free, size, space.name_bytes_max, size);
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::ENOTSUP);
+    }
+
+    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
+        reply.error(fuser::Errno::ENOTSUP);
+    }
+
+    fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
+        reply.error(fuser::Errno::ENOTSUP);
+    }
+
+    fn removexattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOTSUP);
+    }
+
+    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        // Asked only without default_permissions; then the server alone decides, when it is asked for the file.
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::EROFS);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: fuser::ReplyLseek,
+    ) {
+        // The kernel does without: everything is data.
+        reply.error(fuser::Errno::ENOSYS);
+    }
+}
+
+/// A panic is one failed request; the mount lives.
+fn attempt<T>(ask: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
+        log::error!("a request panicked: this is a bug");
+        Err(Error::Panicked)
+    })
+}
+
+fn respond_empty(reply: ReplyEmpty, result: Result<(), Error>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+fn errno(error: &Error) -> fuser::Errno {
+    let number: Errno = error.errno();
+    fuser::Errno::from_i32(number.raw())
+}
+
+fn file_attr(ino: Ino, attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(ino.0),
+        size: attr.size,
+        blocks: attr.blocks(),
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        kind: file_type(attr.kind),
+        perm: attr.mode,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        blksize: BLKSIZE,
+        ..NOTHING
+    }
+}
+
+fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+    }
+}
+
+/// Attributes of no inode.
+const NOTHING: FileAttr = FileAttr {
+    ino: INodeNo(0),
+    size: 0,
+    blocks: 0,
+    atime: SystemTime::UNIX_EPOCH,
+    mtime: SystemTime::UNIX_EPOCH,
+    ctime: SystemTime::UNIX_EPOCH,
+    crtime: SystemTime::UNIX_EPOCH,
+    kind: FileType::RegularFile,
+    perm: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    blksize: BLKSIZE,
+    flags: 0,
+};

@@ -1,0 +1,106 @@
+//! Which version of a file's content an inode stands for.
+
+use crate::remote::Metadata;
+use crate::vfs::cache::attributes::Known;
+use crate::vfs::inodes::Ino;
+use lru::LruCache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// One state of a file's content. Numbers are never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::vfs) struct VersionId(u64);
+
+/// A version of a file's content, as handles hold on to it.
+#[derive(Debug)]
+pub(in crate::vfs) struct Version {
+    pub(in crate::vfs) id: VersionId,
+    pub(in crate::vfs) ino: Ino,
+    /// In bytes.
+    pub(in crate::vfs) size: u64,
+    gone: AtomicBool,
+    disproved: AtomicBool,
+}
+
+impl Version {
+    /// Whether reading has shown that what the server told of the file was wrong; `true` for the first who asks.
+    pub(in crate::vfs) fn take_disproved(&self) -> bool {
+        self.disproved.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the server has another version by now, so that nothing more may be given of this one.
+    pub(in crate::vfs) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+}
+
+/// How many versions are remembered. A file that falls out counts as changed when it is opened again.
+const VERSIONS_MAX: usize = 32 * 1024;
+
+/// The version of each file that was opened.
+#[derive(Debug)]
+pub(in crate::vfs) struct Versions {
+    current: LruCache<Ino, (Arc<Version>, Known)>,
+    next: u64,
+}
+
+impl Versions {
+    pub(in crate::vfs) fn new() -> Self {
+        Self { current: LruCache::unbounded(), next: 1 }
+    }
+
+    /// The version that `metadata` tells of, and whether it was current before.
+    pub(in crate::vfs) fn open(
+        &mut self,
+        ino: Ino,
+        metadata: &Metadata,
+        size: u64,
+        now: Instant,
+    ) -> (Arc<Version>, bool) {
+        if let Some((version, known)) = self.current.get_mut(&ino)
+            && version.size == size
+            && known.metadata.same_version(metadata)
+        {
+            let mut newer = Known { metadata: metadata.clone(), as_of: now };
+            newer.refine(&known.metadata);
+            *known = newer;
+            return (Arc::clone(version), true);
+        }
+        self.end(ino);
+        let version = Arc::new(Version {
+            id: VersionId(self.next),
+            ino,
+            size,
+            gone: AtomicBool::new(false),
+            disproved: AtomicBool::new(false),
+        });
+        self.next += 1;
+        self.current.put(ino, (Arc::clone(&version), Known { metadata: metadata.clone(), as_of: now }));
+        if self.current.len() > VERSIONS_MAX {
+            self.current.pop_lru();
+        }
+        (version, false)
+    }
+
+    /// Whether `metadata` tells of another version than the current one of `ino`; `false` if none was opened.
+    pub(in crate::vfs) fn differs(&self, ino: Ino, metadata: &Metadata) -> bool {
+        self.current.peek(&ino).is_some_and(|(_, known)| !known.metadata.same_version(metadata))
+    }
+
+    /// Ends the current version of `ino`: the server has another one.
+    pub(in crate::vfs) fn end(&mut self, ino: Ino) -> Option<VersionId> {
+        let (version, _) = self.current.pop(&ino)?;
+        version.gone.store(true, Ordering::Release);
+        Some(version.id)
+    }
+
+    /// Ends `version`: its content is not what the server told of it.
+    pub(in crate::vfs) fn disprove(&mut self, version: &Version) {
+        version.disproved.store(true, Ordering::Release);
+        version.gone.store(true, Ordering::Release);
+        if self.current.peek(&version.ino).is_some_and(|(current, _)| current.id == version.id) {
+            self.current.pop(&version.ino);
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! The bytes of files: from the block cache, else from streams that run a little ahead of their readers.
+
+use crate::path::RemotePath;
+use crate::remote::{Metadata, Remote};
+use crate::vfs::cache::blocks::{BLOCK_BYTES, Block, BlockIndex, BlockPool, Blocks};
+use crate::vfs::cache::versions::{Version, VersionId, Versions};
+use crate::vfs::counters::Counters;
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use crate::vfs::source::{Source, Stop};
+use crate::vfs::stream::{Slot, Stream};
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many positions in one file stay open: a player reads head, tail, then the middle.
+const STREAMS_PER_FILE_MAX: usize = 4;
+/// How many positions stay open in all.
+const STREAMS_MAX: usize = 16;
+/// How long a stream that nobody reads from stays open: servers kill stalled transfers, and the connection is of use to
+/// others.
+const STREAM_IDLE_MAX: Duration = Duration::from_secs(20);
+/// What all readers that wait for the network hold of blocks together (bytes). One alone may hold more.
+const WAITING_BYTES_MAX: u64 = 16 << 20;
+/// The part of the cache that read-ahead may fill: what is read ahead must still be there when the reader comes.
+const AHEAD_PART: u64 = 4;
+
+/// All content, as far as it is known.
+#[derive(Debug)]
+pub(in crate::vfs) struct Content {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    remote: Arc<dyn Remote>,
+    counters: Arc<Counters>,
+    pool: Arc<BlockPool>,
+    /// How many blocks all streams together may be ahead of their readers.
+    ahead_max: u64,
+    /// Never held while bytes are fetched. A slot's lock may be taken under it, and the pool's.
+    state: Mutex<State>,
+    /// A stream ended or has nobody waiting any more.
+    stream_freed: Condvar,
+    /// A reader that waited for the network is done.
+    reader_done: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    versions: Versions,
+    blocks: Blocks,
+    streams: HashMap<StreamId, Stream>,
+    last_stream: u64,
+    uses: u64,
+    waiting_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct StreamId(u64);
+
+/// Where a file's bytes are to be fetched: its path, and whether a fresh listing shows it.
+pub(in crate::vfs) type Place = (RemotePath, bool);
+
+/// Bytes of a file, where they lie in the cache.
+#[derive(Debug, Default)]
+pub struct Bytes {
+    blocks: Vec<Arc<Block>>,
+    /// Where the bytes begin in the first block.
+    skip: usize,
+    len: usize,
+}
+
+impl Bytes {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Shows the bytes in one piece: copied only if they lie in several blocks.
+    pub fn with<R>(&self, show: impl FnOnce(&[u8]) -> R) -> R {
+        match self.blocks.as_slice() {
+            [] => show(&[]),
+            [block] => show(block.get(self.skip..self.skip + self.len).unwrap_or_default()),
+            blocks => {
+                let mut bytes = Vec::with_capacity(self.len);
+                let mut skip = self.skip;
+                for block in blocks {
+                    let part = block.get(skip..).unwrap_or_default();
+                    bytes.extend_from_slice(&part[..part.len().min(self.len - bytes.len())]);
+                    skip = 0;
+                }
+                show(&bytes)
+            }
+        }
+    }
+}
+
+/// What a read touches.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: BlockIndex,
+    last: BlockIndex,
+    skip: usize,
+    len: usize,
+}
+
+impl Span {
+    fn new(offset: u64, size: u32, file_size: u64) -> Option<Self> {
+        let end = offset.saturating_add(u64::from(size)).min(file_size);
+        let len = usize::try_from(end.checked_sub(offset).filter(|len| *len > 0)?).ok()?;
+        let skip = usize::try_from(offset % BLOCK_BYTES).ok()?;
+        Some(Self { first: BlockIndex::of(offset), last: BlockIndex::of(end - 1), skip, len })
+    }
+
+    fn indices(self) -> impl Iterator<Item = BlockIndex> {
+        (self.first.0..=self.last.0).map(BlockIndex)
+    }
+
+    fn bytes(self, blocks: Vec<Arc<Block>>) -> Bytes {
+        Bytes { blocks, skip: self.skip, len: self.len }
+    }
+}
+
+enum Part {
+    Here(Arc<Block>),
+    Awaited(Arc<Slot>),
+}
+
+impl Content {
+    /// Content that keeps at most `cache_bytes_max` bytes in memory, but always the block read last.
+    pub(in crate::vfs) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
+        let state = State {
+            versions: Versions::new(),
+            blocks: Blocks::new(cache_bytes_max),
+            streams: HashMap::new(),
+            last_stream: 0,
+            uses: 0,
+            waiting_bytes: 0,
+        };
+        let shared = Shared {
+            remote,
+            counters,
+            pool: Arc::default(),
+            ahead_max: cache_bytes_max as u64 / AHEAD_PART / BLOCK_BYTES,
+            state: Mutex::new(state),
+            stream_freed: Condvar::new(),
+            reader_done: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The version of `ino` that `metadata` tells of, and whether the one opened before is the same.
+    pub(in crate::vfs) fn open(&self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
+        let mut state = self.shared.state.lock();
+        state.end_if_changed(ino, metadata);
+        state.versions.open(ino, metadata, size, now)
+    }
+
+    /// The server tells `metadata` of `ino`: if that is another version than was opened, that one ends.
+    pub(in crate::vfs) fn observe(&self, ino: Ino, metadata: &Metadata) {
+        self.shared.state.lock().end_if_changed(ino, metadata);
+    }
+
+    /// At most `size` bytes from `offset` on; fewer only at the file's end. Without a `place` nothing is fetched.
+    pub(in crate::vfs) fn read(
+        &self,
+        version: &Arc<Version>,
+        offset: u64,
+        size: u32,
+        place: Option<Place>,
+    ) -> Result<Bytes, Error> {
+        if version.is_gone() {
+            return Err(Error::Stale);
+        }
+        let Some(span) = Span::new(offset, size, version.size) else { return Ok(Bytes::default()) };
+        if let Some(bytes) = self.shared.read_known(version, span) {
+            return Ok(bytes);
+        }
+        match place {
+            Some(place) => self.shared.read_awaited(version, span, &place),
+            None => Err(Error::WouldBlock),
+        }
+    }
+}
+
+impl Shared {
+    fn read_known(&self, version: &Version, span: Span) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let blocks: Option<Vec<_>> = span.indices().map(|index| state.blocks.find(version.id, index)).collect();
+        let blocks = blocks?;
+        self.advance(&mut state, version.id, span, false);
+        self.counters.blocks_known.add(blocks.len() as u64);
+        Some(span.bytes(blocks))
+    }
+
+    fn read_awaited(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: &Place) -> Result<Bytes, Error> {
+        let _turn = Turn::take(self, (span.last.0 - span.first.0 + 1) * BLOCK_BYTES);
+        let parts = self.want(version, span, place)?;
+        let mut blocks = Vec::with_capacity(parts.len());
+        for part in parts {
+            blocks.push(match part {
+                Part::Here(block) => {
+                    self.counters.blocks_known.add(1);
+                    block
+                }
+                Part::Awaited(slot) => {
+                    self.counters.blocks_waited.add(1);
+                    slot.wait()?
+                }
+            });
+        }
+        Ok(span.bytes(blocks))
+    }
+
+    /// Every block of `span`, or where to wait for it.
+    fn want(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: &Place) -> Result<Vec<Part>, Error> {
+        let mut state = self.state.lock();
+        let mut parts = Vec::new();
+        for index in span.indices() {
+            parts.push(loop {
+                if version.is_gone() {
+                    return Err(Error::Stale);
+                }
+                if let Some(block) = state.blocks.find(version.id, index) {
+                    break Part::Here(block);
+                }
+                if let Some(slot) = self.want_block(&mut state, version, index, place)? {
+                    break Part::Awaited(slot);
+                }
+                // Every stream that may be open has readers waiting: their blocks come in bounded time.
+                self.stream_freed.wait(&mut state);
+            });
+        }
+        self.advance(&mut state, version.id, span, true);
+        Ok(parts)
+    }
+
+    /// Where to wait for a block; `None` if no stream can be opened for it now.
+    fn want_block(
+        self: &Arc<Self>,
+        state: &mut State,
+        version: &Arc<Version>,
+        index: BlockIndex,
+        place: &Place,
+    ) -> Result<Option<Arc<Slot>>, Error> {
+        if let Some(slot) = state.streams_of(version.id).find_map(|stream| stream.wanted(index)) {
+            return Ok(Some(slot));
+        }
+        let uses = state.next_use();
+        let nearest = state.streams_of(version.id).filter(|stream| stream.reaches(index)).max_by_key(|s| s.next());
+        if let Some(stream) = nearest {
+            stream.used = uses;
+            let slot = stream.want(index);
+            stream.wake.notify_one();
+            return Ok(Some(slot));
+        }
+        if !state.make_room(version.id) {
+            return Ok(None);
+        }
+        self.open_stream(state, version, index, place).map(Some)
+    }
+
+    fn open_stream(
+        self: &Arc<Self>,
+        state: &mut State,
+        version: &Arc<Version>,
+        start: BlockIndex,
+        (path, listed): &Place,
+    ) -> Result<Arc<Slot>, Error> {
+        let end = BlockIndex(version.size.div_ceil(BLOCK_BYTES));
+        let mut stream = Stream::new(version.id, start, end);
+        stream.used = state.next_use();
+        let slot = stream.want(start);
+        state.last_stream += 1;
+        let id = StreamId(state.last_stream);
+        let (remote, counters) = (Arc::clone(&self.remote), Arc::clone(&self.counters));
+        let source = Source::new(remote, counters, path.clone(), *listed, version.size);
+        let (shared, version, wake) = (Arc::clone(self), Arc::clone(version), Arc::clone(&stream.wake));
+        state.streams.insert(id, stream);
+        // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
+        let run = move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source);
+        match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
+            Ok(_) => Ok(slot),
+            Err(error) => {
+                log::error!("read {path}: cannot start a thread: {error}");
+                state.streams.remove(&id);
+                Err(Error::Panicked)
+            }
+        }
+    }
+
+    /// Tells the stream whose reader this is how far it has come.
+    fn advance(&self, state: &mut State, version: VersionId, span: Span, stalled: bool) {
+        let share = self.share(state);
+        let uses = state.next_use();
+        let followed = state.streams_of(version).filter(|stream| stream.follows(span.first, span.last));
+        if let Some(stream) = followed.min_by_key(|stream| stream.next()) {
+            stream.used = uses;
+            stream.advance(span.last, stalled);
+            if stream.is_worth_waking(share) {
+                stream.wake.notify_one();
+            }
+        }
+    }
+
+    /// How many blocks each stream may be ahead, so that all together stay within the bound.
+    fn share(&self, state: &State) -> u64 {
+        self.ahead_max / state.streams.len().max(1) as u64
+    }
+}
+
+impl State {
+    fn end_if_changed(&mut self, ino: Ino, metadata: &Metadata) {
+        if self.versions.differs(ino, metadata)
+            && let Some(version) = self.versions.end(ino)
+        {
+            self.drop_version(version);
+        }
+    }
+
+    /// Lets go of everything of `version`. Who waits for a block of it would get bytes of another version.
+    fn drop_version(&mut self, version: VersionId) {
+        self.blocks.remove(version);
+        for (_, stream) in self.streams.extract_if(|_, stream| stream.version == version) {
+            stream.wake.notify_one();
+            stream.fail(&Error::Stale);
+        }
+    }
+
+    fn streams_of(&mut self, version: VersionId) -> impl Iterator<Item = &mut Stream> {
+        self.streams.values_mut().filter(move |stream| stream.version == version)
+    }
+
+    fn next_use(&mut self) -> u64 {
+        self.uses += 1;
+        self.uses
+    }
+
+    /// Makes sure that one more stream of `version` may be open, at the cost of the ones used least recently.
+    fn make_room(&mut self, version: VersionId) -> bool {
+        let of_file = self.streams_of(version).count();
+        (of_file < STREAMS_PER_FILE_MAX || self.close_one(|stream| stream.version == version))
+            && (self.streams.len() < STREAMS_MAX || self.close_one(|_| true))
+    }
+
+    fn close_one(&mut self, may: impl Fn(&Stream) -> bool) -> bool {
+        let idle = self.streams.iter().filter(|(_, stream)| may(stream) && !stream.is_wanted());
+        let Some(id) = idle.min_by_key(|(_, stream)| stream.used).map(|(id, _)| *id) else { return false };
+        if let Some(stream) = self.streams.remove(&id) {
+            stream.wake.notify_one();
+        }
+        true
+    }
+}
+
+/// A reader's share of what readers may hold together.
+struct Turn<'a> {
+    shared: &'a Shared,
+    bytes: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn take(shared: &'a Shared, bytes: u64) -> Self {
+        let mut state = shared.state.lock();
+        while state.waiting_bytes > 0 && state.waiting_bytes + bytes > WAITING_BYTES_MAX {
+            shared.reader_done.wait(&mut state);
+        }
+        state.waiting_bytes += bytes;
+        Self { shared, bytes }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.shared.state.lock().waiting_bytes -= self.bytes;
+        self.shared.reader_done.notify_all();
+    }
+}
+
+/// The thread of one stream. Dropping it, by a panic too, takes the stream away and fails who waits.
+struct Fetch {
+    id: StreamId,
+    version: Arc<Version>,
+    wake: Arc<Condvar>,
+    shared: Arc<Shared>,
+    error: Error,
+}
+
+impl Fetch {
+    fn run(mut self, mut source: Source) {
+        match self.fetch(&mut source) {
+            // The stream is not open any more: nobody waits.
+            Stop::Unwanted => {}
+            Stop::Failed(error) => self.error = error,
+            Stop::Changed => {
+                self.error = Error::Stale;
+                let mut state = self.shared.state.lock();
+                state.versions.disprove(&self.version);
+                state.drop_version(self.version.id);
+            }
+        }
+    }
+
+    fn fetch(&self, source: &mut Source) -> Stop {
+        while let Some(index) = self.await_work(Stream::work) {
+            // After giving way a download waits for somebody who needs it: read-ahead alone must not drive others away.
+            let mut wanted = || self.await_work(|stream, _| stream.is_wanted().then_some(())).is_some();
+            match source.block(index, &self.shared.pool, &mut wanted) {
+                Ok(block) => self.deliver(index, Arc::new(block)),
+                Err(stop) => return stop,
+            }
+        }
+        Stop::Unwanted
+    }
+
+    /// Waits until the stream has something to do; `None` when it is closed, at its end, or unused for long.
+    fn await_work<T>(&self, work: impl Fn(&Stream, u64) -> Option<T>) -> Option<T> {
+        let mut state = self.shared.state.lock();
+        let mut unused = false;
+        loop {
+            let share = self.shared.share(&state);
+            let stream = state.streams.get_mut(&self.id)?;
+            stream.parked = false;
+            if let Some(work) = work(stream, share) {
+                return Some(work);
+            }
+            if unused || stream.is_done() {
+                // Under the same lock: nobody can begin to wait in between.
+                state.streams.remove(&self.id);
+                self.shared.stream_freed.notify_all();
+                return None;
+            }
+            stream.parked = true;
+            unused = self.wake.wait_for(&mut state, STREAM_IDLE_MAX).timed_out();
+        }
+    }
+
+    fn deliver(&self, index: BlockIndex, block: Arc<Block>) {
+        let slot = {
+            let mut state = self.shared.state.lock();
+            let Some(stream) = state.streams.get_mut(&self.id) else { return };
+            let slot = stream.fetched();
+            if !stream.is_wanted() {
+                self.shared.stream_freed.notify_one();
+            }
+            state.blocks.insert(self.version.id, index, Arc::clone(&block));
+            slot
+        };
+        if let Some(slot) = slot {
+            slot.fill(Ok(block));
+        }
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        let stream = self.shared.state.lock().streams.remove(&self.id);
+        if let Some(stream) = stream {
+            stream.fail(&self.error);
+        }
+        self.shared.stream_freed.notify_all();
+    }
+}

@@ -1,0 +1,90 @@
+//! What the caches were good for, counted.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counted since the mount.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct Counters {
+    pub(in crate::vfs) listings: Counter,
+    pub(in crate::vfs) stats: Counter,
+    pub(in crate::vfs) names_known: Counter,
+    pub(in crate::vfs) names_asked: Counter,
+    pub(in crate::vfs) blocks_known: Counter,
+    pub(in crate::vfs) blocks_waited: Counter,
+    pub(in crate::vfs) downloads: Counter,
+    pub(in crate::vfs) downloads_resumed: Counter,
+    pub(in crate::vfs) bytes: Counter,
+}
+
+/// One number that only grows.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(in crate::vfs) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(in crate::vfs) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A copy of the numbers at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Directories listed by the server.
+    pub listings: u64,
+    /// Single files that the server was asked about.
+    pub stats: u64,
+    /// Questions about names and attributes answered from the cache.
+    pub names_known: u64,
+    /// Questions about names and attributes for which the server was asked.
+    pub names_asked: u64,
+    /// Blocks of content answered from the cache.
+    pub blocks_known: u64,
+    /// Blocks of content that a reader had to wait for.
+    pub blocks_waited: u64,
+    /// Downloads opened.
+    pub downloads: u64,
+    /// Of these, opened again where an earlier one broke off.
+    pub downloads_resumed: u64,
+    /// Bytes of content received.
+    pub bytes: u64,
+}
+
+impl Counters {
+    pub(in crate::vfs) fn summary(&self) -> Summary {
+        Summary {
+            listings: self.listings.value(),
+            stats: self.stats.value(),
+            names_known: self.names_known.value(),
+            names_asked: self.names_asked.value(),
+            blocks_known: self.blocks_known.value(),
+            blocks_waited: self.blocks_waited.value(),
+            downloads: self.downloads.value(),
+            downloads_resumed: self.downloads_resumed.value(),
+            bytes: self.bytes.value(),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} listings, {} stats; names: {} from the cache, {} asked; {} downloads ({} resumed), {} bytes; \
+             blocks: {} from the cache, {} waited for",
+            self.listings,
+            self.stats,
+            self.names_known,
+            self.names_asked,
+            self.downloads,
+            self.downloads_resumed,
+            self.bytes,
+            self.blocks_known,
+            self.blocks_waited
+        )
+    }
+}

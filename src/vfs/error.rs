@@ -1,0 +1,146 @@
+//! Why an operation failed, and the number the kernel hears: the only place where one becomes the other.
+
+use crate::errno::Errno;
+use crate::path::RemotePath;
+use crate::remote::{self, ErrorKind};
+use std::fmt;
+use std::sync::Arc;
+
+/// Why an operation failed. Cheap to clone: everybody who waited for the same answer gets the same error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The network is needed, and the caller may not wait for it.
+    WouldBlock,
+    /// There is no such name in the directory.
+    NoSuchEntry,
+    /// The inode is not a directory.
+    NotADirectory,
+    /// The inode is a directory.
+    IsADirectory,
+    /// The inode is not a symbolic link, or the request makes no sense for another reason.
+    InvalidRequest,
+    /// The mount is read-only.
+    ReadOnly,
+    /// No file or directory is open under this handle.
+    BadHandle,
+    /// The inode, or the version of the file that was opened, is no more.
+    Stale,
+    /// The symbolic link leads out of the mount.
+    LinkEscapes,
+    /// The server tells that there is a symbolic link, but not whereto.
+    LinkUnknown,
+    /// The server could not answer.
+    Remote {
+        /// Why.
+        kind: ErrorKind,
+        /// A fresh listing shows the path.
+        listed: bool,
+        /// The protocol's error with the server's words.
+        text: Arc<str>,
+    },
+    /// The code that should have answered panicked.
+    Panicked,
+}
+
+impl Error {
+    /// The server's `error` about a path; `listed` when a fresh listing shows that path.
+    pub fn remote(error: &remote::Error, listed: bool) -> Self {
+        Self::Remote { kind: error.kind, listed, text: error.to_string().into() }
+    }
+
+    /// As [`Error::remote`], and logged: where the server is asked, so once however many waited for the answer.
+    pub(in crate::vfs) fn logged(what: &str, path: &RemotePath, error: &remote::Error, listed: bool) -> Self {
+        let level = match error.kind {
+            // That a name is missing is an answer, not a failure.
+            ErrorKind::NotFound => log::Level::Debug,
+            ErrorKind::Unavailable if !listed => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        log::log!(level, "{what} {path}: {error}");
+        Self::remote(error, listed)
+    }
+
+    /// What the kernel hears.
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::WouldBlock => Errno::EAGAIN,
+            Self::NoSuchEntry => Errno::ENOENT,
+            Self::NotADirectory => Errno::ENOTDIR,
+            Self::IsADirectory => Errno::EISDIR,
+            Self::InvalidRequest => Errno::EINVAL,
+            Self::ReadOnly => Errno::EROFS,
+            Self::BadHandle => Errno::EBADF,
+            Self::Stale => Errno::ESTALE,
+            Self::LinkEscapes => Errno::EACCES,
+            Self::LinkUnknown | Self::Panicked => Errno::EIO,
+            Self::Remote { kind, listed, .. } => remote_errno(*kind, *listed),
+        }
+    }
+
+    /// Whether the server refused this one thing, so that asking for it in another way may help.
+    pub(in crate::vfs) fn is_refusal(&self) -> bool {
+        use ErrorKind as E;
+        match self {
+            Self::Remote { kind, .. } => {
+                matches!(kind, E::PermissionDenied | E::Unavailable | E::Unsupported | E::Refused | E::InvalidName)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn remote_errno(kind: ErrorKind, listed: bool) -> Errno {
+    match kind {
+        ErrorKind::NotFound => Errno::ENOENT,
+        ErrorKind::PermissionDenied => Errno::EACCES,
+        // The server does not tell missing from forbidden; a listing that shows the name does.
+        ErrorKind::Unavailable if listed => Errno::EACCES,
+        ErrorKind::Unavailable => Errno::ENOENT,
+        ErrorKind::NotADirectory => Errno::ENOTDIR,
+        ErrorKind::IsADirectory => Errno::EISDIR,
+        ErrorKind::InvalidName => Errno::EINVAL,
+        ErrorKind::Unsupported => Errno::ENOTSUP,
+        // Not EAGAIN: programs take that for a descriptor in non-blocking mode, and spin.
+        ErrorKind::Busy | ErrorKind::Preempted => Errno::EBUSY,
+        ErrorKind::TimedOut => Errno::ETIMEDOUT,
+        // The account lost its access, as with any other missing right.
+        ErrorKind::LoginRefused => Errno::EACCES,
+        // We are the ones who refuse to go on, whoever asks.
+        ErrorKind::Insecure => Errno::EPERM,
+        ErrorKind::Lost | ErrorKind::Misbehaved | ErrorKind::Refused => Errno::EIO,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WouldBlock => "needs the network",
+            Self::NoSuchEntry => "no such file or directory",
+            Self::NotADirectory => "not a directory",
+            Self::IsADirectory => "is a directory",
+            Self::InvalidRequest => "invalid request",
+            Self::ReadOnly => "the mount is read-only",
+            Self::BadHandle => "the handle is not open",
+            Self::Stale => "the file changed or went away on the server",
+            Self::LinkEscapes => "the symbolic link leads out of the mount",
+            Self::LinkUnknown => "the server does not tell where the symbolic link leads",
+            Self::Remote { text, .. } => text,
+            Self::Panicked => "internal error",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_reason_means_missing_unless_a_listing_shows_the_name() {
+        let error = remote::Error::new(ErrorKind::Unavailable, "550 Failed.");
+        assert_eq!(Error::remote(&error, false).errno(), Errno::ENOENT);
+        assert_eq!(Error::remote(&error, true).errno(), Errno::EACCES);
+        assert_eq!(Error::remote(&error, true).to_string(), "550 Failed.");
+    }
+}

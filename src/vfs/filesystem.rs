@@ -1,0 +1,355 @@
+//! The POSIX operations, in the order of FUSE's.
+
+use crate::path::escaped;
+use crate::remote::{FileKind, Remote};
+use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::content::Content;
+use crate::vfs::counters::Counters;
+use crate::vfs::error::Error;
+use crate::vfs::handles::{Handle, Handles};
+use crate::vfs::inodes::Ino;
+use crate::vfs::link;
+use crate::vfs::settings::Settings;
+use crate::vfs::tree::{Answer, Found, Tree};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use crate::vfs::content::Bytes;
+pub use crate::vfs::counters::Summary;
+pub use crate::vfs::handles::Fh;
+
+/// A mounted server as a POSIX file system. May be asked from any thread.
+#[derive(Debug)]
+pub struct Vfs {
+    tree: Tree,
+    content: Content,
+    handles: Handles,
+    counters: Arc<Counters>,
+    /// Links that were refused and logged.
+    refused_links: Mutex<HashSet<Ino>>,
+}
+
+/// Whether an operation may wait for the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Answer from what is known, or with [`Error::WouldBlock`].
+    CacheOnly,
+    /// Ask the server where needed. Bounded in time by the [`Remote`].
+    Network,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// A file. The kernel holds its inode until [`Vfs::forget`].
+    Up(Entry),
+    /// Nothing, which may be believed for this long.
+    Absent(Duration),
+}
+
+/// An inode with its attributes, and how long both may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The inode.
+    pub ino: Ino,
+    /// Its attributes.
+    pub attr: Attr,
+    /// How long the attributes may be believed.
+    pub attr_remaining: Duration,
+    /// How long the name may be believed to stand for the inode.
+    pub name_remaining: Duration,
+}
+
+/// An open file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its handle.
+    pub fh: Fh,
+    /// Whether what the kernel has of it from an earlier open is still right.
+    pub keep_cache: bool,
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Read,
+    /// Writing, or reading and writing, or truncating.
+    Write,
+}
+
+/// One line of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectoryEntry<'a> {
+    /// The inode number to show.
+    pub ino: Ino,
+    /// Where the next line is read.
+    pub next_offset: u64,
+    /// The kind to show.
+    pub kind: Kind,
+    /// The name.
+    pub name: &'a [u8],
+    /// What the kernel may believe of it; `None` where it must look the name up itself.
+    pub entry: Option<Entry>,
+}
+
+/// Numbers for statfs(2). FTP tells no free space: plausible constants that let programs go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// In units of `block_bytes`.
+    pub blocks: u64,
+    /// In units of `block_bytes`.
+    pub blocks_free: u64,
+    /// In bytes.
+    pub block_bytes: u32,
+    /// Inodes.
+    pub files: u64,
+    /// Unused inodes.
+    pub files_free: u64,
+    /// Of a name, in bytes.
+    pub name_bytes_max: u32,
+}
+
+/// How many links are remembered as refused: past this, one may be logged again.
+const REFUSED_LINKS_MAX: usize = 1024;
+/// 1 PiB in blocks of 4 KiB.
+const SPACE_BLOCKS: u64 = 1 << 38;
+const SPACE_FILES: u64 = 1 << 32;
+
+impl Vfs {
+    /// A file system that shows what `remote` holds.
+    pub fn new(remote: Arc<dyn Remote>, settings: Settings) -> Self {
+        let counters = Arc::new(Counters::default());
+        Self {
+            content: Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max),
+            tree: Tree::new(remote, settings, Arc::clone(&counters)),
+            handles: Handles::default(),
+            counters,
+            refused_links: Mutex::default(),
+        }
+    }
+
+    /// What was asked and answered since the mount.
+    pub fn summary(&self) -> Summary {
+        self.counters.summary()
+    }
+
+    /// Finds `name` in the directory `parent`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADirectory`], [`Error::Stale`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
+    pub fn lookup(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<Looked, Error> {
+        match self.tree.lookup(parent, name, now, patience.waits())? {
+            Answer::Found(found) => Ok(Looked::Up(self.entry(&found))),
+            Answer::Absent(remaining) => Ok(Looked::Absent(remaining)),
+        }
+    }
+
+    /// The kernel takes back `lookups` of the times it was told of `ino`.
+    pub fn forget(&self, ino: Ino, lookups: u64) {
+        self.tree.forget(ino, lookups);
+    }
+
+    /// The attributes of `ino`, and how long they may be believed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchEntry`] if it went away, [`Error::Stale`] if another kind of file took its name; as
+    /// [`Vfs::lookup`] otherwise.
+    pub fn getattr(&self, ino: Ino, now: Instant, patience: Patience) -> Result<(Attr, Duration), Error> {
+        let entry = self.entry(&self.tree.getattr(ino, now, patience.waits())?);
+        Ok((entry.attr, entry.attr_remaining))
+    }
+
+    /// Where the symbolic link `ino` leads: a path that stays in the mount.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LinkEscapes`], [`Error::LinkUnknown`], [`Error::InvalidRequest`] if it is no link; as [`Vfs::getattr`]
+    /// otherwise.
+    pub fn readlink(&self, ino: Ino, now: Instant, patience: Patience) -> Result<Vec<u8>, Error> {
+        match self.tree.getattr(ino, now, patience.waits())?.metadata.kind {
+            FileKind::Symlink(Some(target)) => {
+                let shown = link::contained(&target, self.tree.depth(ino)?);
+                shown.ok_or_else(|| self.refuse_link(ino, &target, now))
+            }
+            FileKind::Symlink(None) => Err(Error::LinkUnknown),
+            FileKind::File | FileKind::Directory => Err(Error::InvalidRequest),
+        }
+    }
+
+    /// Opens the file `ino`. Its attributes are asked for anew if they are too old to be believed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`] for writing, [`Error::IsADirectory`]; as [`Vfs::getattr`] otherwise.
+    pub fn open(&self, ino: Ino, access: Access, now: Instant, patience: Patience) -> Result<Opened, Error> {
+        if access == Access::Write {
+            return Err(Error::ReadOnly);
+        }
+        let found = self.tree.getattr(ino, now, patience.waits())?;
+        match found.attr.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(Error::IsADirectory),
+            Kind::Symlink => return Err(Error::InvalidRequest),
+        }
+        let (version, keep_cache) = self.content.open(ino, &found.metadata, found.attr.size, now);
+        Ok(Opened { fh: self.handles.open(Handle::File(version)), keep_cache })
+    }
+
+    /// At most `size` bytes of an open file from `offset` (bytes) on; fewer only at its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stale`] once the file changed on the server: an open file is read in one version or not at all.
+    /// [`Error::BadHandle`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
+    pub fn read(&self, fh: Fh, offset: u64, size: u32, now: Instant, patience: Patience) -> Result<Bytes, Error> {
+        let version = self.handles.file(fh)?;
+        let place = match patience {
+            Patience::CacheOnly => None,
+            Patience::Network => Some(self.tree.path(version.ino, now)?),
+        };
+        let bytes = self.content.read(&version, offset, size, place);
+        if bytes.is_err() && version.take_disproved() {
+            self.tree.distrust(version.ino);
+        }
+        bytes
+    }
+
+    /// Closes an open file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn release(&self, fh: Fh) -> Result<(), Error> {
+        self.handles.close(fh)
+    }
+
+    /// Opens the directory `ino`: its entries as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADirectory`], [`Error::Stale`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
+    pub fn opendir(&self, ino: Ino, now: Instant, patience: Patience) -> Result<Opened, Error> {
+        let snapshot = self.tree.snapshot(ino, now, patience.waits())?;
+        let keep_cache = snapshot.directory.was_shown();
+        Ok(Opened { fh: self.handles.open(Handle::Directory(snapshot)), keep_cache })
+    }
+
+    /// Gives the entries of an open directory from `offset` on to `add`, until it returns `true`: its buffer was full
+    /// before this entry. Offset 0 is the beginning; others come from [`DirectoryEntry::next_offset`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn readdir(
+        &self,
+        fh: Fh,
+        offset: u64,
+        now: Instant,
+        mut add: impl FnMut(&DirectoryEntry<'_>) -> bool,
+    ) -> Result<(), Error> {
+        self.walk(fh, offset, now, |_, entry| add(entry))
+    }
+
+    /// As [`Vfs::readdir`]; the kernel holds the inode of each added entry that has an [`Entry`], until [`Vfs::forget`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn readdirplus(
+        &self,
+        fh: Fh,
+        offset: u64,
+        now: Instant,
+        mut add: impl FnMut(&DirectoryEntry<'_>) -> bool,
+    ) -> Result<(), Error> {
+        self.walk(fh, offset, now, |vfs, entry| {
+            let full = add(entry);
+            if let (false, Some(entry)) = (full, entry.entry) {
+                vfs.tree.looked_up(entry.ino);
+            }
+            full
+        })
+    }
+
+    /// Closes an open directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`] if it is not open.
+    pub fn releasedir(&self, fh: Fh) -> Result<(), Error> {
+        self.handles.close(fh)
+    }
+
+    /// What statfs(2) shows; never waits.
+    pub fn statfs(&self) -> Space {
+        Space {
+            blocks: SPACE_BLOCKS,
+            blocks_free: SPACE_BLOCKS,
+            block_bytes: 4096,
+            files: SPACE_FILES,
+            files_free: SPACE_FILES,
+            name_bytes_max: 255,
+        }
+    }
+
+    fn walk(
+        &self,
+        fh: Fh,
+        offset: u64,
+        now: Instant,
+        mut add: impl FnMut(&Self, &DirectoryEntry<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let snapshot = self.handles.directory(fh)?;
+        let dots = [(&b"."[..], snapshot.ino), (&b".."[..], snapshot.parent)];
+        for (next_offset, (name, ino)) in (1..).zip(dots).skip_while(|(next, _)| *next <= offset) {
+            if add(self, &DirectoryEntry { ino, next_offset, kind: Kind::Directory, name, entry: None }) {
+                return Ok(());
+            }
+        }
+        let first = usize::try_from(offset.saturating_sub(dots.len() as u64)).unwrap_or(usize::MAX);
+        let entries = snapshot.directory.entries().get(first..).unwrap_or_default();
+        for (next_offset, entry) in (first as u64 + dots.len() as u64 + 1..).zip(entries) {
+            let Some((found, usable)) = self.tree.entry(&snapshot, entry, now) else { return Ok(()) };
+            let (ino, kind) = (found.ino, found.attr.kind);
+            let told = usable.then(|| self.entry(&found));
+            let name = entry.name.as_bytes();
+            if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry: told }) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the kernel is told of `found`: from now on it may expect the content to go with it.
+    fn entry(&self, found: &Found) -> Entry {
+        if found.attr.kind == Kind::File {
+            self.content.observe(found.ino, &found.metadata);
+        }
+        let Found { ino, attr, attr_remaining, name_remaining, .. } = *found;
+        Entry { ino, attr, attr_remaining, name_remaining }
+    }
+
+    fn refuse_link(&self, ino: Ino, target: &[u8], now: Instant) -> Error {
+        let mut refused = self.refused_links.lock();
+        if refused.len() >= REFUSED_LINKS_MAX {
+            refused.clear();
+        }
+        if refused.insert(ino)
+            && let Ok((path, _)) = self.tree.path(ino, now)
+        {
+            log::warn!("readlink {path}: {} leads out of the mount", escaped(target));
+        }
+        Error::LinkEscapes
+    }
+}
+
+impl Patience {
+    fn waits(self) -> bool {
+        self == Self::Network
+    }
+}

@@ -1,0 +1,106 @@
+//! Single flight: several who ask the same thing at the same time share one answer.
+
+use crate::vfs::error::Error;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// Questions on their way.
+#[derive(Debug)]
+pub(in crate::vfs) struct Flights<K, V> {
+    running: Mutex<HashMap<K, Arc<Flight<V>>>>,
+}
+
+#[derive(Debug)]
+struct Flight<V> {
+    answer: Mutex<Option<Result<V, Error>>>,
+    landed: Condvar,
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Flights<K, V> {
+    pub(in crate::vfs) fn new() -> Self {
+        Self { running: Mutex::new(HashMap::new()) }
+    }
+
+    /// Asks, or waits for whoever is asking already. There is no deadline here: `ask` must end in bounded time.
+    pub(in crate::vfs) fn run(&self, key: &K, ask: impl FnOnce() -> Result<V, Error>) -> Result<V, Error> {
+        let flight = {
+            let mut running = self.running.lock();
+            if let Some(flight) = running.get(key).cloned() {
+                drop(running);
+                return flight.wait();
+            }
+            let flight = Arc::new(Flight { answer: Mutex::new(None), landed: Condvar::new() });
+            running.insert(key.clone(), Arc::clone(&flight));
+            flight
+        };
+        let mut landing = Landing { flights: self, key, flight, answer: Err(Error::Panicked) };
+        landing.answer = ask();
+        landing.answer.clone()
+    }
+}
+
+impl<V: Clone> Flight<V> {
+    fn wait(&self) -> Result<V, Error> {
+        let mut answer = self.answer.lock();
+        loop {
+            match &*answer {
+                Some(answer) => return answer.clone(),
+                None => self.landed.wait(&mut answer),
+            }
+        }
+    }
+}
+
+/// Hands the answer out when dropped, so that a panic of the one who asks leaves nobody waiting.
+struct Landing<'a, K: Eq + Hash, V> {
+    flights: &'a Flights<K, V>,
+    key: &'a K,
+    flight: Arc<Flight<V>>,
+    answer: Result<V, Error>,
+}
+
+impl<K: Eq + Hash, V> Drop for Landing<'_, K, V> {
+    fn drop(&mut self) {
+        self.flights.running.lock().remove(self.key);
+        *self.flight.answer.lock() = Some(std::mem::replace(&mut self.answer, Err(Error::Panicked)));
+        self.flight.landed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    #[test]
+    fn a_panic_of_the_one_who_asks_is_an_error_for_those_who_wait() {
+        let flights: Arc<Flights<u8, u8>> = Arc::new(Flights::new());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let leader = thread::spawn({
+            let (flights, asked) = (Arc::clone(&flights), Arc::clone(&asked));
+            move || {
+                flights.run(&1, || {
+                    asked.store(1, Ordering::SeqCst);
+                    while asked.load(Ordering::SeqCst) < 2 {
+                        thread::yield_now();
+                    }
+                    // Three references: the map's, the leader's and the follower's.
+                    while Arc::strong_count(flights.running.lock().get(&1).unwrap()) < 3 {
+                        thread::yield_now();
+                    }
+                    panic!("on purpose")
+                })
+            }
+        });
+        while asked.load(Ordering::SeqCst) < 1 {
+            thread::yield_now();
+        }
+        asked.store(2, Ordering::SeqCst);
+        assert_eq!(flights.run(&1, || Ok(7)), Err(Error::Panicked));
+        leader.join().unwrap_err();
+        assert_eq!(flights.run(&1, || Ok(8)), Ok(8));
+    }
+}

@@ -1,0 +1,74 @@
+//! Open files and directories.
+
+use crate::vfs::cache::directories::Directory;
+use crate::vfs::cache::versions::Version;
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The number of an open file or directory. A number is never given twice while mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fh(pub u64);
+
+/// What is open. The kernel bounds the number: each handle is somebody's file descriptor.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct Handles {
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: HashMap<Fh, Handle>,
+    last: u64,
+}
+
+/// One open file or directory.
+#[derive(Debug, Clone)]
+pub(in crate::vfs) enum Handle {
+    /// A file, with the version of its content at the time of open.
+    File(Arc<Version>),
+    /// A directory, as it was at the time of opendir.
+    Directory(Snapshot),
+}
+
+/// A directory's entries for one reader: offsets into it stay right whatever happens to the directory.
+#[derive(Debug, Clone)]
+pub(in crate::vfs) struct Snapshot {
+    pub(in crate::vfs) ino: Ino,
+    pub(in crate::vfs) parent: Ino,
+    pub(in crate::vfs) directory: Arc<Directory>,
+    pub(in crate::vfs) as_of: Instant,
+}
+
+impl Handles {
+    pub(in crate::vfs) fn open(&self, handle: Handle) -> Fh {
+        let mut open = self.open.lock();
+        open.last += 1;
+        let fh = Fh(open.last);
+        open.handles.insert(fh, handle);
+        fh
+    }
+
+    pub(in crate::vfs) fn file(&self, fh: Fh) -> Result<Arc<Version>, Error> {
+        match self.open.lock().handles.get(&fh) {
+            Some(Handle::File(version)) => Ok(Arc::clone(version)),
+            _ => Err(Error::BadHandle),
+        }
+    }
+
+    pub(in crate::vfs) fn directory(&self, fh: Fh) -> Result<Snapshot, Error> {
+        match self.open.lock().handles.get(&fh) {
+            Some(Handle::Directory(snapshot)) => Ok(snapshot.clone()),
+            _ => Err(Error::BadHandle),
+        }
+    }
+
+    pub(in crate::vfs) fn close(&self, fh: Fh) -> Result<(), Error> {
+        // What the handle held is dropped after the lock: a listing may be large.
+        let handle = self.open.lock().handles.remove(&fh);
+        handle.map(drop).ok_or(Error::BadHandle)
+    }
+}

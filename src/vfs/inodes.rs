@@ -1,0 +1,227 @@
+//! Inode numbers: which name in which directory each stands for, and for how long.
+
+use crate::path::{Name, RemotePath};
+use crate::vfs::attr::Kind;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+/// An inode number. A number is never given twice while mounted, so every generation is 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The mount's root (`FUSE_ROOT_ID`).
+    pub const ROOT: Self = Self(1);
+}
+
+impl fmt::Debug for Ino {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// How many inodes that the kernel forgot keep their number, in case they are looked up again.
+const FORGOTTEN_MAX: usize = 16 * 1024;
+
+/// The inodes that the kernel holds, the directories on the way to them, and some that it held not long ago.
+#[derive(Debug)]
+pub(in crate::vfs) struct Inodes {
+    nodes: HashMap<Ino, Node>,
+    /// Candidates for removal, the oldest first. One that is in use again when its turn comes stays.
+    forgotten: VecDeque<Ino>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// A path is names along the parents, so that a directory that moves takes everything below along.
+    parent: Ino,
+    name: Option<Name>,
+    kind: Kind,
+    /// How often the kernel was told this number and has not taken it back.
+    lookups: u64,
+    children: HashMap<Name, Ino>,
+    queued: bool,
+}
+
+impl Inodes {
+    pub(in crate::vfs) fn new() -> Self {
+        let root = Node {
+            parent: Ino::ROOT,
+            name: None,
+            kind: Kind::Directory,
+            lookups: 1,
+            children: HashMap::new(),
+            queued: false,
+        };
+        Self { nodes: HashMap::from([(Ino::ROOT, root)]), forgotten: VecDeque::new(), next: Ino::ROOT.0 + 1 }
+    }
+
+    /// The inode of `name` in `parent`, where it has one.
+    pub(in crate::vfs) fn child(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
+        self.nodes.get(&parent)?.children.get(name).copied()
+    }
+
+    /// The inode of `name` in `parent`, a new one if need be; `None` if `parent` is no more.
+    ///
+    /// A name that stands for another kind of file than before is another file: it gets another number, and the inode it
+    /// had is stale.
+    pub(in crate::vfs) fn remember(&mut self, parent: Ino, name: &Name, kind: Kind) -> Option<Ino> {
+        if let Some(ino) = self.child(parent, name.as_bytes()) {
+            if self.kind(ino) == Some(kind) {
+                return Some(ino);
+            }
+            self.detach(ino);
+        }
+        let ino = Ino(self.next);
+        self.nodes.get_mut(&parent)?.children.insert(name.clone(), ino);
+        self.next += 1;
+        let name = Some(name.clone());
+        self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children: HashMap::new(), queued: false });
+        self.queue_unused(ino);
+        Some(ino)
+    }
+
+    /// Counts one more time that the kernel was told of `ino`.
+    pub(in crate::vfs) fn looked_up(&mut self, ino: Ino) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.lookups += 1;
+        }
+    }
+
+    /// The kernel takes back `lookups` of the times it was told of `ino`.
+    pub(in crate::vfs) fn forget(&mut self, ino: Ino, lookups: u64) {
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.lookups = node.lookups.saturating_sub(lookups);
+        }
+        self.queue_unused(ino);
+    }
+
+    pub(in crate::vfs) fn kind(&self, ino: Ino) -> Option<Kind> {
+        self.nodes.get(&ino).map(|node| node.kind)
+    }
+
+    /// The directory of `ino` (its own for the root) and its name there (`None` for the root, and for a stale inode).
+    pub(in crate::vfs) fn place(&self, ino: Ino) -> Option<(Ino, Option<&Name>)> {
+        self.nodes.get(&ino).map(|node| (node.parent, node.name.as_ref()))
+    }
+
+    /// The path of `ino`; `None` if it is stale or unknown.
+    pub(in crate::vfs) fn path(&self, ino: Ino) -> Option<RemotePath> {
+        let names = self.names(ino)?;
+        Some(names.iter().rev().fold(RemotePath::root(), |path, name| path.join(name)))
+    }
+
+    /// How many directories lie between `ino` and the root: 0 for the root and what is in it.
+    pub(in crate::vfs) fn depth(&self, ino: Ino) -> Option<usize> {
+        Some(self.names(ino)?.len().saturating_sub(1))
+    }
+
+    /// The names from `ino` up to the root.
+    fn names(&self, ino: Ino) -> Option<Vec<&Name>> {
+        let mut names = Vec::new();
+        let mut here = ino;
+        while here != Ino::ROOT {
+            let node = self.nodes.get(&here)?;
+            names.push(node.name.as_ref()?);
+            here = node.parent;
+        }
+        Some(names)
+    }
+
+    /// Takes its name from `ino`: it is stale from now on, and so is what lies below it.
+    fn detach(&mut self, ino: Ino) {
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        let (parent, name) = (node.parent, node.name.take());
+        if let (Some(name), Some(parent)) = (name, self.nodes.get_mut(&parent)) {
+            parent.children.remove(&name);
+        }
+        self.queue_unused(ino);
+    }
+
+    fn queue_unused(&mut self, ino: Ino) {
+        if ino == Ino::ROOT {
+            return;
+        }
+        match self.nodes.get_mut(&ino) {
+            Some(node) if node.is_unused() && !node.queued => node.queued = true,
+            _ => return,
+        }
+        self.forgotten.push_back(ino);
+        while self.forgotten.len() > FORGOTTEN_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(ino) = self.forgotten.pop_front() else { return };
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        node.queued = false;
+        if !node.is_unused() {
+            return;
+        }
+        let Some(node) = self.nodes.remove(&ino) else { return };
+        if let Some(parent) = self.nodes.get_mut(&node.parent) {
+            // A stale inode has left its place, and another may stand there.
+            if let Some(name) = &node.name {
+                parent.children.remove(name);
+            }
+        }
+        self.queue_unused(node.parent);
+    }
+
+    #[cfg(test)]
+    pub(in crate::vfs) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+impl Node {
+    fn is_unused(&self) -> bool {
+        self.lookups == 0 && self.children.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_number_stays_while_the_kernel_holds_it_and_a_while_longer() {
+        let mut inodes = Inodes::new();
+        let directory = inodes.remember(Ino::ROOT, &name("d"), Kind::Directory).unwrap();
+        let file = inodes.remember(directory, &name("f"), Kind::File).unwrap();
+        inodes.looked_up(file);
+        assert_eq!(inodes.path(file).unwrap().as_bytes(), b"/d/f");
+        assert_eq!(inodes.depth(file), Some(1));
+        inodes.forget(file, 1);
+        assert_eq!(inodes.remember(directory, &name("f"), Kind::File), Some(file));
+    }
+
+    #[test]
+    fn forgotten_inodes_go_and_their_directories_after_them() {
+        let mut inodes = Inodes::new();
+        for number in 0..2 * FORGOTTEN_MAX {
+            let directory = inodes.remember(Ino::ROOT, &name(&format!("d{number}")), Kind::Directory).unwrap();
+            let file = inodes.remember(directory, &name("f"), Kind::File).unwrap();
+            inodes.looked_up(file);
+            inodes.forget(file, 1);
+        }
+        assert!(inodes.len() <= 2 * FORGOTTEN_MAX + 1, "{}", inodes.len());
+    }
+
+    #[test]
+    fn a_name_of_another_kind_is_another_inode() {
+        let mut inodes = Inodes::new();
+        let file = inodes.remember(Ino::ROOT, &name("x"), Kind::File).unwrap();
+        inodes.looked_up(file);
+        let directory = inodes.remember(Ino::ROOT, &name("x"), Kind::Directory).unwrap();
+        assert_ne!(file, directory);
+        assert_eq!(inodes.path(file), None);
+        assert_eq!(inodes.path(directory).unwrap().as_bytes(), b"/x");
+    }
+}

@@ -1,0 +1,166 @@
+//! A position in a file from which its bytes are fetched in order: which blocks are wanted of it, and how far ahead of
+//! its readers it may run. Data only; the thread that fetches is in `content`.
+
+use crate::vfs::cache::blocks::{Block, BlockIndex};
+use crate::vfs::cache::versions::VersionId;
+use crate::vfs::error::Error;
+use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many blocks a stream reads on through to reach one that is wanted (1 MiB): shorter than opening another.
+const SKIP_MAX: u64 = 8;
+/// The window of a stream whose reader was seen to go on, and of one that begins at the beginning (256 KiB).
+const WINDOW_FIRST: u64 = 2;
+/// The largest window (8 MiB).
+const WINDOW_MAX: u64 = 64;
+
+/// One position in a file.
+#[derive(Debug)]
+pub(in crate::vfs) struct Stream {
+    pub(in crate::vfs) version: VersionId,
+    /// Where the thread that fetches waits while there is nothing to do.
+    pub(in crate::vfs) wake: Arc<Condvar>,
+    /// When it was used last, as a count of uses.
+    pub(in crate::vfs) used: u64,
+    /// Whether the thread that fetches waits.
+    pub(in crate::vfs) parked: bool,
+    /// The block that is being fetched, or will be next.
+    next: BlockIndex,
+    /// One past the file's last block.
+    end: BlockIndex,
+    /// The last block that was asked for.
+    demanded: BlockIndex,
+    /// How many blocks past `demanded` may be fetched.
+    window: u64,
+    /// Blocks that readers wait for: none lies before `next`.
+    wanted: BTreeMap<BlockIndex, Arc<Slot>>,
+}
+
+impl Stream {
+    /// A stream that begins at `start`, in a file that ends before the block `end`.
+    pub(in crate::vfs) fn new(version: VersionId, start: BlockIndex, end: BlockIndex) -> Self {
+        Self {
+            version,
+            wake: Arc::new(Condvar::new()),
+            used: 0,
+            parked: false,
+            next: start,
+            end,
+            demanded: start,
+            window: if start == BlockIndex(0) { WINDOW_FIRST } else { 0 },
+            wanted: BTreeMap::new(),
+        }
+    }
+
+    /// Whether `index` comes soon.
+    pub(in crate::vfs) fn reaches(&self, index: BlockIndex) -> bool {
+        (self.next..=BlockIndex(self.next.0 + SKIP_MAX.max(self.window))).contains(&index)
+    }
+
+    /// The block that comes next.
+    pub(in crate::vfs) fn next(&self) -> BlockIndex {
+        self.next
+    }
+
+    /// Where to wait for `index`, if somebody does already.
+    pub(in crate::vfs) fn wanted(&self, index: BlockIndex) -> Option<Arc<Slot>> {
+        self.wanted.get(&index).cloned()
+    }
+
+    /// Where to wait for `index`, which the stream reaches.
+    pub(in crate::vfs) fn want(&mut self, index: BlockIndex) -> Arc<Slot> {
+        Arc::clone(self.wanted.entry(index).or_default())
+    }
+
+    /// Whether somebody waits for a block.
+    pub(in crate::vfs) fn is_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Whether a read of `first..=last` goes on where this stream's reader was.
+    pub(in crate::vfs) fn follows(&self, first: BlockIndex, last: BlockIndex) -> bool {
+        first.0 <= self.demanded.0 + 1 + self.window && last >= self.demanded && self.reaches_back_to(first)
+    }
+
+    /// Read-ahead arrives out of order: a little behind is still the same reader.
+    fn reaches_back_to(&self, first: BlockIndex) -> bool {
+        first.0 + SKIP_MAX >= self.demanded.0
+    }
+
+    /// Its reader was at `first..=last`, and had to wait if `stalled`: the window moves, and grows when it was too small.
+    pub(in crate::vfs) fn advance(&mut self, last: BlockIndex, stalled: bool) {
+        if last > self.demanded {
+            if self.window == 0 {
+                self.window = WINDOW_FIRST;
+            } else if stalled {
+                self.window = (self.window * 2).min(WINDOW_MAX);
+            }
+            self.demanded = last;
+        }
+    }
+
+    /// The block to fetch now, if any, with at most `share` blocks of read-ahead.
+    pub(in crate::vfs) fn work(&self, share: u64) -> Option<BlockIndex> {
+        (self.next < self.goal(share)).then_some(self.next)
+    }
+
+    /// Whether so much may be fetched that waking the thread is worth it.
+    pub(in crate::vfs) fn is_worth_waking(&self, share: u64) -> bool {
+        let room = self.goal(share).0.saturating_sub(self.next.0);
+        self.parked && (self.is_wanted() || room > self.window.min(share) / 2)
+    }
+
+    /// Whether the stream is at the end of its file.
+    pub(in crate::vfs) fn is_done(&self) -> bool {
+        self.next >= self.end
+    }
+
+    /// One past the last block to fetch for now.
+    fn goal(&self, share: u64) -> BlockIndex {
+        let ahead = self.demanded.0 + 1 + self.window.min(share);
+        // A stream that was opened for one block fetches that block, whatever the window says.
+        let ahead = if self.window == 0 { 0 } else { ahead };
+        let wanted = self.wanted.last_key_value().map_or(0, |(last, _)| last.0 + 1);
+        BlockIndex(ahead.max(wanted)).min(self.end)
+    }
+
+    /// The block `next` was fetched; gives who waits for it.
+    pub(in crate::vfs) fn fetched(&mut self) -> Option<Arc<Slot>> {
+        let slot = self.wanted.remove(&self.next);
+        self.next = BlockIndex(self.next.0 + 1);
+        slot
+    }
+
+    /// Fails everybody who waits.
+    pub(in crate::vfs) fn fail(self, error: &Error) {
+        for slot in self.wanted.into_values() {
+            slot.fill(Err(error.clone()));
+        }
+    }
+}
+
+/// Where readers wait for one block. It is handed to them here, whatever the cache keeps.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct Slot {
+    block: Mutex<Option<Result<Arc<Block>, Error>>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    pub(in crate::vfs) fn fill(&self, block: Result<Arc<Block>, Error>) {
+        *self.block.lock() = Some(block);
+        self.filled.notify_all();
+    }
+
+    /// Waits. There is no deadline here: the thread that fetches ends in bounded time, and fails its slots if it panics.
+    pub(in crate::vfs) fn wait(&self) -> Result<Arc<Block>, Error> {
+        let mut block = self.block.lock();
+        loop {
+            match &*block {
+                Some(block) => return block.clone(),
+                None => self.filled.wait(&mut block),
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Names and attributes: answered from what is known, else asked for once by whoever comes first.
+
+use crate::path::{Name, RemotePath};
+use crate::remote::{Entry, ErrorKind, FileKind, Metadata, Remote};
+use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::cache::Epoch;
+use crate::vfs::cache::attributes::{Attributes, Known};
+use crate::vfs::cache::directories::{Directories, Directory, Listed};
+use crate::vfs::cache::habits::{Habits, Way};
+use crate::vfs::counters::Counters;
+use crate::vfs::error::Error;
+use crate::vfs::flight::Flights;
+use crate::vfs::handles::Snapshot;
+use crate::vfs::inodes::{Ino, Inodes};
+use crate::vfs::link;
+use crate::vfs::settings::Settings;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The tree of names, as far as it is known.
+#[derive(Debug)]
+pub(in crate::vfs) struct Tree {
+    remote: Arc<dyn Remote>,
+    settings: Settings,
+    counters: Arc<Counters>,
+    mounted: SystemTime,
+    /// Never held while the server is asked, nor while another lock is taken.
+    state: Mutex<State>,
+    listings: Flights<(RemotePath, Epoch), Listed>,
+    stats: Flights<(RemotePath, Epoch), Known>,
+}
+
+#[derive(Debug)]
+struct State {
+    inodes: Inodes,
+    directories: Directories,
+    attributes: Attributes,
+    habits: Habits,
+    epoch: Epoch,
+}
+
+/// What there is under a name.
+#[derive(Debug)]
+pub(in crate::vfs) enum Answer {
+    Found(Found),
+    /// Nothing, and how long that is believed.
+    Absent(Duration),
+}
+
+/// A file, and how long what is said of it is believed.
+#[derive(Debug)]
+pub(in crate::vfs) struct Found {
+    pub(in crate::vfs) ino: Ino,
+    pub(in crate::vfs) metadata: Metadata,
+    pub(in crate::vfs) attr: Attr,
+    pub(in crate::vfs) attr_remaining: Duration,
+    pub(in crate::vfs) name_remaining: Duration,
+}
+
+/// What asking the cache gave.
+enum Cached {
+    Known(Known, Duration),
+    Absent(Duration),
+    /// Nothing that is still believed; `incomplete` when a fresh listing shows the name without its size.
+    Nothing {
+        incomplete: bool,
+    },
+}
+
+impl Tree {
+    pub(in crate::vfs) fn new(remote: Arc<dyn Remote>, settings: Settings, counters: Arc<Counters>) -> Self {
+        let state = State {
+            inodes: Inodes::new(),
+            directories: Directories::new(),
+            attributes: Attributes::new(),
+            habits: Habits::new(),
+            epoch: Epoch::default(),
+        };
+        Self {
+            remote,
+            settings,
+            counters,
+            mounted: SystemTime::now(),
+            state: Mutex::new(state),
+            listings: Flights::new(),
+            stats: Flights::new(),
+        }
+    }
+
+    /// What `name` in `parent` is; where it is something, the kernel is about to be told of its inode.
+    pub(in crate::vfs) fn lookup(&self, parent: Ino, name: &[u8], now: Instant, wait: bool) -> Result<Answer, Error> {
+        // No name of another form exists on any server.
+        let Ok(name) = Name::new(name) else { return Ok(Answer::Absent(self.settings.dir_timeout)) };
+        match self.state.lock().inodes.kind(parent) {
+            Some(Kind::Directory) => {}
+            Some(_) => return Err(Error::NotADirectory),
+            None => return Err(Error::Stale),
+        }
+        self.find(parent, &name, now, wait, true)
+    }
+
+    /// What `ino` is now.
+    pub(in crate::vfs) fn getattr(&self, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
+        if ino == Ino::ROOT {
+            return self.root(now, wait);
+        }
+        let (parent, name) = self.place(ino)?;
+        match self.find(parent, &name, now, wait, false)? {
+            Answer::Found(found) if found.ino == ino => Ok(found),
+            Answer::Found(_) => Err(Error::Stale),
+            Answer::Absent(_) => Err(Error::NoSuchEntry),
+        }
+    }
+
+    /// The entries of the directory `ino`.
+    pub(in crate::vfs) fn snapshot(&self, ino: Ino, now: Instant, wait: bool) -> Result<Snapshot, Error> {
+        let (parent, known) = {
+            let mut state = self.state.lock();
+            let kind = state.inodes.kind(ino).ok_or(Error::Stale)?;
+            if kind != Kind::Directory {
+                return Err(Error::NotADirectory);
+            }
+            let parent = state.inodes.place(ino).map_or(Ino::ROOT, |(parent, _)| parent);
+            (parent, state.directories.fresh(ino, now, self.settings.dir_timeout).cloned())
+        };
+        let Listed { directory, as_of } = match known {
+            Some(listed) => {
+                self.counters.names_known.add(1);
+                listed
+            }
+            None if !wait => return Err(Error::WouldBlock),
+            None => self.list(ino, now)?,
+        };
+        Ok(Snapshot { ino, parent, directory, as_of })
+    }
+
+    /// The file that a snapshot's entry stands for, and whether the kernel may believe it: else it must ask for itself.
+    pub(in crate::vfs) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<(Found, bool)> {
+        let listed = Listed { directory: Arc::clone(&snapshot.directory), as_of: snapshot.as_of };
+        let name_remaining = listed.remaining(now, self.settings.dir_timeout);
+        let mut known = Known { metadata: entry.metadata.clone(), as_of: snapshot.as_of };
+        let mut state = self.state.lock();
+        let child = state.inodes.child(snapshot.ino, entry.name.as_bytes());
+        if let Some(told) = child.and_then(|ino| state.attributes.last(ino)) {
+            known = newer(known, told);
+        }
+        let usable = known.is_complete() && !name_remaining.is_zero();
+        // An old snapshot must not change which inode stands for the name now.
+        let ino = match child {
+            Some(ino) if !usable => ino,
+            _ => state.inodes.remember(snapshot.ino, &entry.name, Kind::of(&known.metadata.kind))?,
+        };
+        Some((self.found(&state, ino, known, name_remaining, now), usable))
+    }
+
+    /// The kernel was told of `ino` in a directory listing.
+    pub(in crate::vfs) fn looked_up(&self, ino: Ino) {
+        self.state.lock().inodes.looked_up(ino);
+    }
+
+    pub(in crate::vfs) fn forget(&self, ino: Ino, lookups: u64) {
+        self.state.lock().inodes.forget(ino, lookups);
+    }
+
+    /// The path of `ino`, and whether a fresh listing shows it.
+    pub(in crate::vfs) fn path(&self, ino: Ino, now: Instant) -> Result<(RemotePath, bool), Error> {
+        let mut state = self.state.lock();
+        let path = state.inodes.path(ino).ok_or(Error::Stale)?;
+        let listed = state.is_listed(ino, now, self.settings.dir_timeout);
+        Ok((path, listed))
+    }
+
+    /// How many directories lie between `ino` and the root.
+    pub(in crate::vfs) fn depth(&self, ino: Ino) -> Result<usize, Error> {
+        self.state.lock().inodes.depth(ino).ok_or(Error::Stale)
+    }
+
+    /// Believes nothing more of `ino`: the server was caught saying something else.
+    pub(in crate::vfs) fn distrust(&self, ino: Ino) {
+        let mut state = self.state.lock();
+        state.attributes.remove(ino);
+        if let Some((parent, _)) = state.inodes.place(ino) {
+            state.directories.remove(parent);
+        }
+    }
+
+    fn place(&self, ino: Ino) -> Result<(Ino, Name), Error> {
+        let state = self.state.lock();
+        let (parent, name) = state.inodes.place(ino).ok_or(Error::Stale)?;
+        Ok((parent, name.ok_or(Error::Stale)?.clone()))
+    }
+
+    fn find(&self, parent: Ino, name: &Name, now: Instant, wait: bool, lookup: bool) -> Result<Answer, Error> {
+        let way = {
+            let mut state = self.state.lock();
+            match state.cached(parent, name, now, &self.settings) {
+                Cached::Known(known, name_remaining) => {
+                    self.counters.names_known.add(1);
+                    return self.settle(&mut state, parent, name, known, name_remaining, now, lookup);
+                }
+                Cached::Absent(remaining) => {
+                    self.counters.names_known.add(1);
+                    return Ok(Answer::Absent(remaining));
+                }
+                Cached::Nothing { .. } if !wait => return Err(Error::WouldBlock),
+                Cached::Nothing { incomplete } => state.way(parent, name, incomplete, now, &self.settings),
+            }
+        };
+        self.counters.names_asked.add(1);
+        if way == Way::List
+            && let Some(answer) = self.find_by_listing(parent, name, now, lookup)?
+        {
+            return Ok(answer);
+        }
+        self.find_by_stat(parent, name, now, lookup)
+    }
+
+    /// Lists `parent` for `name`; `None` where the listing cannot tell.
+    fn find_by_listing(&self, parent: Ino, name: &Name, now: Instant, lookup: bool) -> Result<Option<Answer>, Error> {
+        let listed = match self.list(parent, now) {
+            Ok(listed) => listed,
+            Err(error) if error.is_refusal() => {
+                self.state.lock().habits.refused(parent, now);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let remaining = listed.remaining(now, self.settings.dir_timeout);
+        let Some(entry) = listed.directory.find(name.as_bytes()) else { return Ok(Some(Answer::Absent(remaining))) };
+        let known = Known { metadata: entry.metadata.clone(), as_of: listed.as_of };
+        if !known.is_complete() {
+            return Ok(None);
+        }
+        self.settle(&mut self.state.lock(), parent, name, known, remaining, now, lookup).map(Some)
+    }
+
+    fn find_by_stat(&self, parent: Ino, name: &Name, now: Instant, lookup: bool) -> Result<Answer, Error> {
+        match self.stat(parent, name, now) {
+            Ok(known) if !known.is_complete() => {
+                let text = "the server does not tell the file's size";
+                log::warn!("stat {name}: {text}");
+                Err(Error::Remote { kind: ErrorKind::Misbehaved, listed: false, text: text.into() })
+            }
+            Ok(known) => {
+                let remaining = known.remaining(now, self.settings.dir_timeout);
+                self.settle(&mut self.state.lock(), parent, name, known, remaining, now, lookup)
+            }
+            Err(Error::Remote { kind: ErrorKind::NotFound, .. }) => {
+                // A listing that still shows the name is wrong by now.
+                self.state.lock().directories.remove(parent);
+                Ok(Answer::Absent(self.settings.dir_timeout))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one place where an answer becomes an inode")]
+    fn settle(
+        &self,
+        state: &mut State,
+        parent: Ino,
+        name: &Name,
+        known: Known,
+        name_remaining: Duration,
+        now: Instant,
+        lookup: bool,
+    ) -> Result<Answer, Error> {
+        let ino = state.inodes.remember(parent, name, Kind::of(&known.metadata.kind)).ok_or(Error::Stale)?;
+        if lookup {
+            state.inodes.looked_up(ino);
+        }
+        Ok(Answer::Found(self.found(state, ino, known, name_remaining, now)))
+    }
+
+    fn found(&self, state: &State, ino: Ino, known: Known, name_remaining: Duration, now: Instant) -> Found {
+        let mut attr = Attr::new(&known.metadata, &self.settings, self.mounted);
+        // The length that readlink(2) will give.
+        if let FileKind::Symlink(Some(target)) = &known.metadata.kind
+            && let Some(depth) = state.inodes.depth(ino)
+            && let Some(shown) = link::contained(target, depth)
+        {
+            attr.size = shown.len() as u64;
+        }
+        let attr_remaining = known.remaining(now, self.settings.attr_timeout);
+        Found { ino, metadata: known.metadata, attr, attr_remaining, name_remaining }
+    }
+
+    fn root(&self, now: Instant, wait: bool) -> Result<Found, Error> {
+        {
+            let mut state = self.state.lock();
+            let known = state.attributes.last(Ino::ROOT).cloned();
+            if let Some(known) = known.filter(|known| !known.remaining(now, self.settings.attr_timeout).is_zero()) {
+                return Ok(self.found(&state, Ino::ROOT, known, self.settings.dir_timeout, now));
+            }
+        }
+        if !wait {
+            return Err(Error::WouldBlock);
+        }
+        let known = self.stat_root(now)?;
+        let mut state = self.state.lock();
+        state.attributes.insert(Ino::ROOT, known.clone());
+        Ok(self.found(&state, Ino::ROOT, known, self.settings.dir_timeout, now))
+    }
+
+    /// Servers differ in whether they tell anything of the directory where one is; that it is one is sure.
+    fn stat_root(&self, now: Instant) -> Result<Known, Error> {
+        let path = RemotePath::root();
+        let epoch = self.state.lock().epoch;
+        let told = self.stats.run(&(path.clone(), epoch), || self.ask_stat(&path, false, now));
+        match told {
+            Ok(known) if known.metadata.kind == FileKind::Directory => Ok(known),
+            Err(error) if !error.is_refusal() && error != Error::NoSuchEntry && !is_not_found(&error) => Err(error),
+            _ => Ok(Known { metadata: Metadata::of_kind(FileKind::Directory), as_of: now }),
+        }
+    }
+
+    /// Lists the directory `ino`, once for all who want it now.
+    fn list(&self, ino: Ino, now: Instant) -> Result<Listed, Error> {
+        let (path, shown, epoch) = {
+            let mut state = self.state.lock();
+            let path = state.inodes.path(ino).ok_or(Error::Stale)?;
+            (path, state.is_listed(ino, now, self.settings.dir_timeout), state.epoch)
+        };
+        self.listings.run(&(path.clone(), epoch), || {
+            self.counters.listings.add(1);
+            let started = Instant::now();
+            let entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
+            // A long listing is as young as its end: else it would be too old when it arrives.
+            let as_of = now + started.elapsed();
+            let listed = Listed { directory: Arc::new(Directory::new(entries)), as_of };
+            let mut state = self.state.lock();
+            if state.epoch == epoch {
+                state.directories.insert(ino, listed.clone());
+            }
+            Ok(listed)
+        })
+    }
+
+    /// Asks about one name, once for all who want it now.
+    fn stat(&self, parent: Ino, name: &Name, now: Instant) -> Result<Known, Error> {
+        let (path, shown, epoch) = {
+            let mut state = self.state.lock();
+            let path = state.inodes.path(parent).ok_or(Error::Stale)?.join(name);
+            (path, state.shows(parent, name, now, self.settings.dir_timeout), state.epoch)
+        };
+        self.stats.run(&(path.clone(), epoch), || {
+            let mut known = self.ask_stat(&path, shown, now)?;
+            let mut state = self.state.lock();
+            let ino = state.inodes.remember(parent, name, Kind::of(&known.metadata.kind)).ok_or(Error::Stale)?;
+            if let Some(before) = state.attributes.last(ino) {
+                known.refine(&before.metadata);
+            }
+            if state.epoch == epoch {
+                state.attributes.insert(ino, known.clone());
+            }
+            Ok(known)
+        })
+    }
+
+    fn ask_stat(&self, path: &RemotePath, shown: bool, now: Instant) -> Result<Known, Error> {
+        self.counters.stats.add(1);
+        let started = Instant::now();
+        let metadata = self.remote.stat(path).map_err(|error| Error::logged("stat", path, &error, shown))?;
+        Ok(Known { metadata, as_of: now + started.elapsed() })
+    }
+}
+
+impl State {
+    /// What is known and still believed of `name` in `parent`, and for how long the name is.
+    fn cached(&mut self, parent: Ino, name: &Name, now: Instant, settings: &Settings) -> Cached {
+        let child = self.inodes.child(parent, name.as_bytes());
+        let told = child.and_then(|ino| self.attributes.last(ino));
+        let Some(listed) = self.directories.fresh(parent, now, settings.dir_timeout) else {
+            return match told {
+                Some(told) => believed(told.clone(), told.remaining(now, settings.dir_timeout), now, settings),
+                None => Cached::Nothing { incomplete: false },
+            };
+        };
+        let name_remaining = listed.remaining(now, settings.dir_timeout);
+        match (listed.directory.find(name.as_bytes()), told) {
+            (Some(entry), told) => {
+                let known = Known { metadata: entry.metadata.clone(), as_of: listed.as_of };
+                let known = told.map_or_else(|| known.clone(), |told| newer(known.clone(), told));
+                believed(known, name_remaining, now, settings)
+            }
+            (None, Some(told)) if told.as_of > listed.as_of => {
+                believed(told.clone(), told.remaining(now, settings.dir_timeout), now, settings)
+            }
+            (None, _) => Cached::Absent(name_remaining),
+        }
+    }
+
+    fn way(&mut self, parent: Ino, name: &Name, incomplete: bool, now: Instant, settings: &Settings) -> Way {
+        let child = self.inodes.child(parent, name.as_bytes());
+        let way = self.habits.way(parent, now, settings.dir_timeout);
+        match child.and_then(|ino| self.inodes.kind(ino)) {
+            // The listing has just shown that it does not tell.
+            _ if incomplete => Way::Stat,
+            // Asked about a link, a server may answer for the file it leads to.
+            Some(Kind::Symlink) => Way::List,
+            _ => way,
+        }
+    }
+
+    fn is_listed(&mut self, ino: Ino, now: Instant, timeout: Duration) -> bool {
+        let Some((parent, Some(name))) = self.inodes.place(ino) else { return ino == Ino::ROOT };
+        let name = name.clone();
+        self.shows(parent, &name, now, timeout)
+    }
+
+    /// Whether a fresh listing of `parent` shows `name`.
+    fn shows(&mut self, parent: Ino, name: &Name, now: Instant, timeout: Duration) -> bool {
+        let listed = self.directories.fresh(parent, now, timeout);
+        listed.is_some_and(|listed| listed.directory.find(name.as_bytes()).is_some())
+    }
+}
+
+fn believed(known: Known, name_remaining: Duration, now: Instant, settings: &Settings) -> Cached {
+    if !known.is_complete() {
+        return Cached::Nothing { incomplete: true };
+    }
+    if name_remaining.is_zero() || known.remaining(now, settings.attr_timeout).is_zero() {
+        return Cached::Nothing { incomplete: false };
+    }
+    Cached::Known(known, name_remaining)
+}
+
+/// Which of a listing's word and a single answer holds. A listing that shows a link is right about that: asked about a
+/// link, a server may answer for the file it leads to.
+fn newer(mut listed: Known, told: &Known) -> Known {
+    let is_link = Kind::of(&listed.metadata.kind) == Kind::Symlink;
+    if told.as_of >= listed.as_of && !is_link {
+        return told.clone();
+    }
+    listed.refine(&told.metadata);
+    listed
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Remote { kind: ErrorKind::NotFound, .. })
+}

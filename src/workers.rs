@@ -1,0 +1,147 @@
+//! Threads for work that waits: started on demand, ended when idle, never more than a limit.
+
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// How many threads may wait at once. More work than that waits in a queue.
+const THREADS_MAX: usize = 64;
+/// How long a thread without work stays.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+/// How much work may wait for a thread. The kernel sends no more: each piece is somebody's blocked system call.
+const QUEUE_MAX: usize = 64 * 1024;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A pool of threads. Work that was queued is done even if the pool is dropped.
+#[derive(Clone, Default)]
+pub struct Workers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    queued: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+}
+
+impl Workers {
+    /// Has `work` done by another thread. A panic in it is logged and harms nobody else.
+    ///
+    /// Work that finds no thread and no room is dropped: what it owns must tell whoever waits for it.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        let mut state = self.shared.state.lock();
+        if state.queue.len() >= QUEUE_MAX {
+            log::error!("{QUEUE_MAX} operations wait for the server: one is dropped");
+            return;
+        }
+        state.queue.push_back(Box::new(work));
+        if state.idle >= state.queue.len() || state.threads >= THREADS_MAX {
+            self.shared.queued.notify_one();
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = thread::Builder::new().name("ftpsfs-worker".into()).spawn(move || shared.work()) {
+            let mut state = self.shared.state.lock();
+            state.threads -= 1;
+            // Another thread comes to it later, unless there is none.
+            let lost = if state.threads == 0 { std::mem::take(&mut state.queue) } else { VecDeque::new() };
+            drop(state);
+            log::error!("cannot start a thread, {} operations are dropped: {error}", lost.len());
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(work) = self.next() {
+            // The default hook has logged what happened; the work's own drops have answered who waits.
+            if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                log::error!("an operation panicked");
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut state = self.state.lock();
+        let mut idle_long = false;
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                return Some(work);
+            }
+            if idle_long {
+                state.threads -= 1;
+                return None;
+            }
+            state.idle += 1;
+            idle_long = self.queued.wait_for(&mut state, IDLE_MAX).timed_out();
+            state.idle -= 1;
+        }
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state.lock();
+        write!(f, "Workers({} threads, {} idle, {} queued)", state.threads, state.idle, state.queue.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn work_that_waits_does_not_hold_up_other_work() {
+        let workers = Workers::default();
+        let (release, released) = mpsc::channel::<()>();
+        let (done, results) = mpsc::channel();
+        workers.spawn(move || released.recv().unwrap());
+        for number in 0..10 {
+            let done = done.clone();
+            workers.spawn(move || done.send(number).unwrap());
+        }
+        let mut seen: Vec<i32> = (0..10).map(|_| results.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..10).collect::<Vec<_>>());
+        release.send(()).unwrap();
+    }
+
+    #[test]
+    fn a_panic_ends_one_piece_of_work_only() {
+        let workers = Workers::default();
+        let (done, result) = mpsc::channel();
+        workers.spawn(|| panic!("on purpose"));
+        workers.spawn(move || done.send(1).unwrap());
+        assert_eq!(result.recv_timeout(Duration::from_secs(10)), Ok(1));
+    }
+
+    #[test]
+    fn there_are_never_more_threads_than_the_limit() {
+        let workers = Workers::default();
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        for _ in 0..2 * THREADS_MAX {
+            let released = Arc::clone(&released);
+            workers.spawn(move || released.lock().recv().unwrap());
+        }
+        assert_eq!(workers.shared.state.lock().threads, THREADS_MAX);
+        for _ in 0..2 * THREADS_MAX {
+            release.send(()).unwrap();
+        }
+    }
+}
