@@ -8,8 +8,10 @@
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
 
 pub mod errno;
+pub mod failure;
 pub mod path;
 pub mod secret;
+pub mod sys;
 pub mod workers;
 
 pub mod remote;
@@ -17,7 +19,15 @@ pub mod remote;
 pub mod ftp;
 pub mod vfs;
 
+pub mod credentials;
 pub mod fuse;
+pub mod logger;
+pub mod options;
+pub mod url;
+
+pub mod config;
+
+pub mod cli;
 
 // The doubles in tests/support name the crate as the tests do; the unit tests use them too.
 #[cfg(test)]

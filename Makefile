@@ -1,0 +1,35 @@
+# The only list of commands and of installed files. `make help` reads the texts behind ##.
+
+CARGO ?= cargo
+INSTALL ?= install
+prefix ?= /usr/local
+bindir ?= $(prefix)/bin
+datadir ?= $(prefix)/share
+mandir ?= $(datadir)/man
+
+.PHONY: help demo test check build install
+
+help: ## Shows this.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: ## Mounts a server that demands TLS session reuse, reads from it and says what happened. Needs FUSE.
+	$(CARGO) run --release --example demo
+
+test: ## Prepares this machine (Debian, as root) and runs every check and test.
+	sh tests/setup
+	$(MAKE) check
+	$(CARGO) test --release
+
+check: ## Checks format and lints.
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+build:
+	$(CARGO) build --release
+
+install: build ## Installs below $(DESTDIR)$(prefix).
+	$(INSTALL) -D -m 755 target/release/ftpsfs $(DESTDIR)$(bindir)/ftpsfs
+	$(INSTALL) -D -m 644 packaging/man/ftpsfs.8 $(DESTDIR)$(mandir)/man8/ftpsfs.8
+	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.bash $(DESTDIR)$(datadir)/bash-completion/completions/ftpsfs
+	$(INSTALL) -D -m 644 packaging/completions/_ftpsfs $(DESTDIR)$(datadir)/zsh/site-functions/_ftpsfs
+	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.fish $(DESTDIR)$(datadir)/fish/vendor_completions.d/ftpsfs.fish

@@ -1,0 +1,63 @@
+# Completion of ftpsfs(8) for bash.
+
+_ftpsfs_options='
+user=
+credentials=
+cafile=
+tls=
+connections=
+timeout=
+cache_size=
+attr_timeout=
+dir_timeout=
+uid=
+gid=
+umask=
+allow_other
+ro
+rw
+noexec
+log_level=
+debug
+'
+
+_ftpsfs_complete_option() {
+    # The option after the last comma; bash parts words at "=" as well, unless asked for the line itself.
+    local typed=$1 done='' last
+    last=${typed##*,}
+    [[ $typed == *,* ]] && done=${typed%,*},
+    case $last in
+        credentials=* | cafile=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
+        log_level=*)
+            mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
+            ;;
+        *) mapfile -t COMPREPLY < <(compgen -P "$done" -W "$_ftpsfs_options" -- "$last") ;;
+    esac
+    compopt -o nospace
+}
+
+_ftpsfs() {
+    # The word up to the cursor, with its "=" and ":".
+    local line=${COMP_LINE:0:COMP_POINT} word before cut
+    word=${line##*[[:space:]]}
+    before=${line%"$word"}
+    COMPREPLY=()
+    if [[ $before =~ [[:space:]]-o[[:space:]]+$ ]]; then
+        _ftpsfs_complete_option "$word"
+    elif [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-f -d -v -o -h -V --foreground --debug --verbose --help --version' -- "$word")
+    elif [[ $word == ftp* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W 'ftps:// ftpes://' -- "$word")
+        compopt -o nospace
+    else
+        mapfile -t COMPREPLY < <(compgen -d -- "$word")
+    fi
+    # readline replaces only what stands after the last word break.
+    cut=${word%"${word##*[=:]}"}
+    if [[ -n $cut && $COMP_WORDBREAKS == *[=:]* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"$cut"}")
+    fi
+}
+
+complete -F _ftpsfs ftpsfs

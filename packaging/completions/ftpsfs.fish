@@ -1,0 +1,37 @@
+# Completion of ftpsfs(8) for fish.
+
+function __ftpsfs_options
+    set -l known \
+        user=\t'the account' \
+        credentials=\t'file with username= and password=' \
+        cafile=\t'certificate authorities to believe' \
+        tls=\t'explicit or implicit' \
+        connections=\t'control connections at most' \
+        timeout=\t'how long the server may take for one step' \
+        cache_size=\t'bytes of file content kept in memory' \
+        attr_timeout=\t'how long attributes are believed' \
+        dir_timeout=\t'how long a listing is believed' \
+        uid=\t'who owns every file' \
+        gid=\t'the group of every file' \
+        umask=\t'permission bits to take away' \
+        allow_other\t'let other users in' \
+        ro\t'mount read-only' \
+        rw\t'accepted; writing is not there yet' \
+        noexec\t'no program may be run' \
+        log_level=\t'error, warn, info, debug or trace' \
+        debug\t'stay in the foreground and log at debug'
+    # What stands before the last comma stays.
+    set -l done (string match --regex --groups-only '^(.*,)[^,]*$' -- (commandline --current-token))
+    for option in $known
+        echo $done$option
+    end
+end
+
+complete --command ftpsfs --no-files
+complete --command ftpsfs --short-option f --long-option foreground --description 'Stay in the foreground'
+complete --command ftpsfs --short-option d --long-option debug --description 'Stay in front and log at debug'
+complete --command ftpsfs --short-option v --long-option verbose --description 'Log more'
+complete --command ftpsfs --short-option o --exclusive --arguments '(__ftpsfs_options)' --description 'Options'
+complete --command ftpsfs --short-option h --long-option help --description 'Show help'
+complete --command ftpsfs --short-option V --long-option version --description 'Show the version'
+complete --command ftpsfs --arguments 'ftps:// ftpes:// (__fish_complete_directories)'

@@ -1,0 +1,148 @@
+//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`.
+
+use crate::config::Request;
+use crate::failure::Failure;
+use crate::options::{self, Options};
+use crate::sys;
+use crate::url::Url;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use log::LevelFilter;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// To mount, and to log up to this level.
+    Mount(Box<Request>, LevelFilter),
+    /// To print this and end.
+    Print(String),
+}
+
+/// Reads a command line, of which the first word is the program's name.
+///
+/// # Errors
+///
+/// A usage [`Failure`].
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
+    let matches = match grammar().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Wish::Print(error.to_string()));
+        }
+        Err(error) => return Err(one_line(&error)),
+    };
+    let url = matches.get_one::<String>("url").map(String::as_str).unwrap_or_default();
+    let request = Request {
+        url: Url::parse(url).map_err(|error| Failure::usage(format!("the URL is wrong: {error}")))?,
+        mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned().unwrap_or_default(),
+        options: options(&matches)?,
+        foreground: matches.get_flag("foreground"),
+    };
+    hide_password(url, &request.url);
+    let level = request.level(matches.get_count("verbose"));
+    Ok(Wish::Mount(Box::new(request), level))
+}
+
+fn options(matches: &ArgMatches) -> Result<Options, Failure> {
+    let mut options = Options { debug: matches.get_flag("debug"), ..Options::default() };
+    for argument in matches.get_many::<String>("options").unwrap_or_default() {
+        options.add(argument).map_err(Failure::usage)?;
+    }
+    Ok(options)
+}
+
+/// ps(1) shows arguments to everybody.
+fn hide_password(typed: &str, url: &Url) {
+    if let Some(range) = &url.password_at {
+        // Without /proc there is no ps(1) either.
+        let _ = sys::hide_in_arguments(typed.as_bytes(), range);
+    }
+}
+
+fn grammar() -> Command {
+    let arg = |name: &'static str, short: char, help: &'static str| Arg::new(name).short(short).help(help);
+    Command::new("ftpsfs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Mounts an FTPS server (FTP over TLS) as a directory.")
+        .override_usage("ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT")
+        .args([
+            Arg::new("url").value_name("URL").required(true).help("ftps://[USER@]HOST[:PORT]/[DIRECTORY]"),
+            Arg::new("mountpoint")
+                .value_name("MOUNTPOINT")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The directory to mount on"),
+            arg("options", 'o', "Options, see below; \\, stands for a comma in a value")
+                .value_name("OPTION")
+                .action(ArgAction::Append)
+                .allow_hyphen_values(true),
+            arg("foreground", 'f', "Stay in the foreground").long("foreground").action(ArgAction::SetTrue),
+            arg("debug", 'd', "As -o debug").long("debug").action(ArgAction::SetTrue),
+            arg("verbose", 'v', "Log more; twice: everything").long("verbose").action(ArgAction::Count),
+        ])
+        .args_override_self(true)
+        .after_help(after_help())
+}
+
+fn after_help() -> String {
+    format!(
+        "Options of -o:\n{}\nThe generic options of fstab(5) are accepted as well.\n\n\
+         The password comes from the URL, the credentials file, FTPSFS_PASSWORD or the terminal, in this order.\n\n\
+         Exit status: 0 mounted, 1 usage, 2 system error, 8 interrupted, 32 mount failure.",
+        options::help()
+    )
+}
+
+/// What clap says before its first empty line, and where to read on.
+fn one_line(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    Failure::usage(format!("{}; see ftpsfs --help", first.trim_start_matches("error: ").trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(line: &str) -> Result<Wish, Failure> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_may_stand_anywhere() {
+        for line in ["ftpsfs -f -o uid=5 ftps://h/ /mnt", "ftpsfs ftps://h/ /mnt -o uid=4,ro -f -o uid=5"] {
+            let Ok(Wish::Mount(request, level)) = wish(line) else { panic!("{line}") };
+            assert!(request.foreground && request.options.uid == Some(5));
+            assert_eq!((request.mountpoint.as_path(), level), (std::path::Path::new("/mnt"), LevelFilter::Info));
+        }
+        let Ok(Wish::Mount(request, LevelFilter::Debug)) = wish("ftpsfs -d ftps://h/ /mnt") else { panic!() };
+        assert!(request.options.debug);
+        assert!(matches!(wish("ftpsfs -vv ftps://h/ /mnt"), Ok(Wish::Mount(_, LevelFilter::Trace))));
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_line() {
+        for (line, expected) in [
+            ("ftpsfs", "URL"),
+            ("ftpsfs ftps://h/", "MOUNTPOINT"),
+            ("ftpsfs --frog ftps://h/ /mnt", "--frog"),
+            ("ftpsfs ftps://h/ /mnt more", "more"),
+            ("ftpsfs -o alow_other ftps://h/ /mnt", "allow_other"),
+            ("ftpsfs h:/dir /mnt", "ftps://"),
+        ] {
+            let failure = wish(line).expect_err(line);
+            assert!(failure.message.contains(expected) && !failure.message.contains('\n'), "{failure}");
+            assert_eq!(failure.status.code(), 1);
+        }
+    }
+
+    #[test]
+    fn help_tells_of_every_option() {
+        let Ok(Wish::Print(help)) = wish("ftpsfs --help") else { panic!() };
+        for known in options::OPTIONS {
+            assert!(help.contains(&format!("  {}", known.name)), "{}", known.name);
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! The options of `-o`: the one table from which the parser, `--help` and the tests of the documents are made.
+
+use crate::ftp::settings::TlsMode;
+use crate::vfs::settings::Settings as VfsSettings;
+use log::LevelFilter;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One option of the table.
+#[derive(Debug)]
+pub struct Known {
+    /// What stands before the `=`.
+    pub name: &'static str,
+    /// What stands after it, in capitals; `None` for an option without a value.
+    pub argument: Option<&'static str>,
+    /// What it does, for `--help`.
+    pub meaning: &'static str,
+    /// What holds without it, for `--help`.
+    pub default: Option<&'static str>,
+    set: fn(&mut Options, &str) -> Result<(), String>,
+}
+
+/// All options, in the order of `--help`.
+pub const OPTIONS: &[Known] = &[
+    Known {
+        name: "user",
+        argument: Some("NAME"),
+        meaning: "the account, where the URL names none",
+        default: None,
+        set: |options, value| text(value).map(|value| options.user = Some(value)),
+    },
+    Known {
+        name: "credentials",
+        argument: Some("FILE"),
+        meaning: "lines username=NAME and password=WORD; only its owner may read it",
+        default: None,
+        set: |options, value| text(value).map(|value| options.credentials = Some(value.into())),
+    },
+    Known {
+        name: "cafile",
+        argument: Some("PEM"),
+        meaning: "believe the certificate authorities in this file and no others",
+        default: Some("Mozilla's roots, built in"),
+        set: |options, value| text(value).map(|value| options.cafile = Some(value.into())),
+    },
+    Known {
+        name: "tls",
+        argument: Some("explicit|implicit"),
+        meaning: "AUTH TLS after the greeting, or TLS from the first byte",
+        default: Some("explicit; implicit on port 990"),
+        set: |options, value| tls(value).map(|value| options.tls = Some(value)),
+    },
+    Known {
+        name: "connections",
+        argument: Some("N"),
+        meaning: "control connections at once, at most",
+        default: Some("4"),
+        set: |options, value| connections(value).map(|value| options.connections = value),
+    },
+    Known {
+        name: "timeout",
+        argument: Some("SECONDS"),
+        meaning: "how long the server may take for one step",
+        default: Some("30"),
+        set: |options, value| positive_seconds(value).map(|value| options.timeout = value),
+    },
+    Known {
+        name: "cache_size",
+        argument: Some("N[K|M|G]"),
+        meaning: "bytes of file content kept in memory, at most",
+        default: Some("32M"),
+        set: |options, value| size(value).map(|value| options.cache_bytes_max = value),
+    },
+    Known {
+        name: "attr_timeout",
+        argument: Some("SECONDS"),
+        meaning: "how long size, time and mode of a file are believed",
+        default: Some("30"),
+        set: |options, value| seconds(value).map(|value| options.attr_timeout = value),
+    },
+    Known {
+        name: "dir_timeout",
+        argument: Some("SECONDS"),
+        meaning: "how long a listing is believed",
+        default: Some("30"),
+        set: |options, value| seconds(value).map(|value| options.dir_timeout = value),
+    },
+    Known {
+        name: "uid",
+        argument: Some("N"),
+        meaning: "who owns every file",
+        default: Some("the mounting user"),
+        set: |options, value| number(value).map(|value| options.uid = Some(value)),
+    },
+    Known {
+        name: "gid",
+        argument: Some("N"),
+        meaning: "the group of every file",
+        default: Some("the mounting user's"),
+        set: |options, value| number(value).map(|value| options.gid = Some(value)),
+    },
+    Known {
+        name: "umask",
+        argument: Some("OCTAL"),
+        meaning: "permission bits to take away",
+        default: Some("the mounting user's"),
+        set: |options, value| umask(value).map(|value| options.umask = Some(value)),
+    },
+    Known {
+        name: "allow_other",
+        argument: None,
+        meaning: "let other users in, as the permission bits allow",
+        default: None,
+        set: |options, _| flag(&mut options.allow_other),
+    },
+    Known {
+        name: "ro",
+        argument: None,
+        meaning: "mount read-only; this version always does",
+        default: None,
+        set: |options, _| {
+            options.read_write = false;
+            Ok(())
+        },
+    },
+    Known {
+        name: "rw",
+        argument: None,
+        meaning: "accepted; writing is not there yet",
+        default: None,
+        set: |options, _| flag(&mut options.read_write),
+    },
+    Known {
+        name: "noexec",
+        argument: None,
+        meaning: "no program on the mount may be run",
+        default: None,
+        set: |options, _| flag(&mut options.noexec),
+    },
+    Known {
+        name: "log_level",
+        argument: Some("LEVEL"),
+        meaning: "error, warn, info, debug or trace",
+        default: Some("info"),
+        set: |options, value| level(value).map(|value| options.level = value),
+    },
+    Known {
+        name: "debug",
+        argument: None,
+        meaning: "stay in the foreground and log at debug",
+        default: None,
+        set: |options, _| flag(&mut options.debug),
+    },
+];
+
+/// Generic options of mount(8) and fstab(5) that mean nothing here, or what holds anyway.
+const GENERIC: &[&str] = &[
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "nousers",
+    "owner",
+    "noowner",
+    "group",
+    "nogroup",
+    "_netdev",
+    "nofail",
+    "exec",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "async",
+    "atime",
+    "noatime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "diratime",
+    "nodiratime",
+];
+
+/// Values that cannot be meant otherwise than as a mistake.
+const CONNECTIONS_MAX: usize = 64;
+const CACHE_BYTES_MIN: usize = 1 << 20;
+const SECONDS_MAX: f64 = 366.0 * 86400.0;
+
+/// The options as they were typed, each read but not yet seen together.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `user=`
+    pub user: Option<String>,
+    /// `credentials=`
+    pub credentials: Option<PathBuf>,
+    /// `cafile=`
+    pub cafile: Option<PathBuf>,
+    /// `tls=`
+    pub tls: Option<TlsMode>,
+    /// `connections=`
+    pub connections: NonZeroUsize,
+    /// `timeout=`
+    pub timeout: Duration,
+    /// `cache_size=`
+    pub cache_bytes_max: usize,
+    /// `attr_timeout=`
+    pub attr_timeout: Duration,
+    /// `dir_timeout=`
+    pub dir_timeout: Duration,
+    /// `uid=`
+    pub uid: Option<u32>,
+    /// `gid=`
+    pub gid: Option<u32>,
+    /// `umask=`
+    pub umask: Option<u16>,
+    /// `allow_other`
+    pub allow_other: bool,
+    /// `rw` was the last wish.
+    pub read_write: bool,
+    /// `noexec`
+    pub noexec: bool,
+    /// `log_level=`
+    pub level: LevelFilter,
+    /// `debug`
+    pub debug: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let vfs = VfsSettings::default();
+        Self {
+            user: None,
+            credentials: None,
+            cafile: None,
+            tls: None,
+            connections: const { NonZeroUsize::new(4).unwrap() },
+            timeout: Duration::from_secs(30),
+            cache_bytes_max: vfs.cache_bytes_max,
+            attr_timeout: vfs.attr_timeout,
+            dir_timeout: vfs.dir_timeout,
+            uid: None,
+            gid: None,
+            umask: None,
+            allow_other: false,
+            read_write: false,
+            noexec: false,
+            level: LevelFilter::Info,
+            debug: false,
+        }
+    }
+}
+
+/// Why an option was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl Options {
+    /// Takes the options of one `-o` argument; of an option that comes twice the last holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] names the option and what is wrong with it.
+    pub fn add(&mut self, argument: &str) -> Result<(), Error> {
+        split(argument).iter().filter(|option| !option.is_empty()).try_for_each(|option| self.set(option))
+    }
+
+    fn set(&mut self, option: &str) -> Result<(), Error> {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        if is_generic(name, value) {
+            return Ok(());
+        }
+        let Some(known) = OPTIONS.iter().find(|known| known.name == name) else {
+            return Err(unknown(name));
+        };
+        match (known.argument, value) {
+            (Some(argument), None) => Err(Error(format!("option {name} needs a value: {name}={argument}"))),
+            (None, Some(_)) => Err(Error(format!("option {name} takes no value"))),
+            (_, value) => {
+                (known.set)(self, value.unwrap_or_default()).map_err(|why| Error(format!("option {name}: {why}")))
+            }
+        }
+    }
+}
+
+fn is_generic(name: &str, value: Option<&str>) -> bool {
+    // `user` alone is fstab's, `user=NAME` is ours.
+    (value.is_none() && GENERIC.contains(&name))
+        || name == "comment"
+        || name.starts_with("x-")
+        || name.starts_with("X-")
+}
+
+fn unknown(name: &str) -> Error {
+    let near = OPTIONS
+        .iter()
+        .map(|known| (distance(name, known.name), known.name))
+        .chain(GENERIC.iter().map(|generic| (distance(name, generic), *generic)))
+        .min()
+        .filter(|(distance, near)| *distance <= 1 + near.len() / 4);
+    match near {
+        Some((_, near)) => Error(format!("unknown option {name:?}; did you mean {near:?}?")),
+        None => Error(format!("unknown option {name:?}; ftpsfs --help lists them")),
+    }
+}
+
+/// How many letters must be put in, taken out or changed to make one of the other (Levenshtein's distance).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut next = vec![index + 1];
+        for (column, (pair, theirs)) in row.windows(2).zip(&other).enumerate() {
+            let (diagonal, above, left) = (pair[0], pair[1], next[column]);
+            next.push((diagonal + usize::from(letter != *theirs)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// Parts `argument` at its commas. `\,` stands for a comma and `\\` for a backslash; another `\` is itself.
+pub fn split(argument: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = argument.chars().peekable();
+    while let Some(character) = characters.next() {
+        let escaped = (character == '\\').then(|| characters.next_if(|next| matches!(next, ',' | '\\'))).flatten();
+        match (escaped, character, parts.last_mut()) {
+            (None, ',', _) => parts.push(String::new()),
+            (Some(literal), _, Some(part)) | (None, literal, Some(part)) => part.push(literal),
+            (_, _, None) => unreachable!("there is always a last part"),
+        }
+    }
+    parts
+}
+
+/// Puts options together so that [`split`] gives them back.
+pub fn join<'a>(options: impl IntoIterator<Item = &'a str>) -> String {
+    let escape = |option: &str| option.replace('\\', r"\\").replace(',', r"\,");
+    options.into_iter().map(escape).collect::<Vec<_>>().join(",")
+}
+
+/// The table as `--help` prints it.
+pub fn help() -> String {
+    let line = |known: &Known| {
+        let head =
+            known.argument.map_or_else(|| known.name.to_owned(), |argument| format!("{}={argument}", known.name));
+        let tail = known.default.map(|default| format!(" [{default}]")).unwrap_or_default();
+        format!("  {head:<24}{}{tail}\n", known.meaning)
+    };
+    OPTIONS.iter().map(line).collect()
+}
+
+fn text(value: &str) -> Result<String, String> {
+    match value {
+        "" => Err("the value is empty".into()),
+        value if value.contains(['\0', '\r', '\n']) => Err("the value holds a line break".into()),
+        value => Ok(value.to_owned()),
+    }
+}
+
+fn flag(on: &mut bool) -> Result<(), String> {
+    *on = true;
+    Ok(())
+}
+
+fn tls(value: &str) -> Result<TlsMode, String> {
+    match value {
+        "explicit" => Ok(TlsMode::Explicit),
+        "implicit" => Ok(TlsMode::Implicit),
+        _ => Err("must be explicit or implicit".into()),
+    }
+}
+
+fn connections(value: &str) -> Result<NonZeroUsize, String> {
+    let known = value.parse().ok().filter(|number: &NonZeroUsize| number.get() <= CONNECTIONS_MAX);
+    known.ok_or_else(|| format!("must be a number from 1 to {CONNECTIONS_MAX}"))
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number = value.parse().ok().filter(|number: &f64| decimal && *number <= SECONDS_MAX);
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .ok_or_else(|| "must be a number of seconds, as 30 or 0.5".into())
+}
+
+fn positive_seconds(value: &str) -> Result<Duration, String> {
+    match seconds(value)? {
+        Duration::ZERO => Err("must be more than 0 seconds".into()),
+        seconds => Ok(seconds),
+    }
+}
+
+fn size(value: &str) -> Result<usize, String> {
+    let (digits, unit) = match value.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g']) {
+        Some(digits) => (digits, value.get(digits.len()..).unwrap_or_default()),
+        None => (value, ""),
+    };
+    let factor: usize = match unit.to_ascii_uppercase().as_str() {
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => 1,
+    };
+    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(factor));
+    match bytes {
+        None => Err("must be a number of bytes, as 33554432, 32768K, 32M or 1G".into()),
+        Some(bytes) if bytes < CACHE_BYTES_MIN => Err("must be at least 1M".into()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+fn number(value: &str) -> Result<u32, String> {
+    // The greatest number means "no change" to chown(2) and is nobody's.
+    value.parse().ok().filter(|number| *number != u32::MAX).ok_or_else(|| "must be a number".into())
+}
+
+fn umask(value: &str) -> Result<u16, String> {
+    let bits = u16::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o777 && !value.starts_with('+'));
+    bits.ok_or_else(|| "must be octal digits, as 022".into())
+}
+
+fn level(value: &str) -> Result<LevelFilter, String> {
+    match value {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        "trace" => Ok(LevelFilter::Trace),
+        _ => Err("must be error, warn, info, debug or trace".into()),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(argument: &str) -> Options {
+        let mut options = Options::default();
+        options.add(argument).unwrap_or_else(|error| panic!("{argument}: {error}"));
+        options
+    }
+
+    #[test]
+    fn options_are_read_and_the_last_holds() {
+        let options =
+            options(r"user=a,user=b\,c,cache_size=1G,attr_timeout=0.5,umask=077,tls=implicit,allow_other,rw,ro");
+        assert_eq!(options.user.as_deref(), Some("b,c"));
+        assert_eq!(options.cache_bytes_max, 1 << 30);
+        assert_eq!(options.attr_timeout, Duration::from_millis(500));
+        assert_eq!(options.umask, Some(0o077));
+        assert_eq!(options.tls, Some(TlsMode::Implicit));
+        assert!(options.allow_other && !options.read_write);
+    }
+
+    #[test]
+    fn what_fstab_brings_along_is_taken() {
+        let line = "rw,noauto,user,_netdev,nofail,x-systemd.automount,comment=foo,nodev,nosuid,noatime,defaults,,exec";
+        assert_eq!(options(line).user, None);
+    }
+
+    #[test]
+    fn a_bad_option_is_named_with_what_was_expected() {
+        for (argument, expected) in [
+            ("alow_other", r#"unknown option "alow_other"; did you mean "allow_other"?"#),
+            ("cachesize=1M", r#"did you mean "cache_size"?"#),
+            ("zzz", "--help"),
+            ("user=", "option user: the value is empty"),
+            ("connections", "option connections needs a value: connections=N"),
+            ("connections=0", "from 1 to 64"),
+            ("connections=65", "from 1 to 64"),
+            ("allow_other=1", "takes no value"),
+            ("cache_size=1X", "32M"),
+            ("cache_size=1K", "at least 1M"),
+            ("cache_size=99999999999999999999G", "32M"),
+            ("attr_timeout=-1", "seconds"),
+            ("attr_timeout=inf", "seconds"),
+            ("dir_timeout=1e99", "seconds"),
+            ("timeout=0", "more than 0"),
+            ("umask=8", "octal"),
+            ("umask=1777", "octal"),
+            ("uid=joe", "must be a number"),
+            ("uid=4294967295", "must be a number"),
+            ("tls=none", "explicit or implicit"),
+            ("log_level=loud", "trace"),
+        ] {
+            let error = Options::default().add(argument).expect_err(argument).to_string();
+            assert!(error.contains(expected), "{argument}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_keeps_a_comma_and_only_that() {
+        assert_eq!(split(r"a\,b,c\\,d\e\"), [r"a,b", r"c\", r"d\e\"]);
+        assert_eq!(join(["a,b", r"c\", "d"]), r"a\,b,c\\,d");
+    }
+
+    #[test]
+    fn names_are_not_taken_twice() {
+        for known in OPTIONS {
+            assert_eq!(OPTIONS.iter().filter(|other| other.name == known.name).count(), 1, "{}", known.name);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What the standard library does not offer of Linux: every unsafe call, behind safe signatures.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::ptr;
+use std::time::Duration;
+
+/// The two sides of [`fork`].
+#[derive(Debug)]
+pub enum Fork {
+    /// Here is the parent; the child has this process id.
+    Parent(i32),
+    /// Here is the child.
+    Child,
+}
+
+/// Splits the process in two.
+///
+/// # Errors
+///
+/// The system's, and one of our own where the process already has a second thread: the child would have lost it, with
+/// whatever locks it held.
+pub fn fork() -> io::Result<Fork> {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("cannot fork: there are other threads"));
+    }
+    // SAFETY: this is the only thread, so the child is a whole copy in which everything may be called.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// Waits until the child `pid` has ended.
+pub fn wait_for(pid: i32) {
+    let mut status = 0;
+    // SAFETY: `status` is a live integer; a pid that is no child of ours is refused by the kernel.
+    while unsafe { libc::waitpid(pid, &raw mut status, 0) } == -1
+        && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+    {}
+}
+
+/// Leaves the terminal's session and process group. Does nothing in a process that leads its group already.
+pub fn leave_session() {
+    // SAFETY: takes no memory.
+    unsafe { libc::setsid() };
+}
+
+/// Points standard input, output and error at `/dev/null`: whoever waits for their end must not wait for us.
+///
+/// # Errors
+///
+/// The system's.
+pub fn silence_standard_streams() -> io::Result<()> {
+    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    for stream in 0..=2 {
+        // SAFETY: `null` is open, and the standard streams are nobody's to own.
+        if unsafe { libc::dup2(null.as_raw_fd(), stream) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor but the standard streams, which the one who started us left open. To be called before this
+/// process opens anything.
+pub fn close_inherited_descriptors() {
+    // SAFETY: `main` calls this first, so that no object of ours owns a descriptor above 2 yet.
+    unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+}
+
+/// Keeps core dumps and other processes of the user away from our memory, where a password lies.
+pub fn forbid_dumps() {
+    // SAFETY: takes no memory.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// The real user and group.
+pub fn user_and_group() -> (u32, u32) {
+    // SAFETY: these cannot fail and take no memory.
+    unsafe { (libc::getuid(), libc::getgid()) }
+}
+
+/// Whether this process may do what root may.
+pub fn is_root() -> bool {
+    // SAFETY: cannot fail and takes no memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// The permission bits that the user takes away from new files.
+pub fn umask() -> u16 {
+    // SAFETY: takes no memory. The mask is put back at once; called before there are threads.
+    let mask = unsafe {
+        let mask = libc::umask(0o077);
+        libc::umask(mask);
+        mask
+    };
+    u16::try_from(mask & 0o777).unwrap_or(0o022)
+}
+
+/// The major and minor number of a device number.
+pub fn major_and_minor(device: u64) -> (u32, u32) {
+    (libc::major(device), libc::minor(device))
+}
+
+/// How a file system is mounted.
+#[derive(Debug, Clone, Copy)]
+pub struct MountFlags {
+    /// Programs on it are not run.
+    pub noexec: bool,
+}
+
+/// Mounts read-only, without devices and set-user-id programs (mount(2)).
+///
+/// # Errors
+///
+/// The system's.
+pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &str) -> io::Result<()> {
+    let (source, target) = (CString::new(source)?, CString::new(target.as_os_str().as_bytes())?);
+    let (kind, data) = (CString::new(kind)?, CString::new(data)?);
+    let noexec = if flags.noexec { libc::MS_NOEXEC } else { 0 };
+    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | noexec;
+    // SAFETY: all four strings end with NUL and outlive the call.
+    let result = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes the mount at `target` out of the tree; it ends when the last one leaves it (umount2(2), `MNT_DETACH`).
+///
+/// # Errors
+///
+/// The system's.
+pub fn unmount_lazily(target: &Path) -> io::Result<()> {
+    let target = CString::new(target.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with NUL and outlives the call.
+    let result = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The signals that ask a program to end.
+const TERMINATION: &[i32] = &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+/// The signals that come from the keyboard or from outside while a password is typed.
+const WHILE_TYPING: &[i32] = &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP];
+
+/// Holds back the signals that ask a program to end, for this thread and those that it starts.
+pub fn block_termination() {
+    mask(libc::SIG_BLOCK, TERMINATION);
+}
+
+/// Waits for one of the signals of [`block_termination`].
+pub fn wait_for_termination() {
+    let set = signals(TERMINATION);
+    let mut signal = 0;
+    // SAFETY: both point at live values.
+    while unsafe { libc::sigwait(&raw const set, &raw mut signal) } != 0 {}
+}
+
+fn signals(numbers: &[i32]) -> libc::sigset_t {
+    // SAFETY: a signal set is plain bits, and sigemptyset gives them their meaning; the numbers are valid.
+    unsafe {
+        let mut set = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for number in numbers {
+            libc::sigaddset(&raw mut set, *number);
+        }
+        set
+    }
+}
+
+fn mask(how: i32, numbers: &[i32]) {
+    let set = signals(numbers);
+    // SAFETY: `set` is live, and no old mask is asked for.
+    unsafe { libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) };
+}
+
+fn is_pending(numbers: &[i32]) -> bool {
+    let mut pending = signals(&[]);
+    // SAFETY: `pending` is live, and the numbers are valid.
+    unsafe {
+        libc::sigpending(&raw mut pending);
+        numbers.iter().any(|number| libc::sigismember(&raw const pending, *number) == 1)
+    }
+}
+
+/// A terminal that does not show what is typed, until this is dropped. A signal waits for that, so that no shell is left
+/// without echo.
+#[derive(Debug)]
+pub struct Quiet<'a> {
+    terminal: BorrowedFd<'a>,
+    before: Option<Box<Termios>>,
+}
+
+struct Termios(libc::termios);
+
+impl std::fmt::Debug for Termios {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Termios")
+    }
+}
+
+impl<'a> Quiet<'a> {
+    /// Takes the echo away.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where it is not a terminal.
+    pub fn new(terminal: &'a impl AsFd) -> io::Result<Self> {
+        mask(libc::SIG_BLOCK, WHILE_TYPING);
+        let mut quiet = Self { terminal: terminal.as_fd(), before: None };
+        // SAFETY: plain integers, filled in by the call; the descriptor is open.
+        let mut termios: libc::termios = unsafe { mem::zeroed() };
+        // SAFETY: as above.
+        if unsafe { libc::tcgetattr(quiet.terminal.as_raw_fd(), &raw mut termios) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        quiet.before = Some(Box::new(Termios(termios)));
+        termios.c_lflag &= !libc::ECHO;
+        set_termios(quiet.terminal, &termios)?;
+        Ok(quiet)
+    }
+
+    /// Waits until a line can be read; `false` when a signal wants to end us instead.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn wait(&self) -> io::Result<bool> {
+        while !is_pending(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT]) {
+            if is_readable(self.terminal, Duration::from_millis(50))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = set_termios(self.terminal, &before.0);
+        }
+        mask(libc::SIG_UNBLOCK, WHILE_TYPING);
+    }
+}
+
+fn set_termios(terminal: BorrowedFd<'_>, termios: &libc::termios) -> io::Result<()> {
+    // SAFETY: `termios` came from tcgetattr, and the descriptor is open.
+    let result = unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, ptr::from_ref(termios)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn is_readable(descriptor: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one live entry, and the count says one.
+    match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+        -1 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted => Err(io::Error::last_os_error()),
+        count => Ok(count > 0),
+    }
+}
+
+/// Takes a variable out of our environment and out of `/proc/self/environ`. To be called before there are threads.
+pub fn take_variable(name: &str) -> Option<Vec<u8>> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: `main` calls this before it starts a thread, so that nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+    let prefix = [name.as_bytes(), b"="].concat();
+    let is_ours = |entry: &[u8]| entry.starts_with(&prefix).then_some(prefix.len()..entry.len());
+    let _ = overwrite(Area::Environment, is_ours);
+    Some(value.as_bytes().to_vec())
+}
+
+/// Overwrites the bytes `hidden` of each of our arguments that equals `whole`, so that ps(1) does not show them.
+///
+/// # Errors
+///
+/// The system's, where `/proc` is not there.
+pub fn hide_in_arguments(whole: &[u8], hidden: &Range<usize>) -> io::Result<()> {
+    overwrite(Area::Arguments, |argument| (argument == whole).then(|| hidden.clone()))
+}
+
+/// Where the kernel put the strings that execve(2) was given: fields of `/proc/self/stat`, as proc(5) counts them.
+#[derive(Clone, Copy)]
+enum Area {
+    Arguments = 48,
+    Environment = 50,
+}
+
+/// Overwrites with `x` what `hidden` chooses in each string of `area`.
+fn overwrite(area: Area, hidden: impl Fn(&[u8]) -> Option<Range<usize>>) -> io::Result<()> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The second field, the program's name, may hold spaces; it ends at the last parenthesis.
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
+    let (Some(start), Some(end)) = (number(area as usize), number(area as usize + 1)) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    };
+    // The kernel checks each address and writes for us: no pointer of ours is made.
+    let memory = fs::File::options().read(true).write(true).open("/proc/self/mem")?;
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
+    memory.read_exact_at(&mut bytes, start)?;
+    let mut offset = start;
+    for string in bytes.split(|&byte| byte == 0) {
+        if let Some(range) = hidden(string) {
+            memory.write_all_at(&vec![b'x'; range.len()], offset + range.start as u64)?;
+        }
+        offset += string.len() as u64 + 1;
+    }
+    bytes.fill(0);
+    Ok(())
+}
