@@ -25,9 +25,11 @@ pub mod logger;
 pub mod options;
 pub mod url;
 
+pub mod background;
 pub mod config;
 
 pub mod cli;
+pub mod mount;
 
 // The doubles in tests/support name the crate as the tests do; the unit tests use them too.
 #[cfg(test)]

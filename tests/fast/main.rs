@@ -1,5 +1,6 @@
 //! Tests that need no privileges, no network beyond loopback, and under a minute.
 
+mod cli;
 mod corpus;
 mod cut;
 #[path = "../support/memory.rs"]

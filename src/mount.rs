@@ -1,0 +1,227 @@
+//! Joins the wings and mounts: the only place that knows both.
+
+use crate::background::{self, Report, Side, Watch};
+use crate::config::{Config, MountSettings};
+use crate::failure::Failure;
+use crate::ftp::client::Client;
+use crate::fuse::Adapter;
+use crate::sys;
+use crate::vfs::Vfs;
+use fuser::{MountOption, Session, SessionACL};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+const DEVICE: &str = "/dev/fuse";
+/// The name after `fuse.` in the type that mount(8) shows.
+const SUBTYPE: &str = "ftpsfs";
+/// Threads that read the kernel's requests; none of them waits for the server (measured: more gain nothing).
+const DISPATCHERS: usize = 2;
+/// The kernel asks for this much at once, if it may: 256 pages.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// How far the kernel reads ahead, in KiB; its own default is 128.
+const READ_AHEAD_KIB: usize = 1024;
+
+/// Mounts and serves: in the foreground until the end of the mount, else until it answers.
+///
+/// # Errors
+///
+/// A [`Failure`] where there is no mount.
+pub fn run(config: Config) -> Result<(), Failure> {
+    let mountpoint = mountpoint(&config.mount.mountpoint)?;
+    if config.mount.foreground {
+        return serve(config, mountpoint, Report::nowhere());
+    }
+    match background::split()? {
+        Side::Front(waiting) => waiting.result(),
+        Side::Back(report) => serve(config, mountpoint, report),
+    }
+}
+
+/// The directory to mount on, absolute: the process leaves its working directory. Only looked at, never opened.
+fn mountpoint(typed: &Path) -> Result<PathBuf, Failure> {
+    let wrong = |what: &str| Failure::mount(format!("mount point {}: {what}", typed.display()));
+    let metadata = fs::metadata(typed).map_err(|error| match error.raw_os_error() {
+        _ if error.kind() == ErrorKind::NotFound => wrong("there is no such directory"),
+        _ if error.kind() == ErrorKind::NotConnected => {
+            wrong("a mount that has died is still there; remove it with umount -l or fusermount3 -u -z")
+        }
+        _ => wrong(&error.to_string()),
+    })?;
+    if !metadata.is_dir() {
+        return Err(wrong("it is not a directory"));
+    }
+    typed.canonicalize().map_err(|error| wrong(&error.to_string()))
+}
+
+fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Failure> {
+    let watch = Watch::start(report, {
+        let mountpoint = mountpoint.clone();
+        move || unmount(&mountpoint)
+    })?;
+    match start(config, &mountpoint, &watch) {
+        Ok(running) => {
+            watch.mounted();
+            running.serve_to_the_end();
+            Ok(())
+        }
+        Err(failure) => watch.failed(failure),
+    }
+}
+
+/// A mount that answers.
+#[derive(Debug)]
+struct Running {
+    client: Arc<Client>,
+    session: fuser::BackgroundSession,
+    source: String,
+}
+
+fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Failure> {
+    let Config { ftp, vfs, mount } = config;
+    let patience = ftp.timeout.saturating_mul(2);
+    let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
+    let adapter = Adapter::new(Arc::new(Vfs::new(client.clone(), vfs)));
+    let session = watch.while_mounting(|| {
+        let session = attach(adapter, mountpoint, &mount)?;
+        session.spawn().map_err(|error| undone(mountpoint, format!("cannot serve the mount: {error}")))
+    })?;
+    let root = answer(mountpoint, patience)
+        .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
+    raise_read_ahead(root.dev());
+    Ok(Running { client, session, source: mount.source })
+}
+
+impl Running {
+    fn serve_to_the_end(self) {
+        log::info!("{} is mounted", self.source);
+        let ended = self.session.join();
+        log::info!("{} is unmounted; {}", self.source, self.client.summary());
+        if let Err(error) = ended {
+            log::error!("the mount ended with an error: {error}");
+        }
+        self.client.close();
+    }
+}
+
+fn attach(filesystem: Adapter, mountpoint: &Path, settings: &MountSettings) -> Result<Session<Adapter>, Failure> {
+    let device = File::options().read(true).write(true).open(DEVICE).map_err(|error| {
+        Failure::mount(match error.kind() {
+            ErrorKind::NotFound => format!("there is no {DEVICE}: load the kernel module fuse (modprobe fuse)"),
+            _ => format!("cannot open {DEVICE}: {error}"),
+        })
+    })?;
+    let mut options = fuser::Config::default();
+    options.acl = if settings.allow_other { SessionACL::All } else { SessionACL::Owner };
+    options.n_threads = Some(DISPATCHERS);
+    options.clone_fd = true;
+    if sys::is_root() {
+        attach_as_root(filesystem, device.into(), mountpoint, settings, options)
+    } else {
+        drop(device);
+        attach_as_user(filesystem, mountpoint, settings, options)
+    }
+}
+
+/// By mount(2): the source is shown as it was typed, commas and all, which `mount -a` needs to know it again.
+fn attach_as_root(
+    filesystem: Adapter,
+    device: OwnedFd,
+    mountpoint: &Path,
+    settings: &MountSettings,
+    options: fuser::Config,
+) -> Result<Session<Adapter>, Failure> {
+    let (user, group) = sys::user_and_group();
+    let mut data = format!(
+        "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,max_read={READ_BYTES_MAX}",
+        device.as_raw_fd()
+    );
+    if settings.allow_other {
+        data.push_str(",allow_other");
+    }
+    let flags = sys::MountFlags { noexec: settings.noexec };
+    sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), flags, &data)
+        .map_err(|error| Failure::mount(format!("cannot mount on {}: {error}", mountpoint.display())))?;
+    Session::from_fd(filesystem, device, options.acl, options)
+        .map_err(|error| undone(mountpoint, format!("the kernel and ftpsfs do not agree on FUSE: {error}")))
+}
+
+/// By fusermount3, which is allowed to mount for a user.
+fn attach_as_user(
+    filesystem: Adapter,
+    mountpoint: &Path,
+    settings: &MountSettings,
+    mut options: fuser::Config,
+) -> Result<Session<Adapter>, Failure> {
+    // fusermount3 parts its options at commas that no backslash precedes.
+    let source = settings.source.replace('\\', r"\\").replace(',', r"\,");
+    options.mount_options = vec![
+        MountOption::FSName(source),
+        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
+        MountOption::CUSTOM(format!("max_read={READ_BYTES_MAX}")),
+        MountOption::DefaultPermissions,
+        MountOption::RO,
+        MountOption::NoSuid,
+        MountOption::NoDev,
+    ];
+    if settings.noexec {
+        options.mount_options.push(MountOption::NoExec);
+    }
+    Session::new(filesystem, mountpoint, &options).map_err(|error| {
+        Failure::mount(match error.kind() {
+            ErrorKind::NotFound => "fusermount3 is missing, with which a user mounts: install fuse3".to_owned(),
+            _ => format!("cannot mount on {}: {error}", mountpoint.display()),
+        })
+    })
+}
+
+/// A failure after which nothing may stay mounted.
+fn undone(mountpoint: &Path, message: String) -> Failure {
+    unmount(mountpoint);
+    Failure::mount(message)
+}
+
+/// Takes the mount out of the tree at once; it ends when its last user leaves.
+fn unmount(mountpoint: &Path) {
+    let result = if sys::is_root() { sys::unmount_lazily(mountpoint) } else { unmount_as_user(mountpoint) };
+    if let Err(error) = result {
+        log::warn!("cannot unmount {}: {error}", mountpoint.display());
+    }
+}
+
+fn unmount_as_user(mountpoint: &Path) -> io::Result<()> {
+    // Started by mount(8) there may be no PATH.
+    let status = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"].iter().find_map(|program| {
+        let mut command = Command::new(program);
+        command.args(["-u", "-z", "--"]).arg(mountpoint).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::null()).status().ok()
+    });
+    match status {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(io::Error::other(format!("fusermount3 ended with {status}"))),
+        None => Err(io::Error::other("fusermount3 is missing")),
+    }
+}
+
+/// Asks the mount for its root, as any program would; in a thread of its own, since a file system that hangs does not let
+/// go of those who ask.
+fn answer(mountpoint: &Path, patience: Duration) -> io::Result<fs::Metadata> {
+    let (sender, receiver) = mpsc::channel();
+    let mountpoint = mountpoint.to_owned();
+    thread::Builder::new().name("answer".into()).spawn(move || sender.send(fs::metadata(mountpoint)).is_ok())?;
+    receiver.recv_timeout(patience).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
+}
+
+/// Lets the kernel ask for more at once (`read_ahead_kb` of the mount's device); only root may, and nothing depends on it.
+fn raise_read_ahead(device: u64) {
+    let (major, minor) = sys::major_and_minor(device);
+    if let Err(error) = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READ_AHEAD_KIB.to_string()) {
+        log::debug!("the kernel's read-ahead stays as it is: {error}");
+    }
+}

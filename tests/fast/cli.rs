@@ -1,0 +1,239 @@
+//! The program from outside: its grammar, its exit statuses, and whether its documents tell of the same options.
+
+use ftpsfs::options::{self, OPTIONS};
+use proptest::prelude::*;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program with nothing of ours in its environment and no terminal to ask on.
+fn ftpsfs(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ftpsfs"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn outcome(command: &mut Command) -> (i32, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_failure_is_one_line_and_an_exit_status() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refused = format!("ftps://joe@127.0.0.1:{nobody}/");
+    for (arguments, status, expected) in [
+        (&[][..], 1, "URL"),
+        (&["ftps://h/"], 1, "MOUNTPOINT"),
+        (&["--frog", "ftps://h/", "/"], 1, "--frog"),
+        (&["ftps://joe@h/", "/", "-o", "alow_other"], 1, r#"unknown option "alow_other"; did you mean "allow_other"?"#),
+        (&["ftps://joe@h/", "/", "-o", "attr_timeout=soon"], 1, "option attr_timeout: must be a number of seconds"),
+        (&["ftp://h/", "/"], 1, "the URL is wrong: ftp:// is not encrypted"),
+        (&["ftps://h:99999/", "/"], 1, "the port must be a number from 1 to 65535"),
+        (&["ftps://joe@h/../x", "/"], 1, "the directory must not hold .."),
+        (&["ftps://h/", "/"], 1, "no user is given"),
+        (&["ftpes://joe@h/", "/", "-o", "tls=implicit"], 1, "ftpes:// means explicit TLS"),
+        (&["ftps://joe@h/", "/", "-o", "cafile=/dev/null"], 1, "there is no PEM certificate in it"),
+        (&["ftps://joe@h/", "/", "-o", "credentials=/nowhere"], 1, "credentials file /nowhere: No such file"),
+        (&["ftps://anonymous@h/", "/nowhere"], 32, "mount point /nowhere: there is no such directory"),
+        (&["ftps://anonymous@h/", "/dev/null"], 32, "mount point /dev/null: it is not a directory"),
+        (&["-o", "user=joe", &refused, "/"], 32, "refused"),
+    ] {
+        let mut command = ftpsfs(arguments);
+        if status == 32 {
+            command.env("FTPSFS_PASSWORD", "hunter2");
+        }
+        let (code, line) = outcome(&mut command);
+        assert_eq!(code, status, "{arguments:?}: {line}");
+        assert!(line.contains(expected), "{arguments:?}: {line}");
+        assert!(line.starts_with("ftpsfs: ") && line.lines().count() == 1, "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output_and_succeed() {
+    for (flag, expected) in
+        [("--help", "cache_size=N[K|M|G]"), ("-h", "Exit status"), ("--version", "ftpsfs 0."), ("-V", "")]
+    {
+        let output = ftpsfs(&[flag]).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{flag}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected), "{flag}");
+    }
+}
+
+#[test]
+fn a_credentials_file_that_others_may_reach_is_refused_with_its_mode() {
+    let directory = Scratch::new("credentials");
+    let file = directory.file("secret", "username=joe\npassword=hunter2\n");
+    for (mode, refused) in [(0o644, true), (0o640, true), (0o602, true), (0o600, false), (0o400, false)] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let option = format!("credentials={}", file.display());
+        let (code, line) = outcome(&mut ftpsfs(&["-o", &option, "ftps://h/", "/nowhere"]));
+        let told = line.contains(&format!("its mode is {mode:04o}"));
+        assert_eq!((code, told), if refused { (1, true) } else { (32, false) }, "{mode:o}: {line}");
+        assert!(!line.contains("hunter2"));
+    }
+}
+
+#[test]
+fn url_option_and_credentials_file_must_name_the_same_user() {
+    let directory = Scratch::new("users");
+    let file = directory.file("secret", "username=joe\npassword=hunter2\n");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let option = format!("credentials={}", file.display());
+    let (code, line) = outcome(&mut ftpsfs(&["-o", &option, "ftps://ann@h/", "/"]));
+    assert_eq!(code, 1);
+    assert_eq!(line, "ftpsfs: the URL says user \"ann\", but the credentials file says \"joe\"\n");
+}
+
+/// A server that accepts and says nothing holds ftpsfs up, so that it can be looked at.
+#[test]
+fn a_password_is_soon_hidden_from_ps_and_from_the_environment() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftps://joe:hunter2@{}/", silent.local_addr().unwrap());
+    let mut child = ftpsfs(&["-f", "-o", "timeout=20", &url, "/"])
+        .env("FTPSFS_PASSWORD", "hunter3")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let connection = silent.accept().unwrap();
+    let of_child = |file: &str| {
+        let bytes = fs::read(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (arguments, environment) = (of_child("cmdline"), of_child("environ"));
+    drop(connection);
+    let (status, mut line) = (child.wait().unwrap(), String::new());
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut line).unwrap();
+    assert_eq!(status.code(), Some(32), "{line}");
+    assert!(arguments.contains("ftps://joe:xxxxxxx@127.0.0.1"), "{arguments}");
+    assert!(!environment.contains("hunter"), "{environment}");
+    assert!(line.contains("a password in the URL") && !line.contains("hunter"), "{line}");
+}
+
+#[test]
+fn the_documents_tell_of_the_same_options() {
+    let mut expected: Vec<String> = OPTIONS.iter().map(|known| known.name.to_owned()).collect();
+    expected.sort();
+    for (file, found) in [
+        ("README.md", in_readme(&document("README.md"))),
+        ("packaging/man/ftpsfs.8", in_manual(&document("packaging/man/ftpsfs.8"))),
+        ("packaging/completions/ftpsfs.bash", in_bash(&document("packaging/completions/ftpsfs.bash"))),
+        ("packaging/completions/_ftpsfs", in_zsh(&document("packaging/completions/_ftpsfs"))),
+        ("packaging/completions/ftpsfs.fish", in_fish(&document("packaging/completions/ftpsfs.fish"))),
+    ] {
+        let mut found: Vec<String> = found;
+        found.sort();
+        assert_eq!(found, expected, "{file}");
+    }
+}
+
+#[test]
+fn the_documents_tell_of_the_same_defaults_and_arguments() {
+    let (manual, readme) = (document("packaging/man/ftpsfs.8"), document("README.md"));
+    for known in OPTIONS {
+        let argument = known.argument.unwrap_or_default();
+        let row = match argument {
+            "" => format!("| `{}` |", known.name),
+            argument => format!("| `{}={}` |", known.name, argument.replace('|', "\\|")),
+        };
+        let row = readme.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row {row}"));
+        let head = if argument.is_empty() {
+            format!(".B {}\n", known.name)
+        } else {
+            format!(".BI {}= {argument}\n", known.name)
+        };
+        let (_, entry) = manual.split_once(&head).unwrap_or_else(|| panic!("no entry {head}"));
+        let entry = entry.split(".TP").next().unwrap_or_default();
+        if let Some(default) = known.default {
+            assert!(row.contains(&format!("| {default}")), "{row}");
+            assert!(entry.contains("Default: ") && entry.contains(default), "{}: {entry}", known.name);
+        }
+    }
+    assert!(manual.contains("Default: 33554432 (32M)") && readme.contains("32M (33554432)"));
+    assert_eq!(options::Options::default().cache_bytes_max, 33_554_432);
+}
+
+/// Rows of the table, as ``| `name=VALUE` | …``.
+fn in_readme(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix("| `")).map(name).collect()
+}
+
+/// Entries of the section OPTIONS: `.TP`, then `.BI name= VALUE` or `.B name`.
+fn in_manual(text: &str) -> Vec<String> {
+    let section = text.split("\n.SH ").find(|section| section.starts_with("OPTIONS\n")).unwrap();
+    let entries = section.split(".TP\n").skip(1);
+    entries.map(|entry| name(entry.trim_start_matches(".BI ").trim_start_matches(".B "))).collect()
+}
+
+fn in_bash(text: &str) -> Vec<String> {
+    let (_, list) = text.split_once("_ftpsfs_options='\n").unwrap();
+    list.split_once("\n'").unwrap().0.lines().map(name).collect()
+}
+
+fn in_zsh(text: &str) -> Vec<String> {
+    let (_, list) = text.split_once("_values").unwrap();
+    list.split_once('}')
+        .unwrap()
+        .0
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.trim().strip_prefix('\''))
+        .map(name)
+        .collect()
+}
+
+fn in_fish(text: &str) -> Vec<String> {
+    let (_, list) = text.split_once("set -l known").unwrap();
+    list.lines().skip(1).take_while(|line| line.contains("\\t'")).map(|line| name(line.trim())).collect()
+}
+
+/// The letters that an option's name is made of, from the beginning.
+fn name(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect()
+}
+
+fn document(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+proptest! {
+    #[test]
+    fn split_inverts_join(options in prop::collection::vec(".*", 1..6)) {
+        prop_assert_eq!(options::split(&options::join(options.iter().map(String::as_str))), options);
+    }
+
+    #[test]
+    fn no_url_and_no_option_panics(text in ".*") {
+        let _ = ftpsfs::url::Url::parse(&text);
+        let _ = ftpsfs::url::Url::parse(&format!("ftps://{text}"));
+        let _ = options::Options::default().add(&text);
+    }
+}
+
+/// A directory that goes away with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ftpsfs-cli-{name}-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
