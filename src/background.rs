@@ -109,7 +109,7 @@ enum Stage {
     Attached(Report),
     /// A signal unmounts.
     Mounted,
-    /// A signal unmounted.
+    /// A signal unmounted; the next one does not wait for those who still have files open.
     Leaving,
 }
 
@@ -120,24 +120,29 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch; `unmount` must take the mount out of the tree without waiting. To be called before other threads
-    /// start, since they take over which signals are held back.
+    /// Begins to watch. `unmount` must take the mount out of the tree without waiting; `give_up` is called when somebody
+    /// still uses it after that and nobody wants to wait longer. To be called before other threads start, since they take
+    /// over which signals are held back.
     ///
     /// # Errors
     ///
     /// A system [`Failure`] where there is no thread to be had.
-    pub fn start(report: Report, unmount: impl Fn() + Send + 'static) -> Result<Self, Failure> {
+    pub fn start(
+        report: Report,
+        unmount: impl Fn() + Send + 'static,
+        give_up: impl Fn() + Send + Clone + 'static,
+    ) -> Result<Self, Failure> {
         sys::block_termination();
         let watch = Self { stage: Arc::new(Mutex::new(Some(Stage::Connecting(report)))) };
         let watcher = watch.clone();
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || watcher.run(unmount))
+            .spawn(move || watcher.run(unmount, give_up))
             .map_err(|error| Failure::system(format!("cannot watch for signals: {error}")))?;
         Ok(watch)
     }
 
-    fn run(&self, unmount: impl Fn()) {
+    fn run(&self, unmount: impl Fn(), give_up: impl Fn() + Send + Clone + 'static) {
         loop {
             sys::wait_for_termination();
             let mut stage = self.stage.lock();
@@ -152,9 +157,10 @@ impl Watch {
                     drop(stage);
                     log::info!("a signal asks to end: unmounting");
                     unmount();
-                    end_after(FAREWELL);
+                    after(FAREWELL, give_up.clone());
                 }
-                Some(Stage::Leaving) | None => process::exit(0),
+                Some(Stage::Leaving) => give_up(),
+                None => process::exit(0),
             }
         }
     }
@@ -202,11 +208,9 @@ fn interrupted(report: Report) -> ! {
     process::exit(Status::Interrupted.code().into())
 }
 
-/// Ends the process when the mount is still in use then.
-fn end_after(patience: Duration) {
+fn after(patience: Duration, act: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         thread::sleep(patience);
-        log::warn!("files on the mount are still open: ending anyway");
-        process::exit(0);
+        act();
     });
 }

@@ -14,7 +14,8 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -47,11 +48,11 @@ pub fn run(config: Config) -> Result<(), Failure> {
 /// The directory to mount on, absolute: the process leaves its working directory. Only looked at, never opened.
 fn mountpoint(typed: &Path) -> Result<PathBuf, Failure> {
     let wrong = |what: &str| Failure::mount(format!("mount point {}: {what}", typed.display()));
-    let metadata = fs::metadata(typed).map_err(|error| match error.raw_os_error() {
-        _ if error.kind() == ErrorKind::NotFound => wrong("there is no such directory"),
-        _ if error.kind() == ErrorKind::NotConnected => {
-            wrong("a mount that has died is still there; remove it with umount -l or fusermount3 -u -z")
-        }
+    // The second, since the kernel may still know the attributes of a mount that has died.
+    let metadata = fs::metadata(typed).and_then(|metadata| sys::ask_file_system(typed).map(|()| metadata));
+    let metadata = metadata.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => wrong("there is no such directory"),
+        ErrorKind::NotConnected => wrong("a mount that has died is still there; umount -l removes it"),
         _ => wrong(&error.to_string()),
     })?;
     if !metadata.is_dir() {
@@ -61,15 +62,21 @@ fn mountpoint(typed: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Failure> {
-    let watch = Watch::start(report, {
+    let (ended, end) = mpsc::channel();
+    let unmount = {
         let mountpoint = mountpoint.clone();
         move || unmount(&mountpoint)
-    })?;
+    };
+    let give_up = {
+        let ended = ended.clone();
+        // Fails when the end has come anyway.
+        move || drop(ended.send(End::GivenUp))
+    };
+    let watch = Watch::start(report, unmount, give_up)?;
     match start(config, &mountpoint, &watch) {
         Ok(running) => {
             watch.mounted();
-            running.serve_to_the_end();
-            Ok(())
+            running.serve(ended, &end)
         }
         Err(failure) => watch.failed(failure),
     }
@@ -98,15 +105,31 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     Ok(Running { client, session, source: mount.source })
 }
 
+/// How a mount ends.
+#[derive(Debug)]
+enum End {
+    /// The kernel has let go of it, or its service failed.
+    Session(io::Result<()>),
+    /// It is out of the tree, and some program does not close its files.
+    GivenUp,
+}
+
 impl Running {
-    fn serve_to_the_end(self) {
-        log::info!("{} is mounted", self.source);
-        let ended = self.session.join();
-        log::info!("{} is unmounted; {}", self.source, self.client.summary());
-        if let Err(error) = ended {
-            log::error!("the mount ended with an error: {error}");
+    fn serve(self, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
+        let Self { client, session, source } = self;
+        log::info!("{source} is mounted");
+        thread::Builder::new()
+            .name("session".into())
+            .spawn(move || ended.send(End::Session(session.join())).is_ok())
+            .map_err(|error| Failure::system(format!("cannot wait for the end of the mount: {error}")))?;
+        match end.recv() {
+            Ok(End::Session(Ok(()))) => {}
+            Ok(End::Session(Err(error))) => log::error!("the mount ended with an error: {error}"),
+            Ok(End::GivenUp) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
         }
-        self.client.close();
+        log::info!("{source} is unmounted; {}", client.summary());
+        client.close();
+        Ok(())
     }
 }
 

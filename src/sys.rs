@@ -146,6 +146,20 @@ pub fn unmount_lazily(target: &Path) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Asks the file system that `path` lies on whether it lives (statfs(2)); opens nothing.
+///
+/// # Errors
+///
+/// The system's; [`io::ErrorKind::NotConnected`] from a FUSE mount whose process has died.
+pub fn ask_file_system(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: plain integers, filled in by the call.
+    let mut answer: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the path ends with NUL, and both outlive the call.
+    let result = unsafe { libc::statfs(path.as_ptr(), &raw mut answer) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The signals that ask a program to end.
 const TERMINATION: &[i32] = &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// The signals that come from the keyboard or from outside while a password is typed.
