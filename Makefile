@@ -13,6 +13,7 @@ help: ## Shows this.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 demo: ## Mounts a server that demands TLS session reuse, reads from it and says what happened. Needs FUSE.
+	$(CARGO) build --release
 	$(CARGO) run --release --example demo
 
 test: ## Prepares this machine (Debian, as root) and runs every check and test.
