@@ -23,7 +23,8 @@ function __ftpsfs_options
     # What stands before the last comma stays.
     set -l done (string match --regex --groups-only '^(.*,)[^,]*$' -- (commandline --current-token))
     for option in $known
-        echo $done$option
+        # Quoted, since nothing before a comma would otherwise make nothing of the whole.
+        echo "$done$option"
     end
 end
 
