@@ -99,7 +99,10 @@ fn after_help() -> String {
 fn one_line(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
-    Failure::usage(format!("{}; see ftpsfs --help", first.trim_start_matches("error: ").trim_end()))
+    let words = first.trim_start_matches("error: ").split_whitespace();
+    // A URL in the wrong place may hold a password.
+    let words = words.map(|word| if word.contains("://") && word.contains('@') { "'ftps://…'" } else { word });
+    Failure::usage(format!("{}; see ftpsfs --help", words.collect::<Vec<_>>().join(" ")))
 }
 
 #[cfg(test)]
@@ -129,11 +132,13 @@ mod tests {
             ("ftpsfs ftps://h/", "MOUNTPOINT"),
             ("ftpsfs --frog ftps://h/ /mnt", "--frog"),
             ("ftpsfs ftps://h/ /mnt more", "more"),
+            ("ftpsfs /mnt /mnt ftps://joe:hunter2@h/", "unexpected argument 'ftps://…'"),
             ("ftpsfs -o alow_other ftps://h/ /mnt", "allow_other"),
             ("ftpsfs h:/dir /mnt", "ftps://"),
         ] {
             let failure = wish(line).expect_err(line);
-            assert!(failure.message.contains(expected) && !failure.message.contains('\n'), "{failure}");
+            assert!(failure.message.contains(expected) && !failure.message.contains("hunter2"), "{failure}");
+            assert_eq!(failure.message.lines().count(), 1, "{failure}");
             assert_eq!(failure.status.code(), 1);
         }
     }

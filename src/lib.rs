@@ -4,6 +4,9 @@
 //! to the trait [`remote::Remote`], behind which [`ftp`] takes a logged-in session from its pool, opens a data connection
 //! that resumes the TLS session of its control connection, and hands the bytes back.
 //!
+//! The front: [`cli`] reads the command line into what was typed, [`config`] makes settings of it that hold together, and
+//! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes.
+//!
 //! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
 

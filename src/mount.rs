@@ -95,10 +95,12 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let patience = ftp.timeout.saturating_mul(2);
     let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
     let adapter = Adapter::new(Arc::new(Vfs::new(client.clone(), vfs)));
-    let session = watch.while_mounting(|| {
+    let attached = watch.while_mounting(|| {
         let session = attach(adapter, mountpoint, &mount)?;
         session.spawn().map_err(|error| undone(mountpoint, format!("cannot serve the mount: {error}")))
-    })?;
+    });
+    // The server hears a goodbye, whatever came between us and the kernel.
+    let session = attached.inspect_err(|_| client.close())?;
     let root = answer(mountpoint, patience)
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());

@@ -176,6 +176,9 @@ const GENERIC: &[&str] = &[
     "nodev",
     "dev",
     "async",
+    "sync",
+    "dirsync",
+    "default_permissions",
     "atime",
     "noatime",
     "relatime",
@@ -301,6 +304,9 @@ fn is_generic(name: &str, value: Option<&str>) -> bool {
 }
 
 fn unknown(name: &str) -> Error {
+    if matches!(name, "pass" | "passwd" | "password") {
+        return Error("a password in the options is open to everybody: put it into a file for credentials=FILE".into());
+    }
     let near = OPTIONS
         .iter()
         .map(|known| (distance(name, known.name), known.name))
@@ -483,6 +489,7 @@ mod tests {
             ("alow_other", r#"unknown option "alow_other"; did you mean "allow_other"?"#),
             ("cachesize=1M", r#"did you mean "cache_size"?"#),
             ("zzz", "--help"),
+            ("password=hunter2", "credentials=FILE"),
             ("user=", "option user: the value is empty"),
             ("connections", "option connections needs a value: connections=N"),
             ("connections=0", "from 1 to 64"),
@@ -503,7 +510,7 @@ mod tests {
             ("log_level=loud", "trace"),
         ] {
             let error = Options::default().add(argument).expect_err(argument).to_string();
-            assert!(error.contains(expected), "{argument}: {error}");
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{argument}: {error}");
         }
     }
 
