@@ -7,6 +7,8 @@ use crate::ftp::client::Client;
 use crate::fuse::Adapter;
 use crate::sys;
 use crate::vfs::Vfs;
+use crate::vfs::filesystem::Patience;
+use crate::vfs::inodes::Ino;
 use fuser::{MountOption, Session, SessionACL};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -17,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DEVICE: &str = "/dev/fuse";
 /// The name after `fuse.` in the type that mount(8) shows.
@@ -94,7 +96,9 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
     let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
-    let adapter = Adapter::new(Arc::new(Vfs::new(client.clone(), vfs)));
+    let vfs = Arc::new(Vfs::new(client.clone(), vfs));
+    first_listing(&vfs).inspect_err(|_| client.close())?;
+    let adapter = Adapter::new(vfs);
     let attached = watch.while_mounting(|| {
         let session = attach(adapter, mountpoint, &mount)?;
         session.spawn().map_err(|error| undone(mountpoint, format!("cannot serve the mount: {error}")))
@@ -105,6 +109,20 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());
     Ok(Running { client, session, source: mount.source })
+}
+
+/// Lists the root before there is a mount: a server whose data connections do not work is told of here, in words, and not
+/// by errors of whoever looks at the mount first. The listing stays in the cache.
+fn first_listing(vfs: &Vfs) -> Result<(), Failure> {
+    match vfs.opendir(Ino::ROOT, Instant::now(), Patience::Network) {
+        Ok(opened) => vfs.releasedir(opened.fh).map_err(Failure::mount),
+        // What lies below may be readable all the same.
+        Err(error) if error.is_refusal() => {
+            log::warn!("the root directory cannot be listed: {error}");
+            Ok(())
+        }
+        Err(error) => Err(Failure::mount(format!("listing the directory: {error}"))),
+    }
 }
 
 /// How a mount ends.

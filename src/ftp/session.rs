@@ -49,7 +49,7 @@ impl Session {
     ///
     /// As [`Control::connect`].
     pub fn open(server: &Arc<Server>) -> Result<Self, Error> {
-        let mut control = Control::connect(&server.settings, &server.tls, &server.counters)?;
+        let mut control = connect(server)?;
         let features = match server.features() {
             Some(features) => features,
             None => server.learn_features(Features::read(&control.exchange(&Command::Feat)?)),
@@ -341,6 +341,18 @@ impl Session {
             }
             _ => Err(unexpected_passive("PASV", reply)),
         }
+    }
+}
+
+/// libunftp takes one ClientHello in ten for a command and answers it in clear; the next connection fares better.
+fn connect(server: &Server) -> Result<Control, Error> {
+    let once = || Control::connect(&server.settings, &server.tls, &server.counters);
+    match once() {
+        Err(Error::Tls { step, why }) => {
+            log::debug!("connecting again: {step}: {why}");
+            once()
+        }
+        other => other,
     }
 }
 

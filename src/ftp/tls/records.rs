@@ -5,6 +5,7 @@
 //! run out. And records are decrypted where they lie, without a copy for each.
 
 use crate::ftp::stream::Tcp;
+use crate::path::escaped;
 use rustls::client::ClientConnectionData;
 use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::cipher::{AeadKey, Iv, MessageDecrypter, MessageEncrypter};
@@ -259,7 +260,9 @@ impl Incoming {
         let [kind, _, _, high, low, ..] = self.bytes[self.start..self.end] else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if !(20..=24).contains(&kind) || length > RECORD_BYTES_MAX {
-            return Err(invalid("what came is no TLS record"));
+            // vsftpd says its last words in clear: `500 OOPS: …`.
+            let sample = &self.bytes[self.start..self.end.min(self.start + SAMPLE_BYTES)];
+            return Err(invalid(format!("what came is no TLS record but \"{}\"", escaped(sample.trim_ascii_end()))));
         }
         let end = self.start + HEADER_BYTES + length;
         if end > self.end {
@@ -356,6 +359,8 @@ fn key_and_iv(secrets: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), rustls
 }
 
 const HEADER_BYTES: usize = 5;
+/// How much of what is no TLS is quoted.
+const SAMPLE_BYTES: usize = 80;
 /// RFC 8446 section 5.1.
 const FRAGMENT_BYTES_MAX: usize = 16 * 1024;
 /// The longest ciphertext of either version (RFC 5246 section 6.2.3).
