@@ -66,9 +66,8 @@ impl Handles {
         }
     }
 
-    pub(in crate::vfs) fn close(&self, fh: Fh) -> Result<(), Error> {
-        // What the handle held is dropped after the lock: a listing may be large.
-        let handle = self.open.lock().handles.remove(&fh);
-        handle.map(drop).ok_or(Error::BadHandle)
+    /// Gives what was open, for the caller to drop: a listing may be large.
+    pub(in crate::vfs) fn close(&self, fh: Fh) -> Result<Handle, Error> {
+        self.open.lock().handles.remove(&fh).ok_or(Error::BadHandle)
     }
 }

@@ -4,6 +4,7 @@ use crate::path::{Name, RemotePath};
 use crate::vfs::attr::Kind;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::time::SystemTime;
 
 /// An inode number. A number is never given twice while mounted, so every generation is 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,8 @@ struct Node {
     lookups: u64,
     children: HashMap<Name, Ino>,
     queued: bool,
+    /// Size (bytes) and time as the kernel was told them last.
+    told: Option<(u64, SystemTime)>,
 }
 
 impl Inodes {
@@ -53,6 +56,7 @@ impl Inodes {
             lookups: 1,
             children: HashMap::new(),
             queued: false,
+            told: None,
         };
         Self { nodes: HashMap::from([(Ino::ROOT, root)]), forgotten: VecDeque::new(), next: Ino::ROOT.0 + 1 }
     }
@@ -77,7 +81,8 @@ impl Inodes {
         self.nodes.get_mut(&parent)?.children.insert(name.clone(), ino);
         self.next += 1;
         let name = Some(name.clone());
-        self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children: HashMap::new(), queued: false });
+        let (children, told) = (HashMap::new(), None);
+        self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children, queued: false, told });
         self.queue_unused(ino);
         Some(ino)
     }
@@ -87,6 +92,13 @@ impl Inodes {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.lookups += 1;
         }
+    }
+
+    /// The kernel is told `size` and `modified` of `ino`; whether it believed something else until now.
+    pub(in crate::vfs) fn tell(&mut self, ino: Ino, size: u64, modified: SystemTime) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else { return false };
+        let before = node.told.replace((size, modified));
+        before.is_some_and(|before| before != (size, modified))
     }
 
     /// The kernel takes back `lookups` of the times it was told of `ino`.

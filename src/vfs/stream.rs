@@ -100,6 +100,11 @@ impl Stream {
         }
     }
 
+    /// Whether it runs ahead of its reader.
+    pub(in crate::vfs) fn runs_ahead(&self) -> bool {
+        self.window > 0
+    }
+
     /// The block to fetch now, if any, with at most `share` blocks of read-ahead.
     pub(in crate::vfs) fn work(&self, share: u64) -> Option<BlockIndex> {
         (self.next < self.goal(share)).then_some(self.next)

@@ -135,8 +135,9 @@ impl Tree {
         Ok(Snapshot { ino, parent, directory, as_of })
     }
 
-    /// The file that a snapshot's entry stands for, and whether the kernel may believe it: else it must ask for itself.
-    pub(in crate::vfs) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<(Found, bool)> {
+    /// The file that a snapshot's entry stands for. What is not believed, or not known in full, remains for no time: the
+    /// kernel asks for it itself.
+    pub(in crate::vfs) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<Found> {
         let listed = Listed { directory: Arc::clone(&snapshot.directory), as_of: snapshot.as_of };
         let name_remaining = listed.remaining(now, self.settings.dir_timeout);
         let mut known = Known { metadata: entry.metadata.clone(), as_of: snapshot.as_of };
@@ -145,18 +146,32 @@ impl Tree {
         if let Some(told) = child.and_then(|ino| state.attributes.last(ino)) {
             known = newer(known, told);
         }
-        let usable = known.is_complete() && !name_remaining.is_zero();
-        // An old snapshot must not change which inode stands for the name now.
-        let ino = match child {
-            Some(ino) if !usable => ino,
-            _ => state.inodes.remember(snapshot.ino, &entry.name, Kind::of(&known.metadata.kind))?,
-        };
-        Some((self.found(&state, ino, known, name_remaining, now), usable))
+        if name_remaining.is_zero()
+            && let Some(ino) = child
+        {
+            // An old snapshot must not change which inode stands for the name now, nor its kind.
+            let kind = state.inodes.kind(ino)?;
+            let mut found = self.found(&state, ino, known, name_remaining, now);
+            (found.attr.kind, found.attr_remaining) = (kind, Duration::ZERO);
+            return Some(found);
+        }
+        let complete = known.is_complete();
+        let ino = state.inodes.remember(snapshot.ino, &entry.name, Kind::of(&known.metadata.kind))?;
+        let mut found = self.found(&state, ino, known, name_remaining, now);
+        if !complete {
+            found.attr_remaining = Duration::ZERO;
+        }
+        Some(found)
     }
 
     /// The kernel was told of `ino` in a directory listing.
     pub(in crate::vfs) fn looked_up(&self, ino: Ino) {
         self.state.lock().inodes.looked_up(ino);
+    }
+
+    /// The kernel is told `attr` of `ino`; whether it believed something else until now.
+    pub(in crate::vfs) fn tell(&self, ino: Ino, attr: &Attr) -> bool {
+        self.state.lock().inodes.tell(ino, attr.size, attr.modified)
     }
 
     pub(in crate::vfs) fn forget(&self, ino: Ino, lookups: u64) {

@@ -5,7 +5,7 @@ use crate::vfs::cache::attributes::Known;
 use crate::vfs::inodes::Ino;
 use lru::LruCache;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// One state of a file's content. Numbers are never given twice.
@@ -21,9 +21,21 @@ pub(in crate::vfs) struct Version {
     pub(in crate::vfs) size: u64,
     gone: AtomicBool,
     disproved: AtomicBool,
+    /// How many handles hold on to it.
+    handles: AtomicUsize,
 }
 
 impl Version {
+    /// One more handle holds on to it.
+    pub(in crate::vfs) fn opened(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One handle less holds on to it; `true` for the last one.
+    pub(in crate::vfs) fn closed(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
     /// Whether reading has shown that what the server told of the file was wrong; `true` for the first who asks.
     pub(in crate::vfs) fn take_disproved(&self) -> bool {
         self.disproved.swap(false, Ordering::AcqRel)
@@ -74,6 +86,7 @@ impl Versions {
             size,
             gone: AtomicBool::new(false),
             disproved: AtomicBool::new(false),
+            handles: AtomicUsize::new(0),
         });
         self.next += 1;
         self.current.put(ino, (Arc::clone(&version), Known { metadata: metadata.clone(), as_of: now }));
