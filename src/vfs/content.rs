@@ -29,7 +29,7 @@ const AHEAD_PART: u64 = 4;
 
 /// All content, as far as it is known.
 #[derive(Debug)]
-pub(in crate::vfs) struct Content {
+pub(crate) struct Content {
     shared: Arc<Shared>,
 }
 
@@ -62,7 +62,7 @@ struct State {
 struct StreamId(u64);
 
 /// Where a file's bytes are to be fetched: its path, and whether a fresh listing shows it.
-pub(in crate::vfs) type Place = (RemotePath, bool);
+pub(crate) type Place = (RemotePath, bool);
 
 /// Bytes of a file, where they lie in the cache.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ enum Part {
 
 impl Content {
     /// Content that keeps at most `cache_bytes_max` bytes in memory, but always the block read last.
-    pub(in crate::vfs) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
+    pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
         let state = State {
             versions: Versions::new(),
             blocks: Blocks::new(cache_bytes_max),
@@ -161,7 +161,7 @@ impl Content {
     }
 
     /// The version of `ino` that `metadata` tells of, and whether the one opened before is the same.
-    pub(in crate::vfs) fn open(&self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
+    pub(crate) fn open(&self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
         let mut state = self.shared.state.lock();
         state.end_if_changed(ino, metadata);
         let (version, same) = state.versions.open(ino, metadata, size, now);
@@ -170,19 +170,19 @@ impl Content {
     }
 
     /// A handle of `version` was closed. With the last one, what nobody waits for is not fetched any more.
-    pub(in crate::vfs) fn release(&self, version: &Version) {
+    pub(crate) fn release(&self, version: &Version) {
         if version.closed() {
             self.shared.state.lock().close_idle(version.id);
         }
     }
 
     /// The server tells `metadata` of `ino`: if that is another version than was opened, that one ends.
-    pub(in crate::vfs) fn observe(&self, ino: Ino, metadata: &Metadata) {
+    pub(crate) fn observe(&self, ino: Ino, metadata: &Metadata) {
         self.shared.state.lock().end_if_changed(ino, metadata);
     }
 
     /// At most `size` bytes from `offset` on; fewer only at the file's end. Without a `place` nothing is fetched.
-    pub(in crate::vfs) fn read(
+    pub(crate) fn read(
         &self,
         version: &Arc<Version>,
         offset: u64,
