@@ -13,7 +13,7 @@ const BLOCK_LEN: usize = 128 * 1024;
 
 /// The number of a block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct BlockIndex(pub(in crate::vfs) u64);
+pub(crate) struct BlockIndex(pub(crate) u64);
 
 impl BlockIndex {
     /// The block that holds the byte at `offset`.
