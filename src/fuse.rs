@@ -11,9 +11,9 @@ use crate::vfs::inodes::Ino;
 use crate::workers::Workers;
 use fuser::{
     AccessFlags, BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::io;
@@ -43,6 +43,16 @@ impl Adapter {
     /// Requests are answered by `vfs`.
     pub fn new(vfs: Arc<Vfs>) -> Self {
         Self { vfs, workers: Workers::default() }
+    }
+
+    /// Lets `vfs` take back what the kernel was told, through the session that the adapter went into.
+    pub fn connect(vfs: &Vfs, notifier: Notifier) {
+        vfs.on_change(move |ino| {
+            // Without a range only the attributes go: no page is locked, so this is safe while a request is answered.
+            if let Err(error) = notifier.inval_inode(INodeNo(ino.0), -1, 0) {
+                log::debug!("the kernel does not know inode {}: {error}", ino.0);
+            }
+        });
     }
 
     /// Asks for what is known, else lets a worker ask the server; then replies.
@@ -301,12 +311,11 @@ impl Filesystem for Adapter {
     fn readdirplus(&self, _: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let add = |line: &DirectoryEntry<'_>| {
             let name = OsStr::from_bytes(line.name);
-            // With the number 0 in its attributes an entry is a name only, and the kernel looks it up itself.
             let (attr, remaining) = match &line.entry {
                 Some(Entry { ino, attr, attr_remaining, name_remaining }) => {
                     (file_attr(*ino, attr), *attr_remaining.min(name_remaining))
                 }
-                None => (FileAttr { kind: file_type(line.kind), ..NOTHING }, Duration::ZERO),
+                None => (FileAttr { ino: INodeNo(line.ino.0), kind: file_type(line.kind), ..NOTHING }, Duration::ZERO),
             };
             reply.add(INodeNo(line.ino.0), line.next_offset, name, &remaining, &attr, GENERATION)
         };

@@ -33,7 +33,3 @@ pub mod config;
 
 pub mod cli;
 pub mod mount;
-
-// The doubles in tests/support name the crate as the tests do; the unit tests use them too.
-#[cfg(test)]
-extern crate self as ftpsfs;

@@ -29,7 +29,7 @@ const AHEAD_PART: u64 = 4;
 
 /// All content, as far as it is known.
 #[derive(Debug)]
-pub(in crate::vfs) struct Content {
+pub(crate) struct Content {
     shared: Arc<Shared>,
 }
 
@@ -62,7 +62,7 @@ struct State {
 struct StreamId(u64);
 
 /// Where a file's bytes are to be fetched: its path, and whether a fresh listing shows it.
-pub(in crate::vfs) type Place = (RemotePath, bool);
+pub(crate) type Place = (RemotePath, bool);
 
 /// Bytes of a file, where they lie in the cache.
 #[derive(Debug, Default)]
@@ -129,14 +129,17 @@ impl Span {
     }
 }
 
+/// Where a block of a read comes from.
 enum Part {
     Here(Arc<Block>),
     Awaited(Arc<Slot>),
+    /// From the caller: it has to run this, and finds the block in the slot.
+    Fetched(Arc<Slot>, Box<dyn FnOnce()>),
 }
 
 impl Content {
     /// Content that keeps at most `cache_bytes_max` bytes in memory, but always the block read last.
-    pub(in crate::vfs) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
+    pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
         let state = State {
             versions: Versions::new(),
             blocks: Blocks::new(cache_bytes_max),
@@ -158,19 +161,28 @@ impl Content {
     }
 
     /// The version of `ino` that `metadata` tells of, and whether the one opened before is the same.
-    pub(in crate::vfs) fn open(&self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
+    pub(crate) fn open(&self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
         let mut state = self.shared.state.lock();
         state.end_if_changed(ino, metadata);
-        state.versions.open(ino, metadata, size, now)
+        let (version, same) = state.versions.open(ino, metadata, size, now);
+        version.opened();
+        (version, same)
+    }
+
+    /// A handle of `version` was closed. With the last one, what nobody waits for is not fetched any more.
+    pub(crate) fn release(&self, version: &Version) {
+        if version.closed() {
+            self.shared.state.lock().close_idle(version.id);
+        }
     }
 
     /// The server tells `metadata` of `ino`: if that is another version than was opened, that one ends.
-    pub(in crate::vfs) fn observe(&self, ino: Ino, metadata: &Metadata) {
+    pub(crate) fn observe(&self, ino: Ino, metadata: &Metadata) {
         self.shared.state.lock().end_if_changed(ino, metadata);
     }
 
     /// At most `size` bytes from `offset` on; fewer only at the file's end. Without a `place` nothing is fetched.
-    pub(in crate::vfs) fn read(
+    pub(crate) fn read(
         &self,
         version: &Arc<Version>,
         offset: u64,
@@ -215,6 +227,11 @@ impl Shared {
                     self.counters.blocks_waited.add(1);
                     slot.wait()?
                 }
+                Part::Fetched(slot, fetch) => {
+                    self.counters.blocks_waited.add(1);
+                    fetch();
+                    slot.wait()?
+                }
             });
         }
         Ok(span.bytes(blocks))
@@ -232,8 +249,8 @@ impl Shared {
                 if let Some(block) = state.blocks.find(version.id, index) {
                     break Part::Here(block);
                 }
-                if let Some(slot) = self.want_block(&mut state, version, index, place)? {
-                    break Part::Awaited(slot);
+                if let Some(part) = self.want_block(&mut state, version, index, place)? {
+                    break part;
                 }
                 // Every stream that may be open has readers waiting: their blocks come in bounded time.
                 self.stream_freed.wait(&mut state);
@@ -250,9 +267,9 @@ impl Shared {
         version: &Arc<Version>,
         index: BlockIndex,
         place: &Place,
-    ) -> Result<Option<Arc<Slot>>, Error> {
+    ) -> Result<Option<Part>, Error> {
         if let Some(slot) = state.streams_of(version.id).find_map(|stream| stream.wanted(index)) {
-            return Ok(Some(slot));
+            return Ok(Some(Part::Awaited(slot)));
         }
         let uses = state.next_use();
         let nearest = state.streams_of(version.id).filter(|stream| stream.reaches(index)).max_by_key(|s| s.next());
@@ -260,7 +277,7 @@ impl Shared {
             stream.used = uses;
             let slot = stream.want(index);
             stream.wake.notify_one();
-            return Ok(Some(slot));
+            return Ok(Some(Part::Awaited(slot)));
         }
         if !state.make_room(version.id) {
             return Ok(None);
@@ -274,7 +291,7 @@ impl Shared {
         version: &Arc<Version>,
         start: BlockIndex,
         (path, listed): &Place,
-    ) -> Result<Arc<Slot>, Error> {
+    ) -> Result<Part, Error> {
         let end = BlockIndex(version.size.div_ceil(BLOCK_BYTES));
         let mut stream = Stream::new(version.id, start, end);
         stream.used = state.next_use();
@@ -287,8 +304,12 @@ impl Shared {
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
         let run = move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source);
+        if end.0 == 1 {
+            // A file of one block has nothing to read ahead: no thread is needed.
+            return Ok(Part::Fetched(slot, Box::new(run)));
+        }
         match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
-            Ok(_) => Ok(slot),
+            Ok(_) => Ok(Part::Awaited(slot)),
             Err(error) => {
                 log::error!("read {path}: cannot start a thread: {error}");
                 state.streams.remove(&id);
@@ -313,7 +334,7 @@ impl Shared {
 
     /// How many blocks each stream may be ahead, so that all together stay within the bound.
     fn share(&self, state: &State) -> u64 {
-        self.ahead_max / state.streams.len().max(1) as u64
+        self.ahead_max / state.streams.values().filter(|stream| stream.runs_ahead()).count().max(1) as u64
     }
 }
 
@@ -349,6 +370,10 @@ impl State {
         let of_file = self.streams_of(version).count();
         (of_file < STREAMS_PER_FILE_MAX || self.close_one(|stream| stream.version == version))
             && (self.streams.len() < STREAMS_MAX || self.close_one(|_| true))
+    }
+
+    fn close_idle(&mut self, version: VersionId) {
+        while self.close_one(|stream| stream.version == version) {}
     }
 
     fn close_one(&mut self, may: impl Fn(&Stream) -> bool) -> bool {

@@ -5,28 +5,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counted since the mount.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct Counters {
-    pub(in crate::vfs) listings: Counter,
-    pub(in crate::vfs) stats: Counter,
-    pub(in crate::vfs) names_known: Counter,
-    pub(in crate::vfs) names_asked: Counter,
-    pub(in crate::vfs) blocks_known: Counter,
-    pub(in crate::vfs) blocks_waited: Counter,
-    pub(in crate::vfs) downloads: Counter,
-    pub(in crate::vfs) downloads_resumed: Counter,
-    pub(in crate::vfs) bytes: Counter,
+pub(crate) struct Counters {
+    pub(crate) listings: Counter,
+    pub(crate) stats: Counter,
+    pub(crate) names_known: Counter,
+    pub(crate) names_asked: Counter,
+    pub(crate) blocks_known: Counter,
+    pub(crate) blocks_waited: Counter,
+    pub(crate) downloads: Counter,
+    pub(crate) downloads_resumed: Counter,
+    pub(crate) bytes: Counter,
 }
 
 /// One number that only grows.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(in crate::vfs) fn add(&self, count: u64) {
+    pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(in crate::vfs) fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -55,7 +55,7 @@ pub struct Summary {
 }
 
 impl Counters {
-    pub(in crate::vfs) fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         Summary {
             listings: self.listings.value(),
             stats: self.stats.value(),

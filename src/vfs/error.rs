@@ -49,7 +49,7 @@ impl Error {
     }
 
     /// As [`Error::remote`], and logged: where the server is asked, so once however many waited for the answer.
-    pub(in crate::vfs) fn logged(what: &str, path: &RemotePath, error: &remote::Error, listed: bool) -> Self {
+    pub(crate) fn logged(what: &str, path: &RemotePath, error: &remote::Error, listed: bool) -> Self {
         let level = match error.kind {
             // That a name is missing is an answer, not a failure.
             ErrorKind::NotFound => log::Level::Debug,
@@ -78,7 +78,7 @@ impl Error {
     }
 
     /// Whether the server refused this one thing, so that asking for it in another way may help.
-    pub(in crate::vfs) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         use ErrorKind as E;
         match self {
             Self::Remote { kind, .. } => {

@@ -13,7 +13,8 @@ use crate::vfs::settings::Settings;
 use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub use crate::vfs::content::Bytes;
@@ -21,7 +22,6 @@ pub use crate::vfs::counters::Summary;
 pub use crate::vfs::handles::Fh;
 
 /// A mounted server as a POSIX file system. May be asked from any thread.
-#[derive(Debug)]
 pub struct Vfs {
     tree: Tree,
     content: Content,
@@ -29,7 +29,11 @@ pub struct Vfs {
     counters: Arc<Counters>,
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
+    changed: OnceLock<Changed>,
 }
+
+/// Tells the kernel that what it believes of an inode's attributes is wrong.
+type Changed = Box<dyn Fn(Ino) + Send + Sync>;
 
 /// Whether an operation may wait for the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ pub struct DirectoryEntry<'a> {
     pub kind: Kind,
     /// The name.
     pub name: &'a [u8],
-    /// What the kernel may believe of it; `None` where it must look the name up itself.
+    /// What the kernel may believe of it; `None` for `.` and `..`, which it knows.
     pub entry: Option<Entry>,
 }
 
@@ -128,7 +132,15 @@ impl Vfs {
             handles: Handles::default(),
             counters,
             refused_links: Mutex::default(),
+            changed: OnceLock::new(),
         }
+    }
+
+    /// Sets what is called with an inode that is being opened while the kernel believes in an older size or time of it.
+    /// Only the first call counts.
+    pub fn on_change(&self, changed: impl Fn(Ino) + Send + Sync + 'static) {
+        // A second caller is a mistake without harm.
+        let _ = self.changed.set(Box::new(changed));
     }
 
     /// What was asked and answered since the mount.
@@ -196,6 +208,12 @@ impl Vfs {
             Kind::Directory => return Err(Error::IsADirectory),
             Kind::Symlink => return Err(Error::InvalidRequest),
         }
+        if self.tree.tell(ino, &found.attr)
+            && let Some(changed) = self.changed.get()
+        {
+            // The kernel would cut the file at the size it believes in.
+            changed(ino);
+        }
         let (version, keep_cache) = self.content.open(ino, &found.metadata, found.attr.size, now);
         Ok(Opened { fh: self.handles.open(Handle::File(version)), keep_cache })
     }
@@ -225,7 +243,10 @@ impl Vfs {
     ///
     /// [`Error::BadHandle`] if it is not open.
     pub fn release(&self, fh: Fh) -> Result<(), Error> {
-        self.handles.close(fh)
+        if let Handle::File(version) = self.handles.close(fh)? {
+            self.content.release(&version);
+        }
+        Ok(())
     }
 
     /// Opens the directory `ino`: its entries as they are now.
@@ -282,7 +303,7 @@ impl Vfs {
     ///
     /// [`Error::BadHandle`] if it is not open.
     pub fn releasedir(&self, fh: Fh) -> Result<(), Error> {
-        self.handles.close(fh)
+        self.handles.close(fh).map(drop)
     }
 
     /// What statfs(2) shows; never waits.
@@ -314,11 +335,9 @@ impl Vfs {
         let first = usize::try_from(offset.saturating_sub(dots.len() as u64)).unwrap_or(usize::MAX);
         let entries = snapshot.directory.entries().get(first..).unwrap_or_default();
         for (next_offset, entry) in (first as u64 + dots.len() as u64 + 1..).zip(entries) {
-            let Some((found, usable)) = self.tree.entry(&snapshot, entry, now) else { return Ok(()) };
-            let (ino, kind) = (found.ino, found.attr.kind);
-            let told = usable.then(|| self.entry(&found));
-            let name = entry.name.as_bytes();
-            if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry: told }) {
+            let Some(found) = self.tree.entry(&snapshot, entry, now) else { return Ok(()) };
+            let (ino, kind, name) = (found.ino, found.attr.kind, entry.name.as_bytes());
+            if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry: Some(self.entry(&found)) }) {
                 return Ok(());
             }
         }
@@ -327,10 +346,11 @@ impl Vfs {
 
     /// What the kernel is told of `found`: from now on it may expect the content to go with it.
     fn entry(&self, found: &Found) -> Entry {
-        if found.attr.kind == Kind::File {
+        if found.attr.kind == Kind::File && !found.attr_remaining.is_zero() {
             self.content.observe(found.ino, &found.metadata);
         }
         let Found { ino, attr, attr_remaining, name_remaining, .. } = *found;
+        self.tree.tell(ino, &attr);
         Entry { ino, attr, attr_remaining, name_remaining }
     }
 
@@ -345,6 +365,12 @@ impl Vfs {
             log::warn!("readlink {path}: {} leads out of the mount", escaped(target));
         }
         Error::LinkEscapes
+    }
+}
+
+impl fmt::Debug for Vfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vfs").field("summary", &self.summary()).finish_non_exhaustive()
     }
 }
 

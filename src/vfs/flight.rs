@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Questions on their way.
 #[derive(Debug)]
-pub(in crate::vfs) struct Flights<K, V> {
+pub(crate) struct Flights<K, V> {
     running: Mutex<HashMap<K, Arc<Flight<V>>>>,
 }
 
@@ -19,12 +19,12 @@ struct Flight<V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Flights<K, V> {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { running: Mutex::new(HashMap::new()) }
     }
 
     /// Asks, or waits for whoever is asking already. There is no deadline here: `ask` must end in bounded time.
-    pub(in crate::vfs) fn run(&self, key: &K, ask: impl FnOnce() -> Result<V, Error>) -> Result<V, Error> {
+    pub(crate) fn run(&self, key: &K, ask: impl FnOnce() -> Result<V, Error>) -> Result<V, Error> {
         let flight = {
             let mut running = self.running.lock();
             if let Some(flight) = running.get(key).cloned() {

@@ -15,7 +15,7 @@ pub struct Fh(pub u64);
 
 /// What is open. The kernel bounds the number: each handle is somebody's file descriptor.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct Handles {
+pub(crate) struct Handles {
     open: Mutex<Open>,
 }
 
@@ -27,7 +27,7 @@ struct Open {
 
 /// One open file or directory.
 #[derive(Debug, Clone)]
-pub(in crate::vfs) enum Handle {
+pub(crate) enum Handle {
     /// A file, with the version of its content at the time of open.
     File(Arc<Version>),
     /// A directory, as it was at the time of opendir.
@@ -36,15 +36,15 @@ pub(in crate::vfs) enum Handle {
 
 /// A directory's entries for one reader: offsets into it stay right whatever happens to the directory.
 #[derive(Debug, Clone)]
-pub(in crate::vfs) struct Snapshot {
-    pub(in crate::vfs) ino: Ino,
-    pub(in crate::vfs) parent: Ino,
-    pub(in crate::vfs) directory: Arc<Directory>,
-    pub(in crate::vfs) as_of: Instant,
+pub(crate) struct Snapshot {
+    pub(crate) ino: Ino,
+    pub(crate) parent: Ino,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) as_of: Instant,
 }
 
 impl Handles {
-    pub(in crate::vfs) fn open(&self, handle: Handle) -> Fh {
+    pub(crate) fn open(&self, handle: Handle) -> Fh {
         let mut open = self.open.lock();
         open.last += 1;
         let fh = Fh(open.last);
@@ -52,23 +52,22 @@ impl Handles {
         fh
     }
 
-    pub(in crate::vfs) fn file(&self, fh: Fh) -> Result<Arc<Version>, Error> {
+    pub(crate) fn file(&self, fh: Fh) -> Result<Arc<Version>, Error> {
         match self.open.lock().handles.get(&fh) {
             Some(Handle::File(version)) => Ok(Arc::clone(version)),
             _ => Err(Error::BadHandle),
         }
     }
 
-    pub(in crate::vfs) fn directory(&self, fh: Fh) -> Result<Snapshot, Error> {
+    pub(crate) fn directory(&self, fh: Fh) -> Result<Snapshot, Error> {
         match self.open.lock().handles.get(&fh) {
             Some(Handle::Directory(snapshot)) => Ok(snapshot.clone()),
             _ => Err(Error::BadHandle),
         }
     }
 
-    pub(in crate::vfs) fn close(&self, fh: Fh) -> Result<(), Error> {
-        // What the handle held is dropped after the lock: a listing may be large.
-        let handle = self.open.lock().handles.remove(&fh);
-        handle.map(drop).ok_or(Error::BadHandle)
+    /// Gives what was open, for the caller to drop: a listing may be large.
+    pub(crate) fn close(&self, fh: Fh) -> Result<Handle, Error> {
+        self.open.lock().handles.remove(&fh).ok_or(Error::BadHandle)
     }
 }

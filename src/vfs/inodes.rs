@@ -4,6 +4,7 @@ use crate::path::{Name, RemotePath};
 use crate::vfs::attr::Kind;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::time::SystemTime;
 
 /// An inode number. A number is never given twice while mounted, so every generation is 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +26,7 @@ const FORGOTTEN_MAX: usize = 16 * 1024;
 
 /// The inodes that the kernel holds, the directories on the way to them, and some that it held not long ago.
 #[derive(Debug)]
-pub(in crate::vfs) struct Inodes {
+pub(crate) struct Inodes {
     nodes: HashMap<Ino, Node>,
     /// Candidates for removal, the oldest first. One that is in use again when its turn comes stays.
     forgotten: VecDeque<Ino>,
@@ -42,10 +43,12 @@ struct Node {
     lookups: u64,
     children: HashMap<Name, Ino>,
     queued: bool,
+    /// Size (bytes) and time as the kernel was told them last.
+    told: Option<(u64, SystemTime)>,
 }
 
 impl Inodes {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = Node {
             parent: Ino::ROOT,
             name: None,
@@ -53,12 +56,13 @@ impl Inodes {
             lookups: 1,
             children: HashMap::new(),
             queued: false,
+            told: None,
         };
         Self { nodes: HashMap::from([(Ino::ROOT, root)]), forgotten: VecDeque::new(), next: Ino::ROOT.0 + 1 }
     }
 
     /// The inode of `name` in `parent`, where it has one.
-    pub(in crate::vfs) fn child(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
+    pub(crate) fn child(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
         self.nodes.get(&parent)?.children.get(name).copied()
     }
 
@@ -66,7 +70,7 @@ impl Inodes {
     ///
     /// A name that stands for another kind of file than before is another file: it gets another number, and the inode it
     /// had is stale.
-    pub(in crate::vfs) fn remember(&mut self, parent: Ino, name: &Name, kind: Kind) -> Option<Ino> {
+    pub(crate) fn remember(&mut self, parent: Ino, name: &Name, kind: Kind) -> Option<Ino> {
         if let Some(ino) = self.child(parent, name.as_bytes()) {
             if self.kind(ino) == Some(kind) {
                 return Some(ino);
@@ -77,43 +81,51 @@ impl Inodes {
         self.nodes.get_mut(&parent)?.children.insert(name.clone(), ino);
         self.next += 1;
         let name = Some(name.clone());
-        self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children: HashMap::new(), queued: false });
+        let (children, told) = (HashMap::new(), None);
+        self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children, queued: false, told });
         self.queue_unused(ino);
         Some(ino)
     }
 
     /// Counts one more time that the kernel was told of `ino`.
-    pub(in crate::vfs) fn looked_up(&mut self, ino: Ino) {
+    pub(crate) fn looked_up(&mut self, ino: Ino) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.lookups += 1;
         }
     }
 
+    /// The kernel is told `size` and `modified` of `ino`; whether it believed something else until now.
+    pub(crate) fn tell(&mut self, ino: Ino, size: u64, modified: SystemTime) -> bool {
+        let Some(node) = self.nodes.get_mut(&ino) else { return false };
+        let before = node.told.replace((size, modified));
+        before.is_some_and(|before| before != (size, modified))
+    }
+
     /// The kernel takes back `lookups` of the times it was told of `ino`.
-    pub(in crate::vfs) fn forget(&mut self, ino: Ino, lookups: u64) {
+    pub(crate) fn forget(&mut self, ino: Ino, lookups: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {
             node.lookups = node.lookups.saturating_sub(lookups);
         }
         self.queue_unused(ino);
     }
 
-    pub(in crate::vfs) fn kind(&self, ino: Ino) -> Option<Kind> {
+    pub(crate) fn kind(&self, ino: Ino) -> Option<Kind> {
         self.nodes.get(&ino).map(|node| node.kind)
     }
 
     /// The directory of `ino` (its own for the root) and its name there (`None` for the root, and for a stale inode).
-    pub(in crate::vfs) fn place(&self, ino: Ino) -> Option<(Ino, Option<&Name>)> {
+    pub(crate) fn place(&self, ino: Ino) -> Option<(Ino, Option<&Name>)> {
         self.nodes.get(&ino).map(|node| (node.parent, node.name.as_ref()))
     }
 
     /// The path of `ino`; `None` if it is stale or unknown.
-    pub(in crate::vfs) fn path(&self, ino: Ino) -> Option<RemotePath> {
+    pub(crate) fn path(&self, ino: Ino) -> Option<RemotePath> {
         let names = self.names(ino)?;
         Some(names.iter().rev().fold(RemotePath::root(), |path, name| path.join(name)))
     }
 
     /// How many directories lie between `ino` and the root: 0 for the root and what is in it.
-    pub(in crate::vfs) fn depth(&self, ino: Ino) -> Option<usize> {
+    pub(crate) fn depth(&self, ino: Ino) -> Option<usize> {
         Some(self.names(ino)?.len().saturating_sub(1))
     }
 
@@ -171,7 +183,7 @@ impl Inodes {
     }
 
     #[cfg(test)]
-    pub(in crate::vfs) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
 }

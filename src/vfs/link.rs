@@ -5,7 +5,7 @@
 /// An absolute target is a path on the server, read from the mounted root. A relative target stays as it is unless it
 /// goes up after it went down: a directory on the way may itself be a link, and then going up leads elsewhere. Such a
 /// target is shown shortened. With `..` at the front only, and every link on the way contained, nothing leads out.
-pub(in crate::vfs) fn contained(target: &[u8], depth: usize) -> Option<Vec<u8>> {
+pub(crate) fn contained(target: &[u8], depth: usize) -> Option<Vec<u8>> {
     if target.is_empty() || target.contains(&0) {
         return None;
     }

@@ -7,21 +7,21 @@
 //!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
 
-pub mod attr;
 pub mod error;
 pub mod settings;
 
+pub mod attr;
 mod counters;
 mod flight;
-pub mod inodes;
 mod link;
+
+pub mod inodes;
 
 mod cache;
 
+mod handles;
 mod source;
 mod stream;
-
-mod handles;
 
 mod content;
 mod tree;

@@ -17,14 +17,14 @@ const END_MAX: u32 = 3;
 
 /// Where a stream's bytes come from.
 #[derive(Debug)]
-pub(in crate::vfs) struct Source {
-    pub(in crate::vfs) remote: Arc<dyn Remote>,
-    pub(in crate::vfs) counters: Arc<Counters>,
-    pub(in crate::vfs) path: RemotePath,
+pub(crate) struct Source {
+    pub(crate) remote: Arc<dyn Remote>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) path: RemotePath,
     /// Whether a listing shows the path, for the error's meaning.
-    pub(in crate::vfs) listed: bool,
+    pub(crate) listed: bool,
     /// Of the whole file, in bytes, as the server told it.
-    pub(in crate::vfs) size: u64,
+    pub(crate) size: u64,
     position: u64,
     download: Option<Box<dyn Download>>,
     opened: bool,
@@ -34,7 +34,7 @@ pub(in crate::vfs) struct Source {
 
 /// Why there are no more bytes.
 #[derive(Debug)]
-pub(in crate::vfs) enum Stop {
+pub(crate) enum Stop {
     /// The server failed.
     Failed(Error),
     /// The content is not what the server told of the file.
@@ -44,7 +44,7 @@ pub(in crate::vfs) enum Stop {
 }
 
 impl Source {
-    pub(in crate::vfs) fn new(
+    pub(crate) fn new(
         remote: Arc<dyn Remote>,
         counters: Arc<Counters>,
         path: RemotePath,
@@ -59,7 +59,7 @@ impl Source {
     ///
     /// The file's last block is given only when the server has confirmed that the file ends there. After the download
     /// gave way to somebody else it goes on once `wanted` returns `true`, which may wait; `false` ends it.
-    pub(in crate::vfs) fn block(
+    pub(crate) fn block(
         &mut self,
         index: BlockIndex,
         pool: &Arc<BlockPool>,

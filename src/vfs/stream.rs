@@ -17,14 +17,14 @@ const WINDOW_MAX: u64 = 64;
 
 /// One position in a file.
 #[derive(Debug)]
-pub(in crate::vfs) struct Stream {
-    pub(in crate::vfs) version: VersionId,
+pub(crate) struct Stream {
+    pub(crate) version: VersionId,
     /// Where the thread that fetches waits while there is nothing to do.
-    pub(in crate::vfs) wake: Arc<Condvar>,
+    pub(crate) wake: Arc<Condvar>,
     /// When it was used last, as a count of uses.
-    pub(in crate::vfs) used: u64,
+    pub(crate) used: u64,
     /// Whether the thread that fetches waits.
-    pub(in crate::vfs) parked: bool,
+    pub(crate) parked: bool,
     /// The block that is being fetched, or will be next.
     next: BlockIndex,
     /// One past the file's last block.
@@ -39,7 +39,7 @@ pub(in crate::vfs) struct Stream {
 
 impl Stream {
     /// A stream that begins at `start`, in a file that ends before the block `end`.
-    pub(in crate::vfs) fn new(version: VersionId, start: BlockIndex, end: BlockIndex) -> Self {
+    pub(crate) fn new(version: VersionId, start: BlockIndex, end: BlockIndex) -> Self {
         Self {
             version,
             wake: Arc::new(Condvar::new()),
@@ -54,32 +54,32 @@ impl Stream {
     }
 
     /// Whether `index` comes soon.
-    pub(in crate::vfs) fn reaches(&self, index: BlockIndex) -> bool {
+    pub(crate) fn reaches(&self, index: BlockIndex) -> bool {
         (self.next..=BlockIndex(self.next.0 + SKIP_MAX.max(self.window))).contains(&index)
     }
 
     /// The block that comes next.
-    pub(in crate::vfs) fn next(&self) -> BlockIndex {
+    pub(crate) fn next(&self) -> BlockIndex {
         self.next
     }
 
     /// Where to wait for `index`, if somebody does already.
-    pub(in crate::vfs) fn wanted(&self, index: BlockIndex) -> Option<Arc<Slot>> {
+    pub(crate) fn wanted(&self, index: BlockIndex) -> Option<Arc<Slot>> {
         self.wanted.get(&index).cloned()
     }
 
     /// Where to wait for `index`, which the stream reaches.
-    pub(in crate::vfs) fn want(&mut self, index: BlockIndex) -> Arc<Slot> {
+    pub(crate) fn want(&mut self, index: BlockIndex) -> Arc<Slot> {
         Arc::clone(self.wanted.entry(index).or_default())
     }
 
     /// Whether somebody waits for a block.
-    pub(in crate::vfs) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         !self.wanted.is_empty()
     }
 
     /// Whether a read of `first..=last` goes on where this stream's reader was.
-    pub(in crate::vfs) fn follows(&self, first: BlockIndex, last: BlockIndex) -> bool {
+    pub(crate) fn follows(&self, first: BlockIndex, last: BlockIndex) -> bool {
         first.0 <= self.demanded.0 + 1 + self.window && last >= self.demanded && self.reaches_back_to(first)
     }
 
@@ -89,7 +89,7 @@ impl Stream {
     }
 
     /// Its reader was at `first..=last`, and had to wait if `stalled`: the window moves, and grows when it was too small.
-    pub(in crate::vfs) fn advance(&mut self, last: BlockIndex, stalled: bool) {
+    pub(crate) fn advance(&mut self, last: BlockIndex, stalled: bool) {
         if last > self.demanded {
             if self.window == 0 {
                 self.window = WINDOW_FIRST;
@@ -100,19 +100,24 @@ impl Stream {
         }
     }
 
+    /// Whether it runs ahead of its reader.
+    pub(crate) fn runs_ahead(&self) -> bool {
+        self.window > 0
+    }
+
     /// The block to fetch now, if any, with at most `share` blocks of read-ahead.
-    pub(in crate::vfs) fn work(&self, share: u64) -> Option<BlockIndex> {
+    pub(crate) fn work(&self, share: u64) -> Option<BlockIndex> {
         (self.next < self.goal(share)).then_some(self.next)
     }
 
     /// Whether so much may be fetched that waking the thread is worth it.
-    pub(in crate::vfs) fn is_worth_waking(&self, share: u64) -> bool {
+    pub(crate) fn is_worth_waking(&self, share: u64) -> bool {
         let room = self.goal(share).0.saturating_sub(self.next.0);
         self.parked && (self.is_wanted() || room > self.window.min(share) / 2)
     }
 
     /// Whether the stream is at the end of its file.
-    pub(in crate::vfs) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.next >= self.end
     }
 
@@ -126,14 +131,14 @@ impl Stream {
     }
 
     /// The block `next` was fetched; gives who waits for it.
-    pub(in crate::vfs) fn fetched(&mut self) -> Option<Arc<Slot>> {
+    pub(crate) fn fetched(&mut self) -> Option<Arc<Slot>> {
         let slot = self.wanted.remove(&self.next);
         self.next = BlockIndex(self.next.0 + 1);
         slot
     }
 
     /// Fails everybody who waits.
-    pub(in crate::vfs) fn fail(self, error: &Error) {
+    pub(crate) fn fail(self, error: &Error) {
         for slot in self.wanted.into_values() {
             slot.fill(Err(error.clone()));
         }
@@ -142,19 +147,19 @@ impl Stream {
 
 /// Where readers wait for one block. It is handed to them here, whatever the cache keeps.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct Slot {
+pub(crate) struct Slot {
     block: Mutex<Option<Result<Arc<Block>, Error>>>,
     filled: Condvar,
 }
 
 impl Slot {
-    pub(in crate::vfs) fn fill(&self, block: Result<Arc<Block>, Error>) {
+    pub(crate) fn fill(&self, block: Result<Arc<Block>, Error>) {
         *self.block.lock() = Some(block);
         self.filled.notify_all();
     }
 
     /// Waits. There is no deadline here: the thread that fetches ends in bounded time, and fails its slots if it panics.
-    pub(in crate::vfs) fn wait(&self) -> Result<Arc<Block>, Error> {
+    pub(crate) fn wait(&self) -> Result<Arc<Block>, Error> {
         let mut block = self.block.lock();
         loop {
             match &*block {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The tree of names, as far as it is known.
 #[derive(Debug)]
-pub(in crate::vfs) struct Tree {
+pub(crate) struct Tree {
     remote: Arc<dyn Remote>,
     settings: Settings,
     counters: Arc<Counters>,
@@ -42,7 +42,7 @@ struct State {
 
 /// What there is under a name.
 #[derive(Debug)]
-pub(in crate::vfs) enum Answer {
+pub(crate) enum Answer {
     Found(Found),
     /// Nothing, and how long that is believed.
     Absent(Duration),
@@ -50,12 +50,12 @@ pub(in crate::vfs) enum Answer {
 
 /// A file, and how long what is said of it is believed.
 #[derive(Debug)]
-pub(in crate::vfs) struct Found {
-    pub(in crate::vfs) ino: Ino,
-    pub(in crate::vfs) metadata: Metadata,
-    pub(in crate::vfs) attr: Attr,
-    pub(in crate::vfs) attr_remaining: Duration,
-    pub(in crate::vfs) name_remaining: Duration,
+pub(crate) struct Found {
+    pub(crate) ino: Ino,
+    pub(crate) metadata: Metadata,
+    pub(crate) attr: Attr,
+    pub(crate) attr_remaining: Duration,
+    pub(crate) name_remaining: Duration,
 }
 
 /// What asking the cache gave.
@@ -69,7 +69,7 @@ enum Cached {
 }
 
 impl Tree {
-    pub(in crate::vfs) fn new(remote: Arc<dyn Remote>, settings: Settings, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(remote: Arc<dyn Remote>, settings: Settings, counters: Arc<Counters>) -> Self {
         let state = State {
             inodes: Inodes::new(),
             directories: Directories::new(),
@@ -89,7 +89,7 @@ impl Tree {
     }
 
     /// What `name` in `parent` is; where it is something, the kernel is about to be told of its inode.
-    pub(in crate::vfs) fn lookup(&self, parent: Ino, name: &[u8], now: Instant, wait: bool) -> Result<Answer, Error> {
+    pub(crate) fn lookup(&self, parent: Ino, name: &[u8], now: Instant, wait: bool) -> Result<Answer, Error> {
         // No name of another form exists on any server.
         let Ok(name) = Name::new(name) else { return Ok(Answer::Absent(self.settings.dir_timeout)) };
         match self.state.lock().inodes.kind(parent) {
@@ -101,7 +101,7 @@ impl Tree {
     }
 
     /// What `ino` is now.
-    pub(in crate::vfs) fn getattr(&self, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
+    pub(crate) fn getattr(&self, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
         if ino == Ino::ROOT {
             return self.root(now, wait);
         }
@@ -114,7 +114,7 @@ impl Tree {
     }
 
     /// The entries of the directory `ino`.
-    pub(in crate::vfs) fn snapshot(&self, ino: Ino, now: Instant, wait: bool) -> Result<Snapshot, Error> {
+    pub(crate) fn snapshot(&self, ino: Ino, now: Instant, wait: bool) -> Result<Snapshot, Error> {
         let (parent, known) = {
             let mut state = self.state.lock();
             let kind = state.inodes.kind(ino).ok_or(Error::Stale)?;
@@ -135,8 +135,9 @@ impl Tree {
         Ok(Snapshot { ino, parent, directory, as_of })
     }
 
-    /// The file that a snapshot's entry stands for, and whether the kernel may believe it: else it must ask for itself.
-    pub(in crate::vfs) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<(Found, bool)> {
+    /// The file that a snapshot's entry stands for. What is not believed, or not known in full, remains for no time: the
+    /// kernel asks for it itself.
+    pub(crate) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<Found> {
         let listed = Listed { directory: Arc::clone(&snapshot.directory), as_of: snapshot.as_of };
         let name_remaining = listed.remaining(now, self.settings.dir_timeout);
         let mut known = Known { metadata: entry.metadata.clone(), as_of: snapshot.as_of };
@@ -145,26 +146,40 @@ impl Tree {
         if let Some(told) = child.and_then(|ino| state.attributes.last(ino)) {
             known = newer(known, told);
         }
-        let usable = known.is_complete() && !name_remaining.is_zero();
-        // An old snapshot must not change which inode stands for the name now.
-        let ino = match child {
-            Some(ino) if !usable => ino,
-            _ => state.inodes.remember(snapshot.ino, &entry.name, Kind::of(&known.metadata.kind))?,
-        };
-        Some((self.found(&state, ino, known, name_remaining, now), usable))
+        if name_remaining.is_zero()
+            && let Some(ino) = child
+        {
+            // An old snapshot must not change which inode stands for the name now, nor its kind.
+            let kind = state.inodes.kind(ino)?;
+            let mut found = self.found(&state, ino, known, name_remaining, now);
+            (found.attr.kind, found.attr_remaining) = (kind, Duration::ZERO);
+            return Some(found);
+        }
+        let complete = known.is_complete();
+        let ino = state.inodes.remember(snapshot.ino, &entry.name, Kind::of(&known.metadata.kind))?;
+        let mut found = self.found(&state, ino, known, name_remaining, now);
+        if !complete {
+            found.attr_remaining = Duration::ZERO;
+        }
+        Some(found)
     }
 
     /// The kernel was told of `ino` in a directory listing.
-    pub(in crate::vfs) fn looked_up(&self, ino: Ino) {
+    pub(crate) fn looked_up(&self, ino: Ino) {
         self.state.lock().inodes.looked_up(ino);
     }
 
-    pub(in crate::vfs) fn forget(&self, ino: Ino, lookups: u64) {
+    /// The kernel is told `attr` of `ino`; whether it believed something else until now.
+    pub(crate) fn tell(&self, ino: Ino, attr: &Attr) -> bool {
+        self.state.lock().inodes.tell(ino, attr.size, attr.modified)
+    }
+
+    pub(crate) fn forget(&self, ino: Ino, lookups: u64) {
         self.state.lock().inodes.forget(ino, lookups);
     }
 
     /// The path of `ino`, and whether a fresh listing shows it.
-    pub(in crate::vfs) fn path(&self, ino: Ino, now: Instant) -> Result<(RemotePath, bool), Error> {
+    pub(crate) fn path(&self, ino: Ino, now: Instant) -> Result<(RemotePath, bool), Error> {
         let mut state = self.state.lock();
         let path = state.inodes.path(ino).ok_or(Error::Stale)?;
         let listed = state.is_listed(ino, now, self.settings.dir_timeout);
@@ -172,12 +187,12 @@ impl Tree {
     }
 
     /// How many directories lie between `ino` and the root.
-    pub(in crate::vfs) fn depth(&self, ino: Ino) -> Result<usize, Error> {
+    pub(crate) fn depth(&self, ino: Ino) -> Result<usize, Error> {
         self.state.lock().inodes.depth(ino).ok_or(Error::Stale)
     }
 
     /// Believes nothing more of `ino`: the server was caught saying something else.
-    pub(in crate::vfs) fn distrust(&self, ino: Ino) {
+    pub(crate) fn distrust(&self, ino: Ino) {
         let mut state = self.state.lock();
         state.attributes.remove(ino);
         if let Some((parent, _)) = state.inodes.place(ino) {

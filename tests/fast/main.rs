@@ -2,6 +2,9 @@
 // clippy lets `#[test]` functions unwrap, not the functions that they call; and the lengths here are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+// Helpers of tests are tests to us, not to the lint; the bytes that tests make up may be cut off.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+
 mod cli;
 mod corpus;
 mod cut;
@@ -10,5 +13,7 @@ mod cut;
 #[path = "../support/memory.rs"]
 mod memory;
 mod model;
+mod names;
 mod properties;
 mod protocol;
+mod reading;

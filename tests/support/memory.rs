@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 /// The server. Clones are the same server.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     shared: Arc<Shared>,
 }
 
@@ -21,12 +21,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     nodes: BTreeMap<Vec<u8>, Node>,
-    /// What the calls to come do instead of succeeding; `None` lets one pass.
-    failures: VecDeque<Option<ErrorKind>>,
+    /// The calls to come fail so.
+    failures: VecDeque<ErrorKind>,
     /// The next downloads break with the error after so many bytes each.
     breaks: VecDeque<(usize, ErrorKind)>,
     /// At most so many bytes a `Download::read`; 0 is any number.
     chunk: usize,
+    /// The next call panics.
+    panic: bool,
     closed: bool,
     blocked: usize,
     counts: Counts,
@@ -41,34 +43,34 @@ enum Node {
 
 /// How often the server was asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub lists: usize,
-    pub stats: usize,
-    pub reads: usize,
+pub(crate) struct Counts {
+    pub(crate) lists: usize,
+    pub(crate) stats: usize,
+    pub(crate) reads: usize,
     /// Bytes given by downloads.
-    pub bytes: usize,
-    pub open_downloads: usize,
+    pub(crate) bytes: usize,
+    pub(crate) open_downloads: usize,
 }
 
 impl Memory {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let memory = Self::default();
         memory.state().nodes.insert(b"/".to_vec(), Node::Directory);
         memory
     }
 
-    pub fn directory(&self, path: &str) -> &Self {
+    pub(crate) fn directory(&self, path: &str) -> &Self {
         self.state().nodes.insert(path.into(), Node::Directory);
         self
     }
 
     /// Puts a file there, as a new version where there is one.
-    pub fn file(&self, path: &str, content: impl Into<Vec<u8>>) -> &Self {
+    pub(crate) fn file(&self, path: &str, content: impl Into<Vec<u8>>) -> &Self {
         self.put(path, content.into(), true)
     }
 
     /// A file whose size no listing tells.
-    pub fn file_without_listed_size(&self, path: &str, content: impl Into<Vec<u8>>) -> &Self {
+    pub(crate) fn file_without_listed_size(&self, path: &str, content: impl Into<Vec<u8>>) -> &Self {
         self.put(path, content.into(), false)
     }
 
@@ -82,66 +84,66 @@ impl Memory {
         self
     }
 
-    pub fn symlink(&self, path: &str, target: Option<&str>) -> &Self {
+    pub(crate) fn symlink(&self, path: &str, target: Option<&str>) -> &Self {
         self.state().nodes.insert(path.into(), Node::Symlink(target.map(|target| target.as_bytes().to_vec())));
         self
     }
 
-    pub fn remove(&self, path: &str) -> &Self {
+    pub(crate) fn remove(&self, path: &str) -> &Self {
         self.state().nodes.remove(path.as_bytes());
         self
     }
 
     /// The next call fails; more make a queue.
-    pub fn fail_next(&self, kind: ErrorKind) -> &Self {
-        self.state().failures.push_back(Some(kind));
+    pub(crate) fn fail_next(&self, kind: ErrorKind) -> &Self {
+        self.state().failures.push_back(kind);
         self
     }
 
-    /// The next call passes, whatever is queued behind it.
-    pub fn pass_next(&self) -> &Self {
-        self.state().failures.push_back(None);
+    /// The next call panics.
+    pub(crate) fn panic_next(&self) -> &Self {
+        self.state().panic = true;
         self
     }
 
     /// The next download breaks after `bytes`; more make a queue.
-    pub fn break_next(&self, bytes: usize, kind: ErrorKind) -> &Self {
+    pub(crate) fn break_next(&self, bytes: usize, kind: ErrorKind) -> &Self {
         self.state().breaks.push_back((bytes, kind));
         self
     }
 
     /// Downloads give at most so many bytes at a time.
-    pub fn chunk(&self, bytes: usize) -> &Self {
+    pub(crate) fn chunk(&self, bytes: usize) -> &Self {
         self.state().chunk = bytes;
         self
     }
 
     /// From now on every call waits.
-    pub fn close_gate(&self) -> &Self {
+    pub(crate) fn close_gate(&self) -> &Self {
         self.state().closed = true;
         self
     }
 
-    pub fn open_gate(&self) -> &Self {
+    pub(crate) fn open_gate(&self) -> &Self {
         self.state().closed = false;
         self.shared.gate.notify_all();
         self
     }
 
     /// Waits until so many calls wait at the gate.
-    pub fn await_blocked(&self, count: usize) {
+    pub(crate) fn await_blocked(&self, count: usize) {
         let state = self.state();
         let blocked = |state: &mut State| state.blocked < count;
         let (_state, waited) = self.shared.gate.wait_timeout_while(state, Duration::from_secs(10), blocked).unwrap();
         assert!(!waited.timed_out(), "fewer than {count} calls came");
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.state().counts
     }
 
     /// Waits until a condition on the counts holds.
-    pub fn await_counts(&self, what: &str, holds: impl Fn(&Counts) -> bool) {
+    pub(crate) fn await_counts(&self, what: &str, holds: impl Fn(&Counts) -> bool) {
         let waiting = |state: &mut State| !holds(&state.counts);
         let (_state, waited) =
             self.shared.gate.wait_timeout_while(self.state(), Duration::from_secs(10), waiting).unwrap();
@@ -160,7 +162,11 @@ impl Memory {
         self.shared.gate.notify_all();
         let mut state = self.shared.gate.wait_while(state, |state| state.closed).unwrap();
         state.blocked -= 1;
-        match state.failures.pop_front().flatten() {
+        if std::mem::take(&mut state.panic) {
+            drop(state);
+            panic!("told to panic");
+        }
+        match state.failures.pop_front() {
             Some(kind) => Err(Error::new(kind, format!("told to fail: {kind:?}"))),
             None => Ok(state),
         }

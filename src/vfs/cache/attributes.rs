@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 /// Attributes and when the server told them.
 #[derive(Debug, Clone)]
-pub(in crate::vfs) struct Known {
-    pub(in crate::vfs) metadata: Metadata,
-    pub(in crate::vfs) as_of: Instant,
+pub(crate) struct Known {
+    pub(crate) metadata: Metadata,
+    pub(crate) as_of: Instant,
 }
 
 impl Known {
     /// How long this is still believed when it is believed for `timeout` in all; zero when it is not.
-    pub(in crate::vfs) fn remaining(&self, now: Instant, timeout: Duration) -> Duration {
+    pub(crate) fn remaining(&self, now: Instant, timeout: Duration) -> Duration {
         remaining(self.as_of, now, timeout)
     }
 
     /// Whether it says all that stat(2) shows: a listing may leave the size out.
-    pub(in crate::vfs) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.metadata.kind != FileKind::File || self.metadata.size.is_some()
     }
 
     /// Takes the time over from `other` where both agree and `other` told it more exactly.
-    pub(in crate::vfs) fn refine(&mut self, other: &Metadata) {
+    pub(crate) fn refine(&mut self, other: &Metadata) {
         if let (Some(mine), Some(finer)) = (self.metadata.modified, other.modified)
             && finer.precision < mine.precision
             && self.metadata.same_version(other)
@@ -36,7 +36,7 @@ impl Known {
 
 /// How long an answer of the moment `as_of` is still believed; never longer than `timeout`, since an answer may be
 /// younger than the question that `now` belongs to.
-pub(in crate::vfs) fn remaining(as_of: Instant, now: Instant, timeout: Duration) -> Duration {
+pub(crate) fn remaining(as_of: Instant, now: Instant, timeout: Duration) -> Duration {
     (as_of + timeout).saturating_duration_since(now).min(timeout)
 }
 
@@ -45,29 +45,29 @@ const FILES_MAX: usize = 32 * 1024;
 
 /// What the server told when asked about one file.
 #[derive(Debug)]
-pub(in crate::vfs) struct Attributes {
+pub(crate) struct Attributes {
     files: LruCache<Ino, Known>,
 }
 
 impl Attributes {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { files: LruCache::unbounded() }
     }
 
     /// What was told last, however long ago.
-    pub(in crate::vfs) fn last(&mut self, ino: Ino) -> Option<&Known> {
+    pub(crate) fn last(&mut self, ino: Ino) -> Option<&Known> {
         self.files.get(&ino)
     }
 
     /// Keeps `known`, with the finer time where the one before agrees.
-    pub(in crate::vfs) fn insert(&mut self, ino: Ino, known: Known) {
+    pub(crate) fn insert(&mut self, ino: Ino, known: Known) {
         self.files.put(ino, known);
         if self.files.len() > FILES_MAX {
             self.files.pop_lru();
         }
     }
 
-    pub(in crate::vfs) fn remove(&mut self, ino: Ino) {
+    pub(crate) fn remove(&mut self, ino: Ino) {
         self.files.pop(&ino);
     }
 }

@@ -8,33 +8,33 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// The unit in which content is fetched and kept: what the kernel's default read-ahead asks for at a time.
-pub(in crate::vfs) const BLOCK_BYTES: u64 = 128 * 1024;
+pub(crate) const BLOCK_BYTES: u64 = 128 * 1024;
 const BLOCK_LEN: usize = 128 * 1024;
 
 /// The number of a block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::vfs) struct BlockIndex(pub(in crate::vfs) u64);
+pub(crate) struct BlockIndex(pub(crate) u64);
 
 impl BlockIndex {
     /// The block that holds the byte at `offset`.
-    pub(in crate::vfs) fn of(offset: u64) -> Self {
+    pub(crate) fn of(offset: u64) -> Self {
         Self(offset / BLOCK_BYTES)
     }
 
     /// Where the block begins (bytes).
-    pub(in crate::vfs) fn start(self) -> u64 {
+    pub(crate) fn start(self) -> u64 {
         self.0 * BLOCK_BYTES
     }
 
     /// How many bytes of a file of `size` bytes lie in the block.
-    pub(in crate::vfs) fn len(self, size: u64) -> usize {
+    pub(crate) fn len(self, size: u64) -> usize {
         let rest = size.saturating_sub(self.start());
         usize::try_from(rest).map_or(BLOCK_LEN, |rest| rest.min(BLOCK_LEN))
     }
 }
 
 /// A block's bytes. Its memory goes back to the pool it came from.
-pub(in crate::vfs) struct Block {
+pub(crate) struct Block {
     bytes: Box<[u8]>,
     pool: Arc<BlockPool>,
 }
@@ -49,7 +49,7 @@ impl Deref for Block {
 
 impl Block {
     /// The bytes, to be filled before the block is shared.
-    pub(in crate::vfs) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }
@@ -72,13 +72,13 @@ const SPARE_MAX: usize = 32;
 /// Memory of blocks that are not in use. A stream through a full cache so takes no new memory: giving blocks back to the
 /// allocator from many threads leaves it with more than the cache is allowed.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct BlockPool {
+pub(crate) struct BlockPool {
     spare: Mutex<Vec<Box<[u8]>>>,
 }
 
 impl BlockPool {
     /// A block of `len` bytes whose content is arbitrary.
-    pub(in crate::vfs) fn take(self: &Arc<Self>, len: usize) -> Block {
+    pub(crate) fn take(self: &Arc<Self>, len: usize) -> Block {
         let spare = if len == BLOCK_LEN { self.spare.lock().pop() } else { None };
         let bytes = spare.unwrap_or_else(|| vec![0; len].into_boxed_slice());
         Block { bytes, pool: Arc::clone(self) }
@@ -99,23 +99,23 @@ const BLOCK_OVERHEAD_BYTES: usize = 256;
 
 /// The blocks used last.
 #[derive(Debug)]
-pub(in crate::vfs) struct Blocks {
+pub(crate) struct Blocks {
     blocks: LruCache<(VersionId, BlockIndex), Arc<Block>>,
     bytes: usize,
     bytes_max: usize,
 }
 
 impl Blocks {
-    pub(in crate::vfs) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self { blocks: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
-    pub(in crate::vfs) fn find(&mut self, version: VersionId, index: BlockIndex) -> Option<Arc<Block>> {
+    pub(crate) fn find(&mut self, version: VersionId, index: BlockIndex) -> Option<Arc<Block>> {
         self.blocks.get(&(version, index)).cloned()
     }
 
     /// Keeps `block`, and lets go of those unused for longest; the newest stays even where it alone is too much.
-    pub(in crate::vfs) fn insert(&mut self, version: VersionId, index: BlockIndex, block: Arc<Block>) {
+    pub(crate) fn insert(&mut self, version: VersionId, index: BlockIndex, block: Arc<Block>) {
         self.bytes += cost(&block);
         if let Some(old) = self.blocks.put((version, index), block) {
             self.bytes -= cost(&old);
@@ -128,7 +128,7 @@ impl Blocks {
     }
 
     /// Lets go of all blocks of `version`.
-    pub(in crate::vfs) fn remove(&mut self, version: VersionId) {
+    pub(crate) fn remove(&mut self, version: VersionId) {
         let keys: Vec<_> = self.blocks.iter().map(|(key, _)| *key).filter(|(of, _)| *of == version).collect();
         for key in keys {
             if let Some(block) = self.blocks.pop(&key) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// All entries of a directory at one moment, in the server's order.
 #[derive(Debug)]
-pub(in crate::vfs) struct Directory {
+pub(crate) struct Directory {
     entries: Box<[Entry]>,
     /// Positions in `entries`, ordered by name: four bytes an entry.
     by_name: Box<[u32]>,
@@ -19,7 +19,7 @@ pub(in crate::vfs) struct Directory {
 
 impl Directory {
     /// Takes a listing over. Entries past the 4,294,967,295th are left out: no memory holds them anyway.
-    pub(in crate::vfs) fn new(entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(entries: Vec<Entry>) -> Self {
         let entries = entries.into_boxed_slice();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut by_name: Box<[u32]> = (0..count).collect();
@@ -28,15 +28,15 @@ impl Directory {
     }
 
     /// Whether this very listing was shown to the kernel before.
-    pub(in crate::vfs) fn was_shown(&self) -> bool {
+    pub(crate) fn was_shown(&self) -> bool {
         self.shown.swap(true, Ordering::Relaxed)
     }
 
-    pub(in crate::vfs) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    pub(in crate::vfs) fn find(&self, name: &[u8]) -> Option<&Entry> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Entry> {
         let name_at = |position: &u32| self.entries[*position as usize].name.as_bytes();
         let found = self.by_name.binary_search_by(|position| name_at(position).cmp(name)).ok()?;
         self.by_name.get(found).map(|position| &self.entries[*position as usize])
@@ -45,14 +45,14 @@ impl Directory {
 
 /// A listing and when the server gave it.
 #[derive(Debug, Clone)]
-pub(in crate::vfs) struct Listed {
-    pub(in crate::vfs) directory: Arc<Directory>,
-    pub(in crate::vfs) as_of: Instant,
+pub(crate) struct Listed {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) as_of: Instant,
 }
 
 impl Listed {
     /// How long the listing is still believed when it is believed for `timeout` in all; zero when it is not.
-    pub(in crate::vfs) fn remaining(&self, now: Instant, timeout: Duration) -> Duration {
+    pub(crate) fn remaining(&self, now: Instant, timeout: Duration) -> Duration {
         remaining(self.as_of, now, timeout)
     }
 }
@@ -64,22 +64,22 @@ const LISTING_COST: usize = 4;
 
 /// The listings seen last.
 #[derive(Debug)]
-pub(in crate::vfs) struct Directories {
+pub(crate) struct Directories {
     listings: LruCache<Ino, Listed>,
     cost: usize,
 }
 
 impl Directories {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { listings: LruCache::unbounded(), cost: 0 }
     }
 
     /// The listing of `ino`, if it is still believed.
-    pub(in crate::vfs) fn fresh(&mut self, ino: Ino, now: Instant, timeout: Duration) -> Option<&Listed> {
+    pub(crate) fn fresh(&mut self, ino: Ino, now: Instant, timeout: Duration) -> Option<&Listed> {
         self.listings.get(&ino).filter(|listed| !listed.remaining(now, timeout).is_zero())
     }
 
-    pub(in crate::vfs) fn insert(&mut self, ino: Ino, listed: Listed) {
+    pub(crate) fn insert(&mut self, ino: Ino, listed: Listed) {
         self.remove(ino);
         self.cost += cost(&listed);
         self.listings.put(ino, listed);
@@ -90,7 +90,7 @@ impl Directories {
         }
     }
 
-    pub(in crate::vfs) fn remove(&mut self, ino: Ino) {
+    pub(crate) fn remove(&mut self, ino: Ino) {
         if let Some(listed) = self.listings.pop(&ino) {
             self.cost -= cost(&listed);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A way to learn of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::vfs) enum Way {
+pub(crate) enum Way {
     /// List its directory.
     List,
     /// Ask about it alone.
@@ -18,7 +18,7 @@ const DIRECTORIES_MAX: usize = 4 * 1024;
 
 /// What was asked in each directory.
 #[derive(Debug)]
-pub(in crate::vfs) struct Habits {
+pub(crate) struct Habits {
     directories: LruCache<Ino, Habit>,
 }
 
@@ -29,13 +29,13 @@ struct Habit {
 }
 
 impl Habits {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directories: LruCache::unbounded() }
     }
 
     /// The way to ask for a name in `directory` now. The first question is about the name alone: a program may want only
     /// one file. The second within `timeout` is for the listing, which answers all that follow.
-    pub(in crate::vfs) fn way(&mut self, directory: Ino, now: Instant, timeout: Duration) -> Way {
+    pub(crate) fn way(&mut self, directory: Ino, now: Instant, timeout: Duration) -> Way {
         let habit = self.directories.get_or_insert_mut(directory, Habit::default);
         let recent = |at: Option<Instant>| at.is_some_and(|at| now < at + timeout);
         let way = if recent(habit.single) && !recent(habit.refused) { Way::List } else { Way::Stat };
@@ -49,7 +49,7 @@ impl Habits {
     }
 
     /// The server does not list `directory`.
-    pub(in crate::vfs) fn refused(&mut self, directory: Ino, now: Instant) {
+    pub(crate) fn refused(&mut self, directory: Ino, now: Instant) {
         self.directories.get_or_insert_mut(directory, Habit::default).refused = Some(now);
     }
 }

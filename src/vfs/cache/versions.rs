@@ -5,32 +5,44 @@ use crate::vfs::cache::attributes::Known;
 use crate::vfs::inodes::Ino;
 use lru::LruCache;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// One state of a file's content. Numbers are never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::vfs) struct VersionId(u64);
+pub(crate) struct VersionId(u64);
 
 /// A version of a file's content, as handles hold on to it.
 #[derive(Debug)]
-pub(in crate::vfs) struct Version {
-    pub(in crate::vfs) id: VersionId,
-    pub(in crate::vfs) ino: Ino,
+pub(crate) struct Version {
+    pub(crate) id: VersionId,
+    pub(crate) ino: Ino,
     /// In bytes.
-    pub(in crate::vfs) size: u64,
+    pub(crate) size: u64,
     gone: AtomicBool,
     disproved: AtomicBool,
+    /// How many handles hold on to it.
+    handles: AtomicUsize,
 }
 
 impl Version {
+    /// One more handle holds on to it.
+    pub(crate) fn opened(&self) {
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One handle less holds on to it; `true` for the last one.
+    pub(crate) fn closed(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
     /// Whether reading has shown that what the server told of the file was wrong; `true` for the first who asks.
-    pub(in crate::vfs) fn take_disproved(&self) -> bool {
+    pub(crate) fn take_disproved(&self) -> bool {
         self.disproved.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the server has another version by now, so that nothing more may be given of this one.
-    pub(in crate::vfs) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 }
@@ -40,24 +52,18 @@ const VERSIONS_MAX: usize = 32 * 1024;
 
 /// The version of each file that was opened.
 #[derive(Debug)]
-pub(in crate::vfs) struct Versions {
+pub(crate) struct Versions {
     current: LruCache<Ino, (Arc<Version>, Known)>,
     next: u64,
 }
 
 impl Versions {
-    pub(in crate::vfs) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { current: LruCache::unbounded(), next: 1 }
     }
 
     /// The version that `metadata` tells of, and whether it was current before.
-    pub(in crate::vfs) fn open(
-        &mut self,
-        ino: Ino,
-        metadata: &Metadata,
-        size: u64,
-        now: Instant,
-    ) -> (Arc<Version>, bool) {
+    pub(crate) fn open(&mut self, ino: Ino, metadata: &Metadata, size: u64, now: Instant) -> (Arc<Version>, bool) {
         if let Some((version, known)) = self.current.get_mut(&ino)
             && version.size == size
             && known.metadata.same_version(metadata)
@@ -74,6 +80,7 @@ impl Versions {
             size,
             gone: AtomicBool::new(false),
             disproved: AtomicBool::new(false),
+            handles: AtomicUsize::new(0),
         });
         self.next += 1;
         self.current.put(ino, (Arc::clone(&version), Known { metadata: metadata.clone(), as_of: now }));
@@ -84,19 +91,19 @@ impl Versions {
     }
 
     /// Whether `metadata` tells of another version than the current one of `ino`; `false` if none was opened.
-    pub(in crate::vfs) fn differs(&self, ino: Ino, metadata: &Metadata) -> bool {
+    pub(crate) fn differs(&self, ino: Ino, metadata: &Metadata) -> bool {
         self.current.peek(&ino).is_some_and(|(_, known)| !known.metadata.same_version(metadata))
     }
 
     /// Ends the current version of `ino`: the server has another one.
-    pub(in crate::vfs) fn end(&mut self, ino: Ino) -> Option<VersionId> {
+    pub(crate) fn end(&mut self, ino: Ino) -> Option<VersionId> {
         let (version, _) = self.current.pop(&ino)?;
         version.gone.store(true, Ordering::Release);
         Some(version.id)
     }
 
     /// Ends `version`: its content is not what the server told of it.
-    pub(in crate::vfs) fn disprove(&mut self, version: &Version) {
+    pub(crate) fn disprove(&mut self, version: &Version) {
         version.disproved.store(true, Ordering::Release);
         version.gone.store(true, Ordering::Release);
         if self.current.peek(&version.ino).is_some_and(|(current, _)| current.id == version.id) {
