@@ -12,8 +12,7 @@ mandir ?= $(datadir)/man
 help: ## Shows this.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
-demo: ## Mounts a server that demands TLS session reuse, reads from it and says what happened. Needs FUSE.
-	$(CARGO) build --release
+demo: build ## Mounts a server that demands TLS session reuse, reads from it and says what happened. Needs FUSE.
 	$(CARGO) run --release --example demo
 
 test: ## Prepares this machine (Debian, as root) and runs every check and test.

@@ -166,7 +166,9 @@ impl Control {
     /// Whether the server may soon refuse this connection's session: four fifths of its lifetime have passed, counted
     /// from the handshake (as ProFTPD counts, whatever newer tickets say).
     pub fn session_is_old(&self, now: Instant) -> bool {
-        let lifetime = self.records.ticket_lifetime().into_iter().chain(self.lifetime).min();
+        // A hint of zero means that the ticket is not to be kept (RFC 8446 section 4.6.1): a new login brings no better one.
+        let lifetimes = self.records.ticket_lifetime().into_iter().chain(self.lifetime);
+        let lifetime = lifetimes.filter(|lifetime| !lifetime.is_zero()).min();
         lifetime.is_some_and(|lifetime| now.saturating_duration_since(self.opened) >= lifetime * 4 / 5)
     }
 

@@ -78,7 +78,7 @@ impl Error {
     }
 
     /// Whether the server refused this one thing, so that asking for it in another way may help.
-    pub(crate) fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         use ErrorKind as E;
         match self {
             Self::Remote { kind, .. } => {

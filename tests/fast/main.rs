@@ -2,9 +2,6 @@
 // clippy lets `#[test]` functions unwrap, not the functions that they call; and the lengths here are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
-// Helpers of tests are tests to us, not to the lint; the bytes that tests make up may be cut off.
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
-
 mod cli;
 mod corpus;
 mod cut;

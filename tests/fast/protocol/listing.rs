@@ -104,6 +104,34 @@ fn a_million_entries_are_listed_in_bounded_memory() {
     assert!(each < 400, "{each} bytes an entry");
 }
 
+/// A name of megabytes is no name, and a hostile server must not choose our memory use. The line is not read on, but
+/// counted; where it is the only one, the listing is an error.
+#[test]
+fn an_endless_line_in_a_listing_is_not_kept_and_not_dropped_in_silence() {
+    let long = || tree().directory("/long").file([b"/long/", &[b'x'; 4 << 20][..]].concat(), "");
+    let server = Server::start(Behaviour::default(), long());
+    let error = client(&server).list(&path("/long")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Misbehaved, "{error}");
+    assert!(error.to_string().len() < 1000);
+    // LIST -a shows `.` and `..` as well.
+    let server = Server::start(Behaviour::default().without_facts(), long());
+    let client = client(&server);
+    assert!(names(&client, "/long").is_empty());
+    assert_eq!(client.counters().lines_not_understood.value(), 1);
+    assert_eq!(names(&client, "/d").len(), 3);
+}
+
+/// A server that offers nothing is read by LIST, SIZE and MDTM.
+#[test]
+fn a_server_without_feat_is_listed_and_read() {
+    let server = Server::start(Behaviour { features: Vec::new(), facts: false, ..Behaviour::default() }, tree());
+    let client = client(&server);
+    assert_eq!(names(&client, "/d").len(), 3);
+    assert_eq!(client.stat(&path("/d/a file")).unwrap().size, Some(3));
+    assert_eq!(super::read(&client, "/d/a file", Some(3)).unwrap(), b"abc");
+    assert_eq!((server.count("MLSD"), server.count("MLST")), (0, 0));
+}
+
 /// The process' resident memory; other tests run beside this one, but none of them holds much.
 fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -1,6 +1,7 @@
 //! Control connections: how many, which live on, and which are replaced.
 
-use super::ftpd::{Act, Behaviour, Fault, Server, Step, TooMany, Tree};
+use super::ftpd::tree::pattern;
+use super::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, TooMany, Tree};
 use super::script::Script;
 use super::{client, client_of, names, path, read, settings};
 use ftpsfs::ftp::client::Client;
@@ -121,6 +122,69 @@ fn closing_the_client_says_goodbye_on_every_connection() {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(server.count("QUIT"), 1);
+}
+
+/// Whatever fails at the same time: what succeeds is right, and nothing stays lent or open for ever.
+#[test]
+fn failures_in_parallel_leave_a_pool_that_works() {
+    const THREADS: usize = 6;
+    let content: Vec<u8> = (0..300_000).map(pattern).collect();
+    let server = Server::start(Behaviour::requiring_reuse(Dialect::ProFtpd, Tickets::counted(2, 1)), tree());
+    let client = client_of(&server, 3);
+    let goodbye = || Act::SayAndHangUp("421 Timeout.".to_owned());
+    let say = |text: &str| Act::Say(text.to_owned());
+    let faults = [
+        (Step::Half, Act::HangUp),
+        (Step::Command("RETR"), goodbye()),
+        (Step::Command("EPSV"), Act::HangUp),
+        (Step::Preliminary, Act::Reset),
+        (Step::CloseNotify, Act::HangUp),
+        (Step::FinalReply, Act::Clear("500 OOPS\r\n".to_owned())),
+        (Step::DataAccept, say("425 Failed to establish connection.")),
+        (Step::Half, Act::Reset),
+        (Step::DataHandshake, Act::HangUp),
+        (Step::Command("PASS"), Act::HangUp),
+        (Step::Command("AUTH"), goodbye()),
+        (Step::FinalReply, say("426 Broken.")),
+        (Step::Command("MLSD"), say("xyz")),
+    ];
+    let read_or_fail = || match read(&client, "/b", Some(300_000)) {
+        Ok(got) => assert!(got == content),
+        Err(broken) => assert!(content.starts_with(&broken.bytes), "{broken:?}"),
+    };
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..12 {
+                        read_or_fail();
+                        if let Ok(entries) = client.list(&path("/")) {
+                            assert_eq!(entries.len(), 2);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for (count, (step, act)) in faults.iter().cycle().enumerate() {
+            if readers.iter().all(|reader| reader.is_finished()) {
+                break;
+            }
+            server.fault(Fault::new(*step, act.clone()).once());
+            if count % 5 == 0 {
+                server.expire_sessions();
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    });
+    assert!(server.connections() > 10, "only {} connections: too little failed", server.connections());
+    server.no_more_faults();
+    server.expire_sessions();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| assert!(read(&client, "/b", Some(300_000)).unwrap() == content));
+        }
+    });
+    assert!(server.connections_open() <= 3, "{} connections are open", server.connections_open());
 }
 
 /// Line by line, with nothing left to a server's own sense.

@@ -205,3 +205,23 @@ fn a_425_with_a_resumed_session_is_not_blamed_on_it() {
     let Broken { error, .. } = read(&client(&server), "/a", Some(3)).unwrap_err();
     assert!(!error.to_string().contains("requires"), "{error}");
 }
+
+/// A server may change its keys at any time, part a ticket over records and send empty ones (RFC 8446 sections 4.6.3, 5.1).
+#[test]
+fn fifty_transfers_resume_with_key_updates_and_split_tickets() {
+    let behaviour = Behaviour::requiring_reuse(Dialect::FileZilla, Tickets::with_passive());
+    assert_all_resumed(&fifty(Behaviour { odd_records: true, ..behaviour }).0);
+}
+
+/// RFC 8446 section 4.6.1: a ticket with a lifetime of zero is to be thrown away at once.
+#[test]
+fn tickets_without_a_lifetime_are_no_reason_to_log_in_again() {
+    let tickets = Tickets { lifetime_hint: Some(0), ..Tickets::with_passive() };
+    let behaviour = Behaviour { versions: Versions::Tls13, tickets, ..Behaviour::default() };
+    let server = Server::start(behaviour, tree());
+    let client = client(&server);
+    for _ in 0..5 {
+        assert_eq!(read(&client, "/a", Some(3)).unwrap(), b"abc");
+    }
+    assert_eq!(server.connections(), 1);
+}

@@ -4,6 +4,7 @@ use super::ftpd::tree::pattern;
 use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
 use super::{Broken, client, names, path, read};
 use ftpsfs::remote::{ErrorKind, Remote as _};
+use std::time::Duration;
 
 const SIZE: u64 = 1_000_000;
 
@@ -135,4 +136,62 @@ fn a_download_dropped_in_the_middle_leaves_a_session_that_works() {
         assert_eq!(names(&client, "/").len(), 3);
     }
     assert_eq!(server.connections(), 1, "the control connection survives");
+}
+
+/// Pure-FTPd, pyftpdlib and others say 226 before the client has closed the data connection.
+#[test]
+fn a_226_may_come_before_the_data_connection_ends() {
+    let server = Server::start(Behaviour { waits_for_close: false, ..Behaviour::default() }, tree());
+    let client = client(&server);
+    for _ in 0..20 {
+        assert_eq!(read(&client, "/small", Some(3)).unwrap(), b"abc");
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+/// Pure-FTPd answers a broken-off download with `150` or not at all; ProFTPD may take its time.
+#[test]
+fn whatever_a_server_says_to_a_download_dropped_the_next_request_gets_its_own_answer() {
+    let late = |time| Act::SayLate(Duration::from_millis(time), "226 Done after all.".to_owned());
+    for (act, survives) in [
+        (Act::Say("150 0.004 seconds (measured here), 12.3 Mbytes per second".to_owned()), true),
+        (Act::Say("226-Odd\r\n226 Abort successful.".to_owned()), true),
+        (Act::Say("500 Odd.".to_owned()), true),
+        (Act::Silence, true),
+        (late(100), true),
+        (late(1500), false),
+        (Act::HangUp, false),
+        (Act::SayAndHangUp("421 Data timeout. Reconnect. Sorry.".to_owned()), false),
+        (Act::Say("426 Broken.\r\n226 Abort successful.".to_owned()), false),
+    ] {
+        let server = Server::start(Behaviour::default(), tree().made_up("/huge", 1 << 30));
+        let client = client(&server);
+        server.fault(Fault::new(Step::FinalReply, act.clone()).once());
+        let mut download = client.read_from(&path("/huge"), 0, None).unwrap();
+        download.read(&mut [0; 1000]).unwrap();
+        drop(download);
+        for _ in 0..3 {
+            assert_eq!(client.stat(&path("/small")).unwrap().size, Some(3), "{act:?}");
+            assert_eq!(names(&client, "/").len(), 4, "{act:?}");
+            assert_eq!(read(&client, "/small", Some(3)).unwrap(), b"abc", "{act:?}");
+        }
+        if survives {
+            assert_eq!(server.connections(), 1, "{act:?}");
+        }
+    }
+}
+
+/// vsftpd does so when it dies.
+#[test]
+fn clear_text_in_the_middle_of_tls_is_an_error_and_the_next_download_works() {
+    for step in [Step::DataHandshake, Step::Half, Step::FinalReply, Step::Command("RETR"), Step::Command("EPSV")] {
+        let oops = Act::Clear("500 OOPS: priv_sock_get_result\r\n".to_owned());
+        let server = Server::start(Behaviour::default().with(Fault::new(step, oops).once()), tree());
+        let client = client(&server);
+        match read(&client, "/big", Some(SIZE)) {
+            Ok(got) => assert!(got == bytes(0, SIZE), "{step:?}"),
+            Err(broken) => assert!(broken.bytes == bytes(0, broken.bytes.len() as u64), "{step:?}: {broken:?}"),
+        }
+        assert!(read(&client, "/big", Some(SIZE)).unwrap() == bytes(0, SIZE), "{step:?}");
+    }
 }

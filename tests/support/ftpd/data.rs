@@ -147,6 +147,10 @@ impl Session<'_> {
             Act::HangUp => data.socket.shut(),
             Act::Reset => data.socket.reset(),
             Act::End => data.close(),
+            Act::Clear(text) => {
+                let _ = data.socket.write_all(text.as_bytes());
+                data.socket.shut();
+            }
             // With the data connection open: it ends with this session.
             other => return self.act(other).inspect_err(|_| data.socket.shut()),
         }

@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// A point in a session where a [`Fault`] can strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,12 @@ pub enum Act {
     Reset,
     /// These lines instead of the server's own.
     Say(String),
+    /// These lines instead of the server's own, but only after this time.
+    SayLate(Duration, String),
+    /// Nothing in place of what the server would say.
+    Silence,
+    /// These bytes in clear on the encrypted connection, which then ends.
+    Clear(String),
     /// These lines, then [`Act::HangUp`] of the control connection.
     SayAndHangUp(String),
     /// Bytes without a line break, for ever.

@@ -57,6 +57,9 @@ pub struct Behaviour {
     pub passive_host: Ipv4Addr,
     /// Whether the 226 comes only when the client has closed the data connection (vsftpd, ProFTPD).
     pub waits_for_close: bool,
+    /// Whether TLS 1.3 is used in unusual ways: a KeyUpdate with every EPSV, tickets in two records, an empty record. Only
+    /// with [`Tickets::with_passive`].
+    pub odd_records: bool,
     /// So many control connections at once, and how the next one hears of it.
     pub connections_max: Option<(usize, TooMany)>,
     pub faults: Vec<Fault>,
@@ -150,6 +153,7 @@ impl Default for Behaviour {
             facts: true,
             passive_host: Ipv4Addr::LOCALHOST,
             waits_for_close: true,
+            odd_records: false,
             connections_max: None,
             faults: Vec::new(),
         }

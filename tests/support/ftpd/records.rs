@@ -5,8 +5,9 @@
 
 use super::socket::Socket;
 use rustls::crypto::cipher::{AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter};
-use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage};
-use rustls::server::UnbufferedServerConnection;
+use rustls::crypto::cipher::{OutboundChunks, OutboundPlainMessage, Tls13AeadAlgorithm};
+use rustls::kernel::KernelConnection;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ConnectionTrafficSecrets, ContentType, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ pub struct Records {
     plain: VecDeque<u8>,
     tickets: VecDeque<Vec<u8>>,
     kind: HandshakeKind,
+    kernel: KernelConnection<ServerConnectionData>,
     closed: bool,
 }
 
@@ -91,6 +93,7 @@ impl Records {
             plain,
             tickets,
             kind,
+            kernel,
             closed: false,
         })
     }
@@ -99,14 +102,34 @@ impl Records {
         self.kind
     }
 
-    /// Sends a NewSessionTicket; when all were sent, the first again. `lifetime` (seconds) replaces the hint.
-    pub fn send_ticket(&mut self, lifetime: Option<u32>) -> io::Result<()> {
+    /// Sends a NewSessionTicket; when all were sent, the first again. `lifetime` (seconds) replaces the hint;
+    /// `split` parts the message over two records and lets an empty one follow.
+    pub fn send_ticket(&mut self, lifetime: Option<u32>, split: bool) -> io::Result<()> {
         let mut ticket = self.tickets.pop_front().ok_or_else(|| io::Error::other("no ticket was held back"))?;
         self.tickets.push_back(ticket.clone());
         if let Some(seconds) = lifetime {
             ticket[4..8].copy_from_slice(&seconds.to_be_bytes());
         }
-        self.send(ContentType::Handshake, &ticket)
+        if !split {
+            return self.send(ContentType::Handshake, &ticket);
+        }
+        let (head, tail) = ticket.split_at(3);
+        self.send(ContentType::Handshake, head)?;
+        self.send(ContentType::Handshake, tail)?;
+        self.send_record(ContentType::ApplicationData, &[])
+    }
+
+    /// Changes the server's key and asks the client to change its own (RFC 8446 section 4.6.3).
+    pub fn update_keys(&mut self) -> io::Result<()> {
+        self.send(ContentType::Handshake, &[24, 0, 0, 1, 1])?;
+        let (sequence, secrets) = self.kernel.update_tx_secret().map_err(io::Error::other)?;
+        let (key, iv) = key_and_iv(secrets);
+        (self.encrypter, self.sent) = (self.aead().encrypter(key, iv), sequence);
+        Ok(())
+    }
+
+    fn aead(&self) -> &'static dyn Tls13AeadAlgorithm {
+        self.kernel.negotiated_cipher_suite().tls13().unwrap().aead_alg
     }
 
     /// Sends close_notify.
@@ -115,14 +138,15 @@ impl Records {
     }
 
     fn send(&mut self, typ: ContentType, payload: &[u8]) -> io::Result<()> {
-        for chunk in payload.chunks(16 * 1024) {
-            let version = ProtocolVersion::TLSv1_2;
-            let message = OutboundPlainMessage { typ, version, payload: OutboundChunks::Single(chunk) };
-            let record = self.encrypter.encrypt(message, self.sent).map_err(io::Error::other)?;
-            self.sent += 1;
-            self.socket.write_all(&record.encode())?;
-        }
-        Ok(())
+        payload.chunks(16 * 1024).try_for_each(|chunk| self.send_record(typ, chunk))
+    }
+
+    fn send_record(&mut self, typ: ContentType, payload: &[u8]) -> io::Result<()> {
+        let version = ProtocolVersion::TLSv1_2;
+        let message = OutboundPlainMessage { typ, version, payload: OutboundChunks::Single(payload) };
+        let record = self.encrypter.encrypt(message, self.sent).map_err(io::Error::other)?;
+        self.sent += 1;
+        self.socket.write_all(&record.encode())
     }
 
     fn receive(&mut self) -> io::Result<()> {
@@ -136,6 +160,11 @@ impl Records {
         match message.typ {
             ContentType::ApplicationData => self.plain.extend(message.payload),
             ContentType::Alert => self.closed = true,
+            ContentType::Handshake if message.payload == [24, 0, 0, 1, 0] => {
+                let (sequence, secrets) = self.kernel.update_rx_secret().map_err(io::Error::other)?;
+                let (key, iv) = key_and_iv(secrets);
+                (self.decrypter, self.received) = (self.aead().decrypter(key, iv), sequence);
+            }
             other => return Err(io::Error::other(format!("unexpected {other:?}"))),
         }
         Ok(())

@@ -210,7 +210,10 @@ impl<'a> Session<'a> {
         listener.set_nonblocking(true)?;
         self.listener = Some(listener);
         if let Wire::Records(records) = &mut self.wire {
-            records.send_ticket(self.shared.behaviour.tickets.lifetime_hint)?;
+            if self.shared.behaviour.odd_records {
+                records.update_keys()?;
+            }
+            records.send_ticket(self.shared.behaviour.tickets.lifetime_hint, self.shared.behaviour.odd_records)?;
         }
         self.say(&reply(self.shared.behaviour.passive_host, port))
     }
@@ -274,6 +277,15 @@ impl<'a> Session<'a> {
     pub(super) fn act(&mut self, act: Act) -> io::Result<()> {
         match act {
             Act::Say(lines) => self.say(&lines),
+            Act::SayLate(time, lines) => {
+                std::thread::sleep(time);
+                self.say(&lines)
+            }
+            Act::Silence => Ok(()),
+            Act::Clear(text) => {
+                self.socket.write_all(text.as_bytes())?;
+                Err(over())
+            }
             Act::SayAndHangUp(lines) => {
                 self.say(&lines)?;
                 self.wire.close();
