@@ -224,6 +224,11 @@ impl Remote for Client {
         self.stat_path(path).map_err(translate)
     }
 
+    /// Without `MLST`, `SIZE` and `MDTM` tell of files only.
+    fn stat_lists(&self) -> bool {
+        self.server.features().is_some_and(|features| features.mlst.is_none())
+    }
+
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;
         Ok(Box::new(transfer))

@@ -219,7 +219,9 @@ impl Tree {
                     return Ok(Answer::Absent(remaining));
                 }
                 Cached::Nothing { .. } if !wait => return Err(Error::WouldBlock),
-                Cached::Nothing { incomplete } => state.way(parent, name, incomplete, now, &self.settings),
+                Cached::Nothing { incomplete } => {
+                    state.way(parent, name, incomplete, self.remote.stat_lists(), now, &self.settings)
+                }
             }
         };
         self.counters.names_asked.add(1);
@@ -406,10 +408,20 @@ impl State {
         }
     }
 
-    fn way(&mut self, parent: Ino, name: &Name, incomplete: bool, now: Instant, settings: &Settings) -> Way {
+    fn way(
+        &mut self,
+        parent: Ino,
+        name: &Name,
+        incomplete: bool,
+        stat_lists: bool,
+        now: Instant,
+        settings: &Settings,
+    ) -> Way {
         let child = self.inodes.child(parent, name.as_bytes());
-        let way = self.habits.way(parent, now, settings.dir_timeout);
-        match child.and_then(|ino| self.inodes.kind(ino)) {
+        let kind = child.and_then(|ino| self.inodes.kind(ino));
+        let lists = stat_lists && kind != Some(Kind::File);
+        let way = self.habits.way(parent, lists, now, settings.dir_timeout);
+        match kind {
             // The listing has just shown that it does not tell.
             _ if incomplete => Way::Stat,
             // Asked about a link, a server may answer for the file it leads to.
