@@ -64,6 +64,28 @@ fn a_directory_of_the_server_is_mounted_as_the_root() {
     assert_eq!(fs::read_dir(&mount.point).unwrap().count(), 1);
 }
 
+/// `up` leads to a file that the server would give, and that is not part of what was mounted.
+#[test]
+fn a_link_out_of_the_mounted_directory_is_not_followed() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd] {
+        let case = Case::start(kind, Tls::V13, Mode::Explicit);
+        let mount = Mount::of(&case.server, "links", &[]);
+        for _ in 0..2 {
+            for name in ["up", "absolute", "escaping"] {
+                let read = fs::read(mount.path(name));
+                assert!(read.is_err(), "{kind:?}: {name} leads to {}", String::from_utf8_lossy(&read.unwrap()));
+            }
+            assert_eq!(fs::read(mount.path("relative")).unwrap(), b"target\n", "{kind:?}");
+            assert_eq!(fs::read_dir(&mount.point).unwrap().filter(Result::is_ok).count(), listed(kind));
+        }
+    }
+}
+
+/// ProFTPD leaves links out of its listings that lead nowhere.
+fn listed(kind: Kind) -> usize {
+    if kind == Kind::Proftpd { 7 } else { 11 }
+}
+
 #[test]
 fn nothing_can_be_written() {
     let case = case();
