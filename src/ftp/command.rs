@@ -54,6 +54,8 @@ pub enum Command<'a> {
     Size(&'a [u8]),
     /// `MDTM`: a file (RFC 3659 section 3).
     Mdtm(&'a [u8]),
+    /// `STAT` with its argument: the lines that `LIST` would send, on the control connection.
+    Stat(&'a [u8]),
     /// `NOOP`.
     Noop,
     /// `QUIT`.
@@ -93,6 +95,7 @@ impl Command<'_> {
             Self::Mlst(_) => "MLST",
             Self::Size(_) => "SIZE",
             Self::Mdtm(_) => "MDTM",
+            Self::Stat(_) => "STAT",
             Self::Noop => "NOOP",
             Self::Quit => "QUIT",
         }
@@ -138,7 +141,8 @@ impl Command<'_> {
             | Self::Mlsd(argument)
             | Self::Mlst(argument)
             | Self::Size(argument)
-            | Self::Mdtm(argument) => (*argument).into(),
+            | Self::Mdtm(argument)
+            | Self::Stat(argument) => (*argument).into(),
             Self::Feat | Self::Syst | Self::Pwd | Self::Epsv | Self::Pasv | Self::Noop | Self::Quit => b"".into(),
         }
     }

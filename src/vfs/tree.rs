@@ -433,7 +433,9 @@ impl State {
     fn is_listed(&mut self, ino: Ino, now: Instant, timeout: Duration) -> bool {
         let Some((parent, Some(name))) = self.inodes.place(ino) else { return ino == Ino::ROOT };
         let name = name.clone();
-        self.shows(parent, &name, now, timeout)
+        // What the server told of it by itself shows it as well as a listing does.
+        let told = self.attributes.last(ino).is_some_and(|told| !told.remaining(now, timeout).is_zero());
+        told || self.shows(parent, &name, now, timeout)
     }
 
     /// Whether a fresh listing of `parent` shows `name`.

@@ -197,8 +197,10 @@ pub(super) fn command_in(kind: Kind, line: &str) -> Option<&str> {
 }
 
 fn unpacked_libraries() -> String {
-    let triple =
-        run("sh", &["-c", "basename \"$(dirname \"$(find \"$0\" -name 'libmemcached.so*' | head -n 1)\")\"", HOME]);
+    let triple = run(
+        "sh",
+        &["-c", "basename \"$(dirname \"$(find \"$0/root\" -name 'libmemcached.so*' | head -n 1)\")\"", HOME],
+    );
     format!("{HOME}/root/usr/lib/{triple}")
 }
 
