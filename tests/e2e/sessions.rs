@@ -14,6 +14,7 @@ on_every_server! {
     two_hundred_transfers_in_a_row_resume,
     eight_readers_at_once_resume,
     one_connection_serves_two_readers,
+    a_server_that_hung_up_is_not_noticed,
 }
 
 on_servers! {
@@ -67,6 +68,27 @@ fn one_connection_serves_two_readers(case: &Case) {
     assert_eq!(summary.refusals, 0);
     if case.resumes() {
         assert_eq!(summary.full, 0, "{summary:?}");
+    }
+}
+
+/// While nothing happens, before a listing, and in the middle of a file.
+fn a_server_that_hung_up_is_not_noticed(case: &Case) {
+    let mount = case.mount(&[]);
+    assert_eq!(many(&mount, 1), "1\n");
+    case.server.hang_up();
+    assert_eq!(many(&mount, 2), "2\n");
+    case.server.hang_up();
+    assert_eq!(fs::read_dir(mount.path("links/real")).unwrap().count(), 1);
+
+    let file = File::open(mount.path("big.bin")).unwrap();
+    let mut block = vec![0; 1 << 20];
+    for index in 0..40 {
+        if index == 8 {
+            case.server.hang_up();
+        }
+        let offset = index * block.len() as u64;
+        file.read_exact_at(&mut block, offset).unwrap();
+        assert!(block == tree::big_content(offset, block.len()), "at {offset}");
     }
 }
 
