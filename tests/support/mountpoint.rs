@@ -81,6 +81,17 @@ impl Mount {
         self.point.join(name)
     }
 
+    /// A directory that lives as long as the mount, beside it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        fs::create_dir_all(&path).expect("the directory is ours");
+        path
+    }
+
     /// What the program logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
@@ -155,7 +166,7 @@ impl Mount {
         let (sender, receiver) = mpsc::channel();
         let (point, pid) = (self.point.clone(), self.pid());
         thread::spawn(move || {
-            if receiver.recv_timeout(LIFE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(life_max()) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{} lives too long and is ended by force", point.display());
                 end_by_force(&point, pid);
             }
@@ -206,11 +217,11 @@ impl Drop for Mount {
 /// If the file with the password cannot be written.
 pub fn command(server: &Server, directory: &Path, options: &[&str]) -> Command {
     let credentials = write_credentials(directory, &server.password);
-    let mut all = vec![
-        format!("credentials={}", credentials.display()),
-        format!("cafile={}", server.cafile.display()),
-        "ro".to_owned(),
-    ];
+    let mut all = vec![format!("credentials={}", credentials.display()), format!("cafile={}", server.cafile.display())];
+    // The tree that most tests share must stay as it is.
+    if !options.contains(&"rw") {
+        all.push("ro".to_owned());
+    }
     if server.spec.mode == Mode::Implicit {
         all.push("tls=implicit".to_owned());
     }
@@ -277,4 +288,11 @@ const MOUNT_MAX: Duration = Duration::from_secs(30);
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// How long a test may use a mount.
-const LIFE_MAX: Duration = Duration::from_secs(420);
+fn life_max() -> Duration {
+    if long_run() { Duration::from_secs(4 * 3600) } else { Duration::from_secs(420) }
+}
+
+/// Whether `FTPSFS_TEST_LONG` asks for the runs that take minutes for each server.
+pub fn long_run() -> bool {
+    std::env::var_os("FTPSFS_TEST_LONG").is_some()
+}
