@@ -99,6 +99,10 @@ fn remote_errno(kind: ErrorKind, listed: bool) -> Errno {
         ErrorKind::NotADirectory => Errno::ENOTDIR,
         ErrorKind::IsADirectory => Errno::EISDIR,
         ErrorKind::InvalidName => Errno::EINVAL,
+        ErrorKind::Exists => Errno::EEXIST,
+        ErrorKind::NotEmpty => Errno::ENOTEMPTY,
+        ErrorKind::NoSpace => Errno::ENOSPC,
+        ErrorKind::Quota => Errno::EDQUOT,
         ErrorKind::Unsupported => Errno::ENOTSUP,
         // Not EAGAIN: programs take that for a descriptor in non-blocking mode, and spin.
         ErrorKind::Busy | ErrorKind::Preempted => Errno::EBUSY,
