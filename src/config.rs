@@ -206,6 +206,7 @@ fn vfs(options: &Options) -> VfsSettings {
         uid: options.uid.unwrap_or(uid),
         gid: options.gid.unwrap_or(gid),
         umask: options.umask.unwrap_or_else(sys::umask),
+        ..VfsSettings::default()
     }
 }
 

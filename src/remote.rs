@@ -36,6 +36,92 @@ pub trait Remote: Send + Sync + fmt::Debug {
     ///
     /// As [`Remote::list`]; [`ErrorKind::IsADirectory`] where the server says so.
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, Error>;
+
+    /// Starts an upload. What it replaces is gone from the start: whoever wants to keep the old content until the new one is
+    /// whole uploads under another name and renames.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::NoSpace`] and [`ErrorKind::Quota`] where the server says so;
+    /// [`ErrorKind::Unsupported`] for [`Start::End`] where the server cannot append.
+    fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, Error>;
+
+    /// Creates a directory; [`ErrorKind::Exists`] where the name is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`].
+    fn create_directory(&self, path: &RemotePath) -> Result<(), Error>;
+
+    /// Removes an empty directory; [`ErrorKind::NotEmpty`] where the server says that it is not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`].
+    fn remove_directory(&self, path: &RemotePath) -> Result<(), Error>;
+
+    /// Removes a file or a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`].
+    fn remove_file(&self, path: &RemotePath) -> Result<(), Error>;
+
+    /// Renames. A file at `to` is replaced, on every server that can.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::Exists`] where the server does not replace.
+    fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error>;
+
+    /// Sets the time of last change of the content, to the server's precision.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::Unsupported`] where the server cannot.
+    fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error>;
+
+    /// Sets the permission bits, `0o7777` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::Unsupported`] where the server cannot.
+    fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), Error>;
+
+    /// Creates a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::list`]; [`ErrorKind::Unsupported`] where the server cannot.
+    fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error>;
+}
+
+/// Where an upload begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning of a file that is new, or whose content goes.
+    Beginning,
+    /// At the end of a file that has this many bytes.
+    End(u64),
+}
+
+/// A running upload. Dropping it before [`Upload::finish`] breaks it off: the file on the server then holds some beginning
+/// of what was written, or nothing.
+pub trait Upload: Send + fmt::Debug {
+    /// Sends all of `bytes`; returns when they are on their way, not when they are stored. Waits while the network is
+    /// slower than the caller.
+    ///
+    /// # Errors
+    ///
+    /// After an error the upload is over; [`ErrorKind::NoSpace`] and [`ErrorKind::Quota`] where the server said so.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Ends the upload. `Ok` means that the server confirmed it and that the file there has the size that it must have.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server said; [`ErrorKind::Lost`] where it said nothing and the size is wrong or unknown.
+    fn finish(self: Box<Self>) -> Result<(), Error>;
 }
 
 /// A running download. Dropping it before its end ends the transfer; it does not wait for the server.
@@ -150,6 +236,14 @@ pub enum ErrorKind {
     IsADirectory,
     /// The name cannot be sent to this server: too long, or with bytes that a command cannot carry.
     InvalidName,
+    /// The name is taken.
+    Exists,
+    /// The directory has entries.
+    NotEmpty,
+    /// The server's disk is full.
+    NoSpace,
+    /// The account's quota is used up.
+    Quota,
     /// The server does not offer what is needed.
     Unsupported,
     /// The server has no connection to spare for us, or the pool had none in time.

@@ -242,6 +242,42 @@ impl Remote for Client {
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;
         Ok(Box::new(transfer))
     }
+
+    fn write_to(&self, _: &RemotePath, _: remote::Start) -> Result<Box<dyn remote::Upload>, remote::Error> {
+        Err(not_yet())
+    }
+
+    fn create_directory(&self, _: &RemotePath) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn remove_directory(&self, _: &RemotePath) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn remove_file(&self, _: &RemotePath) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn rename(&self, _: &RemotePath, _: &RemotePath) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn set_modified(&self, _: &RemotePath, _: SystemTime) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn set_mode(&self, _: &RemotePath, _: u16) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+
+    fn create_symlink(&self, _: &RemotePath, _: &[u8]) -> Result<(), remote::Error> {
+        Err(not_yet())
+    }
+}
+
+fn not_yet() -> remote::Error {
+    remote::Error::new(ErrorKind::Unsupported, "not yet")
 }
 
 impl Download for Transfer {
