@@ -86,6 +86,16 @@ pub enum Error {
     SessionWornOut,
     /// The transfer's connection was taken for somebody who waited.
     Preempted,
+    /// The server has no way to do it.
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// The directory that was to be removed has entries.
+    NotEmpty {
+        /// How many.
+        entries: usize,
+    },
     /// The directory's listing came, and the name is not in it.
     NotListed {
         /// The name, escaped.
@@ -121,6 +131,8 @@ impl Error {
         match self {
             Self::Refused { reply, .. } | Self::ReuseRefused { reply, .. } => reply.code.number() == 421,
             Self::Unsendable { .. }
+            | Self::Unsupported { .. }
+            | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::Unreadable { .. }
             | Self::ListingNotUnderstood { .. } => false,
@@ -167,6 +179,8 @@ impl fmt::Display for Error {
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),
             Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::Unsupported { what } => write!(f, "the server cannot {what}"),
+            Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingNotUnderstood { lines, sample } => {

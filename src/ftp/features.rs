@@ -17,6 +17,10 @@ pub struct Features {
     pub mdtm: bool,
     /// `MFMT`.
     pub mfmt: bool,
+    /// `SITE UTIME` (ProFTPD).
+    pub site_utime: bool,
+    /// `SITE SYMLINK` (ProFTPD).
+    pub site_symlink: bool,
     /// `REST` in stream mode (RFC 3659 section 5).
     pub rest_stream: bool,
     /// Pathnames are UTF-8 (RFC 2640).
@@ -72,6 +76,10 @@ impl Features {
             b"SIZE" => self.size = true,
             b"MDTM" => self.mdtm = true,
             b"MFMT" => self.mfmt = true,
+            b"SITE" => {
+                self.site_utime |= parameters.eq_ignore_ascii_case(b"UTIME");
+                self.site_symlink |= parameters.eq_ignore_ascii_case(b"SYMLINK");
+            }
             b"REST" => self.rest_stream |= parameters.eq_ignore_ascii_case(b"STREAM"),
             b"UTF8" | b"UTF-8" => self.utf8 = true,
             b"EPSV" => self.epsv = true,
@@ -119,6 +127,8 @@ mod tests {
             Features { epsv: true, mdtm: true, rest_stream: true, size: true, tvfs: true, ..Features::default() };
         assert_eq!(vsftpd, expected);
         assert_eq!(vsftpd.opts_mlst(), None);
+        let proftpd = features(" SITE MKDIR\r\n SITE SYMLINK\r\n SITE UTIME\r\n");
+        assert!(proftpd.site_symlink && proftpd.site_utime);
 
         let old = features("211-mlst Type*;Size*;\r\n211-utf8\r\n211-rest stream\r\n");
         assert!(old.mlsd && old.utf8 && old.rest_stream);

@@ -40,5 +40,6 @@ pub mod session;
 pub mod pool;
 
 pub mod transfer;
+pub mod upload;
 
 pub mod client;
