@@ -78,6 +78,8 @@ pub enum Command<'a> {
     SiteChmod(u16, &'a [u8]),
     /// `SITE SYMLINK`: a target and the link's own path. The words are parted by spaces, so neither may hold one.
     SiteSymlink(&'a [u8], &'a [u8]),
+    /// `STAT` with its argument: the lines that `LIST` would send, on the control connection.
+    Stat(&'a [u8]),
     /// `NOOP`.
     Noop,
     /// `QUIT`.
@@ -127,6 +129,7 @@ impl Command<'_> {
             Self::Rnto(_) => "RNTO",
             Self::Mfmt(..) => "MFMT",
             Self::SiteUtime(..) | Self::SiteChmod(..) | Self::SiteSymlink(..) => "SITE",
+            Self::Stat(_) => "STAT",
             Self::Noop => "NOOP",
             Self::Quit => "QUIT",
         }
@@ -184,6 +187,7 @@ impl Command<'_> {
             Self::SiteUtime(time, path) => words(&[b"UTIME", time.as_bytes(), path]),
             Self::SiteChmod(mode, path) => words(&[b"CHMOD", format!("{mode:03o}").as_bytes(), path]),
             Self::SiteSymlink(target, path) => words(&[b"SYMLINK", target, path]),
+            Self::Stat(argument) => (*argument).into(),
             Self::Feat | Self::Syst | Self::Pwd | Self::Epsv | Self::Pasv | Self::Noop | Self::Quit => b"".into(),
         }
     }

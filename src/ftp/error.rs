@@ -53,6 +53,13 @@ pub enum Error {
         /// What it said.
         reply: Reply,
     },
+    /// The directory to be mounted is missing, no directory, or closed to the account.
+    NoSuchMount {
+        /// The server's pathname, escaped.
+        pathname: String,
+        /// What it said.
+        reply: Reply,
+    },
     /// The server wants the data connection to resume the control connection's TLS session, and thinks it did not.
     ReuseRefused {
         /// What it said.
@@ -129,7 +136,9 @@ impl Error {
     /// Whether the control connection that met this error must not be used again.
     pub fn closes_connection(&self) -> bool {
         match self {
-            Self::Refused { reply, .. } | Self::ReuseRefused { reply, .. } => reply.code.number() == 421,
+            Self::Refused { reply, .. } | Self::NoSuchMount { reply, .. } | Self::ReuseRefused { reply, .. } => {
+                reply.code.number() == 421
+            }
             Self::Unsendable { .. }
             | Self::Unsupported { .. }
             | Self::NotEmpty { .. }
@@ -165,6 +174,7 @@ impl fmt::Display for Error {
             Self::Misbehaved { step, what } => write!(f, "{step}: the server broke the protocol: {what}"),
             Self::Closed { step } => write!(f, "{step}: the server closed the connection"),
             Self::Refused { verb, reply } => write!(f, "{verb}: the server said: {reply}"),
+            Self::NoSuchMount { pathname, reply } => write!(f, "entering {pathname} (CWD): the server said: {reply}"),
             Self::ReuseRefused { reply, offered } => {
                 let ours = if *offered { "we offered its session" } else { "we had no session to offer" };
                 write!(

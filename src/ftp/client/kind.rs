@@ -23,7 +23,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::Unreadable { .. } => ErrorKind::PermissionDenied,
         Error::Unsupported { .. } => ErrorKind::Unsupported,
         Error::NotEmpty { .. } => ErrorKind::NotEmpty,
-        Error::Refused { reply, .. } => refusal(reply),
+        Error::Refused { reply, .. } | Error::NoSuchMount { reply, .. } => refusal(reply),
     }
 }
 

@@ -104,7 +104,7 @@ impl Client {
         let pathname = self.server.pathname(path);
         let answer = self.pool.with_session(|session| match session.features().mlst {
             Some(_) => stat_by_facts(session, &pathname),
-            None => stat_by_size(session, &pathname),
+            None => stat_by_size(session, &pathname, SystemTime::now()),
         })?;
         match (answer, path.split()) {
             (Some(metadata), _) => Ok(metadata),
@@ -142,12 +142,38 @@ fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Option<Metada
     Ok((!is_link).then_some(metadata))
 }
 
-/// `SIZE` and `MDTM` in one write; `None` where the server does not know them of this path, as for directories.
-fn stat_by_size(session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
+/// `SIZE` and `MDTM` in one write, then `STAT`; `None` where they do not tell, as of directories.
+///
+/// The first two follow symbolic links, even out of what is mounted: only a line of `ls` shows what the name itself is.
+fn stat_by_size(session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Option<Metadata>, Error> {
     let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
+    let Some(size) = size_of(&size) else { return Ok(None) };
     let modified = (modified.code.number() == 213).then(|| modified.lines.first().cloned()).flatten();
     let modified = modified.and_then(|line| time::time_val(line.trim_ascii()));
-    Ok(size_of(&size).map(|size| Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) }))
+    let Some(shown) = stat_by_status(session, pathname, now)? else { return Ok(None) };
+    Ok(Some(match shown.kind {
+        FileKind::File => Metadata { size: Some(size), modified: modified.or(shown.modified), ..shown },
+        _ => shown,
+    }))
+}
+
+/// `STAT` of a name (RFC 959 section 4.1.3); `None` where the server does not show it.
+fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Option<Metadata>, Error> {
+    // A pattern could match ten thousand names, and a reply has no room for them.
+    if pathname.iter().any(|byte| b"*?[{".contains(byte)) {
+        return Ok(None);
+    }
+    let reply = session.exchange(&Command::Stat(pathname))?;
+    if reply.code.outcome() != Outcome::Completion {
+        return Ok(None);
+    }
+    let mut lines = listing::Parser::list(now, 0);
+    for line in reply.lines.iter().skip(1) {
+        let _ = lines.feed(&[line.as_slice(), b"\r\n"].concat());
+    }
+    let name = pathname.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let entries = lines.finish().entries;
+    Ok(entries.into_iter().find(|entry| entry.name.as_bytes() == name).map(|entry| entry.metadata))
 }
 
 fn is_link_without_target(entry: &Entry) -> bool {

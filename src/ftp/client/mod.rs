@@ -35,9 +35,18 @@ impl Client {
         let server = Arc::new(Server::new(settings)?);
         let pool = Pool::new(Arc::clone(&server));
         let client = Self { server, pool };
-        let root = RemotePath::root();
-        client.pool.with_session(|session| session.change_directory(&client.server.pathname(&root)))?;
+        client.enter_root()?;
         Ok(client)
+    }
+
+    fn enter_root(&self) -> Result<(), Error> {
+        let pathname = || self.server.pathname(&RemotePath::root());
+        self.pool.with_session(|session| session.change_directory(&pathname())).map_err(|error| match error {
+            Error::Refused { reply, .. } => {
+                Error::NoSuchMount { pathname: crate::path::escaped(&pathname()).to_string(), reply }
+            }
+            other => other,
+        })
     }
 
     /// What happened so far.
@@ -82,6 +91,10 @@ impl Remote for Client {
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
         self.stat_path(path).map_err(translate)
+    }
+
+    fn stat_lists(&self) -> bool {
+        self.server.features().is_some_and(|features| features.mlst.is_none())
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
