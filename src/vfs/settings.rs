@@ -1,5 +1,6 @@
-//! What the wing is told: caches, times and ownership.
+//! What the wing is told: caches, times, ownership, and how it writes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The file system's settings. Validated by whoever builds it.
@@ -17,6 +18,40 @@ pub struct Settings {
     pub gid: u32,
     /// Permission bits that are taken away from what the server says or, where it says nothing, from 0666 and 0777.
     pub umask: u16,
+    /// Nothing is changed on the server.
+    pub read_only: bool,
+    /// How a new content gets to its name.
+    pub upload: UploadWay,
+    /// What happens to a file that changed on the server since it was opened.
+    pub conflict: Conflict,
+    /// Where content that does not come in order is kept until it is uploaded.
+    pub spool_dir: PathBuf,
+    /// Where content is kept that could not be uploaded.
+    pub recovery_dir: PathBuf,
+    /// `chmod` and `chown` that the server cannot do succeed without doing anything.
+    pub ignore_perms: bool,
+    /// This host's short name, for temporary names and those of conflicting versions.
+    pub host: String,
+}
+
+/// How a new content gets to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UploadWay {
+    /// Under a temporary name beside it, then renamed: the old content is there until the new one is whole.
+    #[default]
+    Temporary,
+    /// In place: for servers that do not rename over a file, or where new names are not permitted.
+    Direct,
+}
+
+/// What happens to a file that changed on the server since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Conflict {
+    /// It stays; our version is stored beside it, and the writer gets `ESTALE`.
+    #[default]
+    Refuse,
+    /// It is overwritten: the last writer wins.
+    Overwrite,
 }
 
 impl Default for Settings {
@@ -28,6 +63,13 @@ impl Default for Settings {
             uid: 0,
             gid: 0,
             umask: 0o022,
+            read_only: false,
+            upload: UploadWay::default(),
+            conflict: Conflict::default(),
+            spool_dir: std::env::temp_dir(),
+            recovery_dir: std::env::temp_dir().join("ftpsfs-recovery"),
+            ignore_perms: false,
+            host: "localhost".into(),
         }
     }
 }
