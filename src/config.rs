@@ -102,6 +102,7 @@ impl Config {
                 trust,
                 connections_max: options.connections,
                 timeout: options.timeout,
+                verify: options.verify,
                 idle_timeout: IDLE_TIMEOUT,
             },
             vfs,

@@ -1,6 +1,6 @@
 //! The options of `-o`: the one table from which the parser, `--help` and the tests of the documents are made.
 
-use crate::ftp::settings::TlsMode;
+use crate::ftp::settings::{TlsMode, Verify};
 use crate::vfs::settings::{Conflict, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::fmt;
@@ -140,6 +140,13 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| upload(value).map(|value| options.upload = value),
     },
     Known {
+        name: "verify",
+        argument: Some("size|hash"),
+        meaning: "check uploads by their size, or by the server's checksum as well",
+        default: Some("size"),
+        set: |options, value| verify(value).map(|value| options.verify = value),
+    },
+    Known {
         name: "conflict",
         argument: Some("refuse|overwrite"),
         meaning: "what happens to a file that changed on the server since it was opened",
@@ -264,6 +271,8 @@ pub struct Options {
     pub read_only: bool,
     /// `upload=`
     pub upload: UploadWay,
+    /// `verify=`
+    pub verify: Verify,
     /// `conflict=`
     pub conflict: Conflict,
     /// `ignore_perms`
@@ -299,6 +308,7 @@ impl Default for Options {
             allow_other: false,
             read_only: false,
             upload: vfs.upload,
+            verify: Verify::default(),
             conflict: vfs.conflict,
             ignore_perms: false,
             spool_dir: None,
@@ -442,6 +452,14 @@ fn upload(value: &str) -> Result<UploadWay, String> {
         "temporary" => Ok(UploadWay::Temporary),
         "direct" => Ok(UploadWay::Direct),
         other => Err(format!("{other:?} is neither temporary nor direct")),
+    }
+}
+
+fn verify(value: &str) -> Result<Verify, String> {
+    match value {
+        "size" => Ok(Verify::Size),
+        "hash" => Ok(Verify::Hash),
+        other => Err(format!("{other:?} is neither size nor hash")),
     }
 }
 

@@ -18,6 +18,7 @@ function __ftpsfs_options
         ro\t'mount read-only' \
         rw\t'mount for reading and writing' \
         upload=\t'temporary or direct' \
+        verify=\t'size or hash' \
         conflict=\t'refuse or overwrite' \
         ignore_perms\t'chmod and chown that the server cannot do succeed' \
         spool_dir=\t'where content waits that is not written in order' \

@@ -80,6 +80,12 @@ pub enum Command<'a> {
     SiteSymlink(&'a [u8], &'a [u8]),
     /// `STAT` with its argument: the lines that `LIST` would send, on the control connection.
     Stat(&'a [u8]),
+    /// `HASH`: a file, in the algorithm that `OPTS HASH` chose (draft-bryan-ftpext-hash).
+    Hash(&'a [u8]),
+    /// `XSHA256`: a file.
+    Xsha256(&'a [u8]),
+    /// `XMD5`: a file.
+    Xmd5(&'a [u8]),
     /// `NOOP`.
     Noop,
     /// `QUIT`.
@@ -130,6 +136,9 @@ impl Command<'_> {
             Self::Mfmt(..) => "MFMT",
             Self::SiteUtime(..) | Self::SiteChmod(..) | Self::SiteSymlink(..) => "SITE",
             Self::Stat(_) => "STAT",
+            Self::Hash(_) => "HASH",
+            Self::Xsha256(_) => "XSHA256",
+            Self::Xmd5(_) => "XMD5",
             Self::Noop => "NOOP",
             Self::Quit => "QUIT",
         }
@@ -182,7 +191,10 @@ impl Command<'_> {
             | Self::Mkd(argument)
             | Self::Rmd(argument)
             | Self::Rnfr(argument)
-            | Self::Rnto(argument) => (*argument).into(),
+            | Self::Rnto(argument)
+            | Self::Hash(argument)
+            | Self::Xsha256(argument)
+            | Self::Xmd5(argument) => (*argument).into(),
             Self::Mfmt(time, path) | Self::MdtmSet(time, path) => words(&[time.as_bytes(), path]),
             Self::SiteUtime(time, path) => words(&[b"UTIME", time.as_bytes(), path]),
             Self::SiteChmod(mode, path) => words(&[b"CHMOD", format!("{mode:03o}").as_bytes(), path]),

@@ -93,6 +93,8 @@ pub enum Error {
     SessionWornOut,
     /// The transfer's connection was taken for somebody who waited.
     Preempted,
+    /// The server's checksum of an upload is not ours.
+    WrongChecksum,
     /// The server has no way to do it.
     Unsupported {
         /// What.
@@ -141,6 +143,7 @@ impl Error {
             }
             Self::Unsendable { .. }
             | Self::Unsupported { .. }
+            | Self::WrongChecksum
             | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::Unreadable { .. }
@@ -189,6 +192,7 @@ impl fmt::Display for Error {
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),
             Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::WrongChecksum => f.write_str("the server stored something else than what was sent: checksums differ"),
             Self::Unsupported { what } => write!(f, "the server cannot {what}"),
             Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),

@@ -37,6 +37,7 @@ pub mod server;
 
 pub mod session;
 
+pub mod digest;
 pub mod pool;
 
 pub mod transfer;

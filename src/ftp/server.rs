@@ -142,7 +142,7 @@ fn tidy(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::settings::{TlsMode, Trust};
+    use crate::ftp::settings::{TlsMode, Trust, Verify};
     use crate::secret::Secret;
     use std::num::NonZeroUsize;
     use std::time::Duration;
@@ -157,6 +157,7 @@ mod tests {
             directory,
             trust: Trust::WebPki,
             connections_max: NonZeroUsize::MIN,
+            verify: Verify::Size,
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
         })

@@ -3,10 +3,12 @@
 
 use crate::ftp::command::Command;
 use crate::ftp::data::DataConnection;
+use crate::ftp::digest;
 use crate::ftp::error::Error;
 use crate::ftp::pool::{Lease, Pool, Reclaim};
 use crate::ftp::reply::Outcome;
 use crate::ftp::server::Server;
+use crate::ftp::settings::Verify;
 use crate::path::escaped;
 use crate::remote::Start;
 use parking_lot::Mutex;
@@ -21,6 +23,8 @@ pub struct Outgoing {
     pool: Arc<Pool>,
     /// What the file had before (bytes).
     before: u64,
+    /// Of all that was sent, where that is the whole file and the server can tell its own.
+    digest: Option<digest::Running>,
 }
 
 /// What the upload holds, reachable for the pool.
@@ -53,15 +57,15 @@ impl Outgoing {
     ///
     /// [`Error::Unsupported`] where the server cannot append and `start` asks for it; else why it was refused.
     pub fn start(pool: &Arc<Pool>, server: &Arc<Server>, pathname: Vec<u8>, start: Start) -> Result<Self, Error> {
-        let (running, before) = match start {
-            Start::Beginning => (open(pool, &Command::Stor(&pathname))?, 0),
-            Start::End(size) => (append(pool, server, &pathname)?, size),
+        let (running, before, way) = match start {
+            Start::Beginning => (open(pool, &Command::Stor(&pathname))?, 0, digest_way(server)),
+            Start::End(size) => (append(pool, server, &pathname)?, size, None),
         };
         let state = State { running: Some(running), stored: 0, used: Instant::now(), broken: None };
         let holding = Arc::new(Holding { server: Arc::clone(server), pathname, state: Mutex::new(state) });
         let weak: Weak<Holding> = Arc::downgrade(&holding);
         pool.register(weak);
-        Ok(Self { holding, pool: Arc::clone(pool), before })
+        Ok(Self { holding, pool: Arc::clone(pool), before, digest: way.map(digest::Running::new) })
     }
 
     /// Sends all of `bytes`.
@@ -90,6 +94,9 @@ impl Outgoing {
             return Err(error);
         }
         running.sent += bytes.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
         state.running = Some(running);
         state.used = Instant::now();
         Ok(())
@@ -100,7 +107,17 @@ impl Outgoing {
     /// # Errors
     ///
     /// What the server said where the size is not as it must be, or [`Error::CutShort`].
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
+        let digest = self.digest.take();
+        self.finish_transfer()?;
+        let Some(digest) = digest else { return Ok(()) };
+        let mut lease = self.pool.take()?;
+        let agrees = digest.agrees(&mut lease, &self.holding.pathname)?;
+        lease.give_back();
+        if agrees { Ok(()) } else { Err(Error::WrongChecksum) }
+    }
+
+    fn finish_transfer(&self) -> Result<(), Error> {
         let mut state = self.holding.state.lock();
         if let Some(error) = state.broken.take() {
             return Err(error);
@@ -211,6 +228,13 @@ impl Reclaim for Holding {
 impl fmt::Debug for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Holding({})", escaped(&self.pathname))
+    }
+}
+
+fn digest_way(server: &Server) -> Option<digest::Way> {
+    match server.settings.verify {
+        Verify::Size => None,
+        Verify::Hash => server.features().and_then(|features| digest::Way::offered(&features)),
     }
 }
 

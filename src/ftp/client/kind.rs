@@ -14,7 +14,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::Io { .. } | Error::Closed { .. } | Error::Tls { .. } | Error::CutShort { .. } => ErrorKind::Lost,
         Error::Deadline { .. } => ErrorKind::TimedOut,
         Error::Insecure { .. } | Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
-        Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
+        Error::WrongChecksum | Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
         Error::LoginRefused { .. } => ErrorKind::LoginRefused,
         Error::Busy { .. } => ErrorKind::Busy,
         Error::Unsendable { .. } => ErrorKind::InvalidName,
