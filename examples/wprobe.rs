@@ -33,7 +33,7 @@ fn main() {
         directory: Directory::FromLogin(vec![]),
         trust: Trust::Pem(std::fs::read(&a[5]).unwrap()),
         connections_max: std::env::var("N").map_or(4, |n| n.parse().unwrap()).try_into().unwrap(),
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(10), verify: Verify::Hash,
         idle_timeout: Duration::from_secs(60),
     };
     let c = Client::connect(s).unwrap();
