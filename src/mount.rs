@@ -193,7 +193,7 @@ fn attach_as_root(
     if settings.allow_other {
         data.push_str(",allow_other");
     }
-    let flags = sys::MountFlags { noexec: settings.noexec };
+    let flags = sys::MountFlags { noexec: settings.noexec, read_only: settings.read_only };
     sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), flags, &data)
         .map_err(|error| Failure::mount(format!("cannot mount on {}: {error}", mountpoint.display())))?;
     Session::from_fd(filesystem, device, options.acl, options)
@@ -214,12 +214,14 @@ fn attach_as_user(
         MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
         MountOption::CUSTOM(format!("max_read={READ_BYTES_MAX}")),
         MountOption::DefaultPermissions,
-        MountOption::RO,
         MountOption::NoSuid,
         MountOption::NoDev,
     ];
     if settings.noexec {
         options.mount_options.push(MountOption::NoExec);
+    }
+    if settings.read_only {
+        options.mount_options.push(MountOption::RO);
     }
     Session::new(filesystem, mountpoint, &options).map_err(|error| {
         Failure::mount(match error.kind() {

@@ -93,6 +93,18 @@ pub enum Error {
     SessionWornOut,
     /// The transfer's connection was taken for somebody who waited.
     Preempted,
+    /// The server's checksum of an upload is not ours.
+    WrongChecksum,
+    /// The server has no way to do it.
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// The directory that was to be removed has entries.
+    NotEmpty {
+        /// How many.
+        entries: usize,
+    },
     /// The directory's listing came, and the name is not in it.
     NotListed {
         /// The name, escaped.
@@ -130,6 +142,9 @@ impl Error {
                 reply.code.number() == 421
             }
             Self::Unsendable { .. }
+            | Self::Unsupported { .. }
+            | Self::WrongChecksum
+            | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::Unreadable { .. }
             | Self::ListingNotUnderstood { .. } => false,
@@ -177,6 +192,9 @@ impl fmt::Display for Error {
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),
             Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::WrongChecksum => f.write_str("the server stored something else than what was sent: checksums differ"),
+            Self::Unsupported { what } => write!(f, "the server cannot {what}"),
+            Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingNotUnderstood { lines, sample } => {

@@ -92,6 +92,22 @@ impl Mount {
         path
     }
 
+    /// What the program kept of uploads that failed: the bytes, and the text beside them.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    pub fn recovered(&self) -> Vec<(PathBuf, String)> {
+        let Ok(entries) = fs::read_dir(self.directory.join("recovery")) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.expect("the directory can be read").path());
+        let kept = paths.filter(|path| path.extension().is_none_or(|extension| extension != "json"));
+        kept.map(|path| {
+            let sidecar = path.with_file_name(format!("{}.json", path.file_name().unwrap_or_default().display()));
+            (path, fs::read_to_string(sidecar).expect("a text lies beside what is kept"))
+        })
+        .collect()
+    }
+
     /// What the program logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
@@ -218,8 +234,10 @@ impl Drop for Mount {
 pub fn command(server: &Server, directory: &Path, options: &[&str]) -> Command {
     let credentials = write_credentials(directory, &server.password);
     let mut all = vec![format!("credentials={}", credentials.display()), format!("cafile={}", server.cafile.display())];
-    // The tree that most tests share must stay as it is.
-    if !options.contains(&"rw") {
+    if options.contains(&"rw") {
+        all.push(format!("recovery_dir={}", directory.join("recovery").display()));
+    } else {
+        // The tree that most tests share must stay as it is.
         all.push("ro".to_owned());
     }
     if server.spec.mode == Mode::Implicit {

@@ -1,104 +1,22 @@
-//! The server as the file system sees it: [`Remote`] over a pool of sessions, with what is safe to repeat repeated once a
-//! connection turned out to be dead.
+//! Questions: what a directory holds, and what a path is.
 
+use crate::ftp::client::Client;
 use crate::ftp::command::Command;
-use crate::ftp::counters::Counters;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::listing::{self, Listing};
-use crate::ftp::pool::{Lease, Pool};
 use crate::ftp::reply::{Outcome, Reply};
-use crate::ftp::server::Server;
-use crate::ftp::session::Session;
-use crate::ftp::settings::Settings;
+use crate::ftp::session::{Session, size_of};
 use crate::ftp::time;
-use crate::ftp::transfer::Transfer;
 use crate::path::{Name, RemotePath};
-use crate::remote::{self, Download, Entry, ErrorKind, FileKind, Metadata, Remote};
+use crate::remote::{Entry, FileKind, Metadata};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A server, logged in to.
-#[derive(Debug)]
-pub struct Client {
-    server: Arc<Server>,
-    pool: Arc<Pool>,
-}
-
 impl Client {
-    /// Connects, logs in, and sees that the directory to be mounted is one.
-    ///
-    /// # Errors
-    ///
-    /// Whatever the first session met, in a line that names the step.
-    pub fn connect(settings: Settings) -> Result<Self, Error> {
-        let server = Arc::new(Server::new(settings)?);
-        let pool = Pool::new(Arc::clone(&server));
-        let client = Self { server, pool };
-        client.enter_root()?;
-        Ok(client)
-    }
-
-    fn enter_root(&self) -> Result<(), Error> {
-        let pathname = || self.server.pathname(&RemotePath::root());
-        self.with_session(|session| session.change_directory(&pathname())).map_err(|error| match error {
-            Error::Refused { reply, .. } => {
-                Error::NoSuchMount { pathname: crate::path::escaped(&pathname()).to_string(), reply }
-            }
-            other => other,
-        })
-    }
-
-    /// What happened so far.
-    pub fn counters(&self) -> &Counters {
-        &self.server.counters
-    }
-
-    /// The line for the log at unmount.
-    pub fn summary(&self) -> String {
-        self.server.counters.to_string()
-    }
-
-    /// Says goodbye on all idle connections.
-    pub fn close(&self) {
-        self.pool.close();
-    }
-
-    /// Lends a session to `work`; again with another one where the first turned out to be dead or its TLS session too old.
-    fn with_session<T>(&self, mut work: impl FnMut(&mut Session) -> Result<T, Error>) -> Result<T, Error> {
-        self.with_lease(|mut lease| match work(&mut lease) {
-            Ok(value) => {
-                lease.give_back();
-                Ok(value)
-            }
-            Err(error) => {
-                lease.give_back_unless_broken(&error);
-                Err(error)
-            }
-        })
-    }
-
-    fn with_lease<T>(&self, mut work: impl FnMut(Lease) -> Result<T, Error>) -> Result<T, Error> {
-        let mut attempts = ATTEMPTS_MAX;
-        loop {
-            attempts -= 1;
-            match work(self.pool.take()?) {
-                Err(error) if attempts > 0 && error.another_connection_may_help() => {
-                    log::debug!("trying again on another connection: {error}");
-                    self.server.counters.retried.up();
-                    if !matches!(error, Error::ReuseRefused { .. } | Error::SessionWornOut) {
-                        self.pool.forget_idle();
-                    }
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn list_directory(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+    pub(super) fn list_directory(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
         let pathname = self.server.pathname(directory);
         let now = SystemTime::now();
-        self.with_session(|session| {
+        self.pool.with_session(|session| {
             if session.features().mlsd && !self.server.mlsd_refused.is_set() {
                 match session.list(&Command::Mlsd(&pathname), now) {
                     Err(Error::Refused { verb: "MLSD", reply }) if is_unknown_command(&reply) => {
@@ -182,107 +100,26 @@ impl Client {
         Ok(listing.entries)
     }
 
-    fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
+    pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
         let pathname = self.server.pathname(path);
-        let answer = self.with_session(|session| match session.features().mlst {
+        let answer = self.pool.with_session(|session| match session.features().mlst {
             Some(_) => stat_by_facts(session, &pathname),
             None => stat_by_size(session, &pathname, SystemTime::now()),
         })?;
         match (answer, path.split()) {
             (Some(metadata), _) => Ok(metadata),
             (None, None) => {
-                self.with_session(|session| session.change_directory(&pathname))?;
+                self.pool.with_session(|session| session.change_directory(&pathname))?;
                 Ok(Metadata::of_kind(FileKind::Directory))
             }
             (None, Some((parent, name))) => self.stat_in_listing(&parent, &name),
         }
     }
 
-    fn stat_in_listing(&self, parent: &RemotePath, name: &Name) -> Result<Metadata, Error> {
+    pub(super) fn stat_in_listing(&self, parent: &RemotePath, name: &Name) -> Result<Metadata, Error> {
         let entries = self.list_directory(parent)?;
         let entry = entries.into_iter().find(|entry| entry.name == *name);
         entry.map(|entry| entry.metadata).ok_or_else(|| Error::NotListed { name: name.to_string() })
-    }
-
-    fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
-        let pathname = self.server.pathname(path);
-        self.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
-            Ok(data) => {
-                let expected = size.map(|size| size.saturating_sub(offset));
-                let resumed = data.resumed();
-                let mut transfer = Transfer::new(lease, data, &self.pool, &self.server, expected);
-                if !resumed {
-                    transfer.read_ahead()?;
-                }
-                Ok(transfer)
-            }
-            Err(error) => {
-                lease.give_back_unless_broken(&error);
-                Err(error)
-            }
-        })
-    }
-}
-
-impl Remote for Client {
-    fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, remote::Error> {
-        self.list_directory(directory).map_err(translate)
-    }
-
-    fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
-        self.stat_path(path).map_err(translate)
-    }
-
-    /// Without `MLST`, `SIZE` and `MDTM` tell of files only.
-    fn stat_lists(&self) -> bool {
-        self.server.features().is_some_and(|features| features.mlst.is_none())
-    }
-
-    fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
-        let transfer = self.retrieve(path, offset, size).map_err(translate)?;
-        Ok(Box::new(transfer))
-    }
-
-    fn write_to(&self, _: &RemotePath, _: remote::Start) -> Result<Box<dyn remote::Upload>, remote::Error> {
-        Err(not_yet())
-    }
-
-    fn create_directory(&self, _: &RemotePath) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn remove_directory(&self, _: &RemotePath) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn remove_file(&self, _: &RemotePath) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn rename(&self, _: &RemotePath, _: &RemotePath) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn set_modified(&self, _: &RemotePath, _: SystemTime) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn set_mode(&self, _: &RemotePath, _: u16) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-
-    fn create_symlink(&self, _: &RemotePath, _: &[u8]) -> Result<(), remote::Error> {
-        Err(not_yet())
-    }
-}
-
-fn not_yet() -> remote::Error {
-    remote::Error::new(ErrorKind::Unsupported, "not yet")
-}
-
-impl Download for Transfer {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
-        Self::read(self, buffer).map_err(translate)
     }
 }
 
@@ -339,11 +176,6 @@ fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Re
     Ok(entries.into_iter().find(|entry| entry.name.as_bytes() == name).map(|entry| entry.metadata))
 }
 
-fn size_of(reply: &Reply) -> Option<u64> {
-    let text = reply.lines.first().filter(|_| reply.code.number() == 213)?;
-    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
-}
-
 fn is_link_without_target(entry: &Entry) -> bool {
     entry.metadata.kind == FileKind::Symlink(None)
 }
@@ -368,49 +200,5 @@ fn is_unknown_command(reply: &Reply) -> bool {
     matches!(reply.code.number(), 500 | 502 | 504)
 }
 
-fn translate(error: Error) -> remote::Error {
-    remote::Error::new(kind(&error), error)
-}
-
-fn kind(error: &Error) -> ErrorKind {
-    match error {
-        Error::Io { .. } | Error::Closed { .. } | Error::Tls { .. } | Error::CutShort { .. } => ErrorKind::Lost,
-        Error::Deadline { .. } => ErrorKind::TimedOut,
-        Error::Insecure { .. } | Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
-        Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
-        Error::LoginRefused { .. } => ErrorKind::LoginRefused,
-        Error::Busy { .. } => ErrorKind::Busy,
-        Error::Unsendable { .. } => ErrorKind::InvalidName,
-        Error::Preempted => ErrorKind::Preempted,
-        Error::NotListed { .. } => ErrorKind::NotFound,
-        Error::Unreadable { .. } => ErrorKind::PermissionDenied,
-        Error::Refused { reply, .. } | Error::NoSuchMount { reply, .. } => refusal(reply),
-    }
-}
-
-/// What a refusal means. The code says little (`550` is all of it), so the text is looked at; servers that use errno's
-/// words or their like are understood, one fixed text for every cause (vsftpd) is not.
-fn refusal(reply: &Reply) -> ErrorKind {
-    let text = reply.text().to_lowercase();
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
-    match reply.code.number() {
-        421 | 425 | 426 => ErrorKind::Lost,
-        _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {
-            ErrorKind::NotFound
-        }
-        _ if says(&["permission", "denied", "not permitted", "forbidden"]) => ErrorKind::PermissionDenied,
-        _ if says(&["not a directory"]) => ErrorKind::NotADirectory,
-        _ if says(&["is a directory", "not a plain file", "not a regular file", "not retrievable"]) => {
-            ErrorKind::IsADirectory
-        }
-        500..=504 => ErrorKind::Unsupported,
-        530..=534 => ErrorKind::LoginRefused,
-        450 | 550 | 553 => ErrorKind::Unavailable,
-        _ => ErrorKind::Refused,
-    }
-}
-
-/// A dead connection, its successor taken away meanwhile, and one more.
-const ATTEMPTS_MAX: usize = 3;
 /// Links whose targets no listing names are looked at one by one; no directory may make that many round trips.
 const LINKS_FOLLOWED_MAX: usize = 64;
