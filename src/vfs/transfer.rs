@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
                 self.position += bytes.len() as u64;
                 Ok(())
             }
-            Err(error) => self.set_back(&error, earliest),
+            Err(error) => self.set_back(&error, earliest, self.position + bytes.len() as u64),
         }
     }
 
@@ -75,7 +75,7 @@ impl<'a> Transfer<'a> {
                 self.stored = Some(total);
                 Ok(true)
             }
-            Err(error) => self.set_back(&error, earliest).map(|()| false),
+            Err(error) => self.set_back(&error, earliest, total).map(|()| false),
         }
     }
 
@@ -107,8 +107,8 @@ impl<'a> Transfer<'a> {
         self.tree.target(self.target).map_err(|error| remote::Error::new(ErrorKind::NotFound, error.to_string()))
     }
 
-    /// Decides whether to go on after `error`, and from where.
-    fn set_back(&mut self, error: &remote::Error, earliest: u64) -> Result<(), Error> {
+    /// Decides whether to go on after `error`, and from where: the server may have anything up to `latest`.
+    fn set_back(&mut self, error: &remote::Error, earliest: u64, latest: u64) -> Result<(), Error> {
         self.upload = None;
         match error.kind {
             ErrorKind::Busy => return self.wait_for_connection(error),
@@ -126,12 +126,12 @@ impl<'a> Transfer<'a> {
             Ok(size) => size,
             // Nothing is known: the next try finds out, or uses the tries up.
             Err(other) if matches!(other.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy) => {
-                return self.set_back(&other, earliest);
+                return self.set_back(&other, earliest, latest);
             }
             Err(_) => return Err(self.lost(error)),
         };
         let Some(size) = size.or((earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
-        if size < earliest || size > self.position {
+        if size < earliest || size > latest {
             return Err(self.lost(error));
         }
         if size > self.reached {

@@ -10,7 +10,9 @@ mod cut;
 #[path = "../support/memory.rs"]
 mod memory;
 mod model;
+mod model_write;
 mod names;
 mod properties;
 mod protocol;
 mod reading;
+mod writing;

@@ -272,10 +272,11 @@ fn times_of_belief_of_zero_ask_every_time() {
 }
 
 #[test]
-fn nothing_is_opened_for_writing() {
+fn nothing_is_opened_for_writing_where_nothing_may_be_written() {
     let memory = Memory::new();
     memory.file("/f", "1");
-    let (vfs, now) = (mount(&memory), Instant::now());
+    let settings = Settings { read_only: true, ..Settings::default() };
+    let (vfs, now) = (Vfs::new(Arc::new(memory.clone()), settings), Instant::now());
     let file = up(&vfs, Ino::ROOT, "f", now).ino;
     let error = vfs.open(file, Access::Write, now, Patience::Network).unwrap_err();
     assert_eq!(error.errno(), Errno::EROFS);
