@@ -253,10 +253,22 @@ impl Vfs {
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.tree.remote().set_modified(&path, modified) {
             Ok(()) => self.learn_anew(ino, moment),
-            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
+            Err(error) if self.tree.settings().ignore_perms => log::debug!("utimens {path}: {error}"),
+            // Some servers can, but not of directories, and say that these are no files.
+            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::IsADirectory) => {
+                return Err(Error::NotPermitted);
+            }
+            Err(error) if error.kind == ErrorKind::Unavailable && self.is_directory(ino, moment) => {
+                log::debug!("utimens {path}: {error}");
+                return Err(Error::NotPermitted);
+            }
             Err(error) => return Err(Error::logged("utimens", &path, &error, true)),
         }
         Ok(())
+    }
+
+    fn is_directory(&self, ino: Ino, moment: Moment) -> bool {
+        self.tree.getattr(ino, moment.now, false).is_ok_and(|found| found.attr.kind == Kind::Directory)
     }
 
     /// Asks for what we have just changed.
