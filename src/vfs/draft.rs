@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) base: Option<Base>,
     /// What the server had under the name when this content began.
     pub(crate) origin: Origin,
+    /// What the server had was overwritten in place by an upload of ours that did not end well.
+    pub(crate) spoiled: bool,
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) modified: SystemTime,

@@ -130,7 +130,7 @@ impl<'a> Transfer<'a> {
             }
             Err(_) => return Err(self.lost(error)),
         };
-        let Some(size) = size.or((earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
+        let Some(size) = size.or(if earliest == 0 { Some(0) } else { None }) else { return Err(self.lost(error)) };
         if size < earliest || size > latest {
             return Err(self.lost(error));
         }
