@@ -8,6 +8,7 @@ use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
 use crate::vfs::inodes::Ino;
+use crate::vfs::writing::{Changes, Creation};
 use crate::workers::Workers;
 use fuser::{
     AccessFlags, BsdFileFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -27,6 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 const MAX_BACKGROUND: u16 = 64;
 /// What the kernel may read ahead (bytes); it allows itself less unless told otherwise at the mount.
 const MAX_READAHEAD: u32 = 1 << 20;
+/// What the kernel writes at once (bytes).
+const MAX_WRITE: u32 = 1 << 20;
 /// Inode numbers are never given twice.
 const GENERATION: Generation = Generation(0);
 /// What stat(2) calls the preferred size for reading (bytes).
@@ -83,6 +86,8 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_ASYNC_READ,
+            // Opening and cutting off are one thing, so that no second upload of an empty file comes in between.
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
         ] {
             if config.add_capabilities(capability).is_err() {
                 log::debug!("the kernel does not offer {capability:?}");
@@ -90,6 +95,9 @@ impl Filesystem for Adapter {
         }
         if let Err(largest) = config.set_max_readahead(MAX_READAHEAD) {
             let _ = config.set_max_readahead(largest);
+        }
+        if let Err(largest) = config.set_max_write(MAX_WRITE) {
+            let _ = config.set_max_write(largest);
         }
         if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
             let _ = config.set_max_background(nearest);
@@ -122,35 +130,39 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(
-            reply,
-            move |vfs, now, patience| Ok((ino, vfs.getattr(Ino(ino.0), now, patience)?)),
-            |reply, told| match told {
-                Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
-                Err(errno) => reply.error(errno),
-            },
-        );
+        self.answer(reply, move |vfs, now, patience| Ok((ino, vfs.getattr(Ino(ino.0), now, patience)?)), respond_attr);
     }
 
     fn setattr(
         &self,
         _request: &Request,
-        _ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
         _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        let modified = mtime.map(|time| match time {
+            TimeOrNow::SpecificTime(time) => time,
+            TimeOrNow::Now => SystemTime::now(),
+        });
+        let changes = Changes { mode, uid, gid, size, modified };
+        self.answer(
+            reply,
+            move |vfs, now, patience| {
+                Ok((ino, vfs.setattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)), changes, now, patience)?))
+            },
+            respond_attr,
+        );
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -167,59 +179,97 @@ impl Filesystem for Adapter {
     fn mknod(
         &self,
         _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        // Neither devices nor pipes nor sockets.
+        if !matches!(mode & MODE_KIND, MODE_FILE | 0) {
+            return reply.error(fuser::Errno::EPERM);
+        }
+        let name = name.as_bytes().to_vec();
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.mknod(Ino(parent.0), &name, mode, now, patience),
+            respond_entry,
+        );
     }
 
-    fn mkdir(&self, _: &Request, _parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EROFS);
+    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let name = name.as_bytes().to_vec();
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.mkdir(Ino(parent.0), &name, mode, now, patience),
+            respond_entry,
+        );
     }
 
-    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::EROFS);
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.as_bytes().to_vec();
+        self.answer(reply, move |vfs, now, patience| vfs.unlink(Ino(parent.0), &name, now, patience), respond_empty);
     }
 
-    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::EROFS);
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.as_bytes().to_vec();
+        self.answer(reply, move |vfs, now, patience| vfs.rmdir(Ino(parent.0), &name, now, patience), respond_empty);
     }
 
-    fn symlink(&self, _: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EROFS);
+    fn symlink(&self, _: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (name, target) = (name.as_bytes().to_vec(), target.as_os_str().as_bytes().to_vec());
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.symlink(Ino(parent.0), &name, &target, now, patience),
+            respond_entry,
+        );
     }
 
     fn rename(
         &self,
         _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _new_parent: INodeNo,
-        _new_name: &OsStr,
-        _flags: RenameFlags,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        if !(flags - RenameFlags::RENAME_NOREPLACE).is_empty() {
+            return reply.error(fuser::Errno::EINVAL);
+        }
+        let kept = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let (from, to) = (Ino(parent.0), Ino(new_parent.0));
+        let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.rename(from, &name, to, &new_name, kept, now, patience),
+            respond_empty,
+        );
     }
 
     fn link(&self, _: &Request, _ino: INodeNo, _new_parent: INodeNo, _new_name: &OsStr, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EROFS);
+        // FTP has none.
+        reply.error(fuser::Errno::EPERM);
     }
 
     fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let access = if flags.acc_mode() == OpenAccMode::O_RDONLY { Access::Read } else { Access::Write };
+        let writes = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        let access = match (writes, flags.0 & Open::TRUNCATE != 0) {
+            (_, true) => Access::Truncate,
+            (true, false) => Access::Write,
+            (false, false) => Access::Read,
+        };
         self.answer(
             reply,
-            move |vfs, now, patience| vfs.open(Ino(ino.0), access, now, patience),
+            move |vfs, now, patience| Ok((vfs.open(Ino(ino.0), access, now, patience)?, access)),
             |reply, opened| match opened {
-                Ok(Opened { fh, keep_cache }) => {
-                    // Nothing is written: close has nothing to say.
+                Ok((Opened { fh, keep_cache }, access)) => {
                     let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
-                    reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_NOFLUSH);
+                    // Who only reads has nothing to hear when it closes.
+                    let silent = if access == Access::Read { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };
+                    reply.opened(FileHandle(fh.0), keep | silent);
                 }
                 Err(errno) => reply.error(errno),
             },
@@ -251,19 +301,34 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         _ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _data: &[u8],
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
         _write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        let fh = Fh(fh.0);
+        // The kernel gives at most `MAX_WRITE`.
+        let count = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        // Copied here into its place, as long as there is room: the buffer belongs to the dispatch loop.
+        let written = attempt(|| self.vfs.write(fh, offset, data, Instant::now(), Patience::CacheOnly));
+        let respond = move |reply: ReplyWrite, written: Result<(), Error>| match written {
+            Ok(()) => reply.written(count),
+            Err(error) => reply.error(errno(&error)),
+        };
+        if written != Err(Error::WouldBlock) {
+            return respond(reply, written);
+        }
+        let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
+        self.workers.spawn(move || {
+            respond(reply, attempt(|| vfs.write(fh, offset, &data, Instant::now(), Patience::Network)));
+        });
     }
 
-    fn flush(&self, _: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+    fn flush(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.answer(reply, move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience), respond_empty);
     }
 
     fn release(
@@ -276,11 +341,11 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        respond_empty(reply, attempt(|| self.vfs.release(Fh(fh.0))));
+        self.answer(reply, move |vfs, now, patience| vfs.release(Fh(fh.0), now, patience), respond_empty);
     }
 
-    fn fsync(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsync(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer(reply, move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience), respond_empty);
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -326,7 +391,8 @@ impl Filesystem for Adapter {
     }
 
     fn releasedir(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        respond_empty(reply, attempt(|| self.vfs.releasedir(Fh(fh.0))));
+        let closed = attempt(|| self.vfs.releasedir(Fh(fh.0)));
+        respond_empty(reply, closed.map_err(|error| errno(&error)));
     }
 
     fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -373,14 +439,33 @@ impl Filesystem for Adapter {
     fn create(
         &self,
         _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        let name = name.as_bytes().to_vec();
+        let (exclusive, truncate) = (flags & Open::EXCLUSIVE != 0, flags & Open::TRUNCATE != 0);
+        let creation = Creation { mode, exclusive, truncate };
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.create(Ino(parent.0), &name, creation, now, patience),
+            |reply, created| match created {
+                Ok((entry, opened)) => {
+                    let attr = file_attr(entry.ino, &entry.attr);
+                    reply.created(
+                        &entry.attr_remaining.min(entry.name_remaining),
+                        &attr,
+                        GENERATION,
+                        FileHandle(opened.fh.0),
+                        FopenFlags::empty(),
+                    );
+                }
+                Err(errno) => reply.error(errno),
+            },
+        );
     }
 
     fn ioctl(
@@ -415,13 +500,17 @@ impl Filesystem for Adapter {
         &self,
         _request: &Request,
         _ino: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::EROFS);
+        self.answer(
+            reply,
+            move |vfs, now, patience| vfs.fallocate(Fh(fh.0), offset, length, mode, now, patience),
+            respond_empty,
+        );
     }
 
     fn lseek(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _offset: i64, _whence: i32, reply: ReplyLseek) {
@@ -438,10 +527,27 @@ fn attempt<T>(ask: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
-fn respond_empty(reply: ReplyEmpty, result: Result<(), Error>) {
+fn respond_empty(reply: ReplyEmpty, result: Result<(), fuser::Errno>) {
     match result {
         Ok(()) => reply.ok(),
-        Err(error) => reply.error(errno(&error)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn respond_entry(reply: ReplyEntry, result: Result<Entry, fuser::Errno>) {
+    match result {
+        Ok(entry) => {
+            let attr = file_attr(entry.ino, &entry.attr);
+            reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn respond_attr(reply: ReplyAttr, result: Result<(INodeNo, (Attr, Duration)), fuser::Errno>) {
+    match result {
+        Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
+        Err(errno) => reply.error(errno),
     }
 }
 
@@ -475,6 +581,19 @@ fn file_type(kind: Kind) -> FileType {
         Kind::Symlink => FileType::Symlink,
     }
 }
+
+/// Flags of open(2), as Linux numbers them on all processors that Rust's standard library knows as Linux but a few old
+/// ones.
+struct Open;
+
+impl Open {
+    const EXCLUSIVE: i32 = 0o200;
+    const TRUNCATE: i32 = 0o1000;
+}
+
+/// The bits of a mode that tell the kind of a file (inode(7)), and their value for a regular one.
+const MODE_KIND: u32 = 0o170_000;
+const MODE_FILE: u32 = 0o100_000;
 
 /// Attributes of no inode.
 const NOTHING: FileAttr = FileAttr {

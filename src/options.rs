@@ -558,7 +558,7 @@ mod tests {
         assert_eq!(options.attr_timeout, Duration::from_millis(500));
         assert_eq!(options.umask, Some(0o077));
         assert_eq!(options.tls, Some(TlsMode::Implicit));
-        assert!(options.allow_other && !options.read_write);
+        assert!(options.allow_other && options.read_only);
     }
 
     #[test]

@@ -74,6 +74,12 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// Bytes that were put together here.
+    pub(crate) fn local(block: Block) -> Self {
+        let len = block.len();
+        Self { blocks: vec![Arc::new(block)], skip: 0, len }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len
@@ -174,6 +180,44 @@ impl Content {
         if version.closed() {
             self.shared.state.lock().close_idle(version.id);
         }
+    }
+
+    /// A content of `ino` that is on the server under another name than its own.
+    pub(crate) fn detached(&self, ino: Ino, size: u64) -> Arc<Version> {
+        let version = self.shared.state.lock().versions.detached(ino, size);
+        version.opened();
+        version
+    }
+
+    /// Nobody will read `version`, which was detached, any more.
+    pub(crate) fn drop_detached(&self, version: &Version) {
+        self.shared.state.lock().drop_version(version.id);
+    }
+
+    /// The content that is known of `ino` is not its content any more.
+    pub(crate) fn end(&self, ino: Ino) {
+        let mut state = self.shared.state.lock();
+        if let Some(version) = state.versions.end(ino) {
+            state.drop_version(version);
+        }
+    }
+
+    /// We changed what the server tells of `ino`, and not its content.
+    pub(crate) fn renew(&self, ino: Ino, metadata: &Metadata) {
+        self.shared.state.lock().versions.renew(ino, metadata);
+    }
+
+    /// `ino` has another path: what is not waited for is not fetched from the old one.
+    pub(crate) fn moved(&self, ino: Ino) {
+        let mut state = self.shared.state.lock();
+        if let Some(version) = state.versions.current(ino) {
+            state.close_idle(version);
+        }
+    }
+
+    /// Memory for bytes that are put together here.
+    pub(crate) fn take(&self, len: usize) -> Block {
+        self.shared.pool.take(len)
     }
 
     /// The server tells `metadata` of `ino`: if that is another version than was opened, that one ends.

@@ -4,6 +4,7 @@ use crate::errno::Errno;
 use crate::path::RemotePath;
 use crate::remote::{self, ErrorKind};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// Why an operation failed. Cheap to clone: everybody who waited for the same answer gets the same error.
@@ -21,6 +22,25 @@ pub enum Error {
     InvalidRequest,
     /// The mount is read-only.
     ReadOnly,
+    /// The name is taken.
+    Exists,
+    /// The name is longer than any server takes.
+    NameTooLong,
+    /// Nothing of the kind can be done through FTP, or not on this server.
+    NotPermitted,
+    /// The request asks for something that is not offered.
+    NotSupported,
+    /// A file would become larger than any server takes.
+    TooLarge,
+    /// The file changed on the server since it was opened; our version was stored beside it.
+    Conflict,
+    /// The spool on this machine failed.
+    Spool {
+        /// What the system said.
+        errno: Errno,
+        /// The system's words.
+        text: Arc<str>,
+    },
     /// No file or directory is open under this handle.
     BadHandle,
     /// The inode, or the version of the file that was opened, is no more.
@@ -60,6 +80,22 @@ impl Error {
         Self::remote(error, listed)
     }
 
+    /// The spool's or the recovery directory's `error`.
+    pub(crate) fn spool(error: &io::Error) -> Self {
+        let told = error.raw_os_error();
+        let known = [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG, Errno::EACCES, Errno::EROFS];
+        let errno = known.into_iter().find(|known| Some(known.raw()) == told).unwrap_or(Errno::EIO);
+        Self::Spool { errno, text: format!("spool: {error}").into() }
+    }
+
+    /// The kind of what the server said.
+    pub(crate) fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Remote { kind, .. } => Some(*kind),
+            _ => None,
+        }
+    }
+
     /// What the kernel hears.
     pub fn errno(&self) -> Errno {
         match self {
@@ -69,8 +105,14 @@ impl Error {
             Self::IsADirectory => Errno::EISDIR,
             Self::InvalidRequest => Errno::EINVAL,
             Self::ReadOnly => Errno::EROFS,
+            Self::Exists => Errno::EEXIST,
+            Self::NameTooLong => Errno::ENAMETOOLONG,
+            Self::NotPermitted => Errno::EPERM,
+            Self::NotSupported => Errno::ENOTSUP,
+            Self::TooLarge => Errno::EFBIG,
+            Self::Spool { errno, .. } => *errno,
             Self::BadHandle => Errno::EBADF,
-            Self::Stale => Errno::ESTALE,
+            Self::Stale | Self::Conflict => Errno::ESTALE,
             Self::LinkEscapes => Errno::EACCES,
             Self::LinkUnknown | Self::Panicked => Errno::EIO,
             Self::Remote { kind, listed, .. } => remote_errno(*kind, *listed),
@@ -124,6 +166,13 @@ impl fmt::Display for Error {
             Self::IsADirectory => "is a directory",
             Self::InvalidRequest => "invalid request",
             Self::ReadOnly => "the mount is read-only",
+            Self::Exists => "the name is taken",
+            Self::NameTooLong => "the name is too long",
+            Self::NotPermitted => "not permitted",
+            Self::NotSupported => "not offered",
+            Self::TooLarge => "the file would be too large",
+            Self::Conflict => "the file changed on the server since it was opened",
+            Self::Spool { text, .. } => text,
             Self::BadHandle => "the handle is not open",
             Self::Stale => "the file changed or went away on the server",
             Self::LinkEscapes => "the symbolic link leads out of the mount",

@@ -5,8 +5,9 @@ use crate::remote::{FileKind, Remote};
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::content::Content;
 use crate::vfs::counters::Counters;
+use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::error::Error;
-use crate::vfs::handles::{Handle, Handles};
+use crate::vfs::handles::{Handle, Handles, OpenFile};
 use crate::vfs::inodes::Ino;
 use crate::vfs::link;
 use crate::vfs::settings::Settings;
@@ -23,9 +24,10 @@ pub use crate::vfs::handles::Fh;
 
 /// A mounted server as a POSIX file system. May be asked from any thread.
 pub struct Vfs {
-    tree: Tree,
-    content: Content,
-    handles: Handles,
+    pub(crate) tree: Arc<Tree>,
+    pub(crate) content: Arc<Content>,
+    pub(crate) drafts: Drafts,
+    pub(crate) handles: Handles,
     counters: Arc<Counters>,
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
@@ -80,8 +82,10 @@ pub struct Opened {
 pub enum Access {
     /// Reading.
     Read,
-    /// Writing, or reading and writing, or truncating.
+    /// Writing, or reading and writing.
     Write,
+    /// As `Write`, with nothing of the content left.
+    Truncate,
 }
 
 /// One line of a directory.
@@ -127,9 +131,12 @@ impl Vfs {
     /// A file system that shows what `remote` holds.
     pub fn new(remote: Arc<dyn Remote>, settings: Settings) -> Self {
         let counters = Arc::new(Counters::default());
+        let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max);
+        let (content, tree) = (Arc::new(content), Arc::new(Tree::new(remote, settings, Arc::clone(&counters))));
         Self {
-            content: Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max),
-            tree: Tree::new(remote, settings, Arc::clone(&counters)),
+            drafts: Drafts::new(Arc::clone(&tree), Arc::clone(&content)),
+            tree,
+            content,
             handles: Handles::default(),
             counters,
             refused_links: Mutex::default(),
@@ -198,10 +205,10 @@ impl Vfs {
     ///
     /// # Errors
     ///
-    /// [`Error::ReadOnly`] for writing, [`Error::IsADirectory`]; as [`Vfs::getattr`] otherwise.
+    /// [`Error::ReadOnly`] for writing where nothing may be written, [`Error::IsADirectory`]; as [`Vfs::getattr`] otherwise.
     pub fn open(&self, ino: Ino, access: Access, now: Instant, patience: Patience) -> Result<Opened, Error> {
-        if access == Access::Write {
-            return Err(Error::ReadOnly);
+        if access != Access::Read {
+            return self.open_to_write(ino, access, now, patience);
         }
         let found = self.tree.getattr(ino, now, patience.waits())?;
         match found.attr.kind {
@@ -215,8 +222,15 @@ impl Vfs {
             // The kernel would cut the file at the size it believes in.
             changed(ino);
         }
-        let (version, keep_cache) = self.content.open(ino, &found.metadata, found.attr.size, now);
-        Ok(Opened { fh: self.handles.open(Handle::File(version)), keep_cache })
+        self.drafts.opened(ino);
+        let (version, keep_cache) = match self.drafts.of(ino) {
+            Some(draft) => {
+                self.drafts.rebase(&draft, &found.metadata, Moment::new(now));
+                (self.content.detached(ino, found.attr.size), false)
+            }
+            None => self.content.open(ino, &found.metadata, found.attr.size, now),
+        };
+        Ok(Opened { fh: self.handles.open(Handle::File(OpenFile { ino, version, writes: false })), keep_cache })
     }
 
     /// At most `size` bytes of an open file from `offset` (bytes) on; fewer only at its end.
@@ -226,7 +240,10 @@ impl Vfs {
     /// [`Error::Stale`] once the file changed on the server: an open file is read in one version or not at all.
     /// [`Error::BadHandle`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
     pub fn read(&self, fh: Fh, offset: u64, size: u32, now: Instant, patience: Patience) -> Result<Bytes, Error> {
-        let version = self.handles.file(fh)?;
+        let OpenFile { ino, version, .. } = self.handles.file(fh)?;
+        if let Some(draft) = self.drafts.of(ino) {
+            return self.drafts.read(&draft, offset, size, Moment::new(now), patience.waits());
+        }
         let place = match patience {
             Patience::CacheOnly => None,
             Patience::Network => Some(self.tree.path(version.ino, now)?),
@@ -238,14 +255,20 @@ impl Vfs {
         bytes
     }
 
-    /// Closes an open file.
+    /// Closes an open file. What was written and never asked to be on the server gets there now, if it can.
     ///
     /// # Errors
     ///
-    /// [`Error::BadHandle`] if it is not open.
-    pub fn release(&self, fh: Fh) -> Result<(), Error> {
-        if let Handle::File(version) = self.handles.close(fh)? {
+    /// [`Error::BadHandle`] if it is not open, [`Error::WouldBlock`] as `patience` says; how the upload went is in the
+    /// log only.
+    pub fn release(&self, fh: Fh, now: Instant, patience: Patience) -> Result<(), Error> {
+        let file = self.handles.file(fh)?;
+        if !patience.waits() && self.drafts.of(file.ino).is_some() {
+            return Err(Error::WouldBlock);
+        }
+        if let Handle::File(OpenFile { ino, version, writes }) = self.handles.close(fh)? {
             self.content.release(&version);
+            self.drafts.closed(ino, writes, Moment::new(now));
         }
         Ok(())
     }
@@ -348,7 +371,7 @@ impl Vfs {
     }
 
     /// What the kernel is told of `found`: from now on it may expect the content to go with it.
-    fn entry(&self, found: &Found) -> Entry {
+    pub(crate) fn entry(&self, found: &Found) -> Entry {
         if found.attr.kind == Kind::File && !found.attr_remaining.is_zero() {
             self.content.observe(found.ino, &found.metadata);
         }
@@ -378,7 +401,7 @@ impl fmt::Debug for Vfs {
 }
 
 impl Patience {
-    fn waits(self) -> bool {
+    pub(crate) fn waits(self) -> bool {
         self == Self::Network
     }
 }

@@ -28,10 +28,19 @@ struct Open {
 /// One open file or directory.
 #[derive(Debug, Clone)]
 pub(crate) enum Handle {
-    /// A file, with the version of its content at the time of open.
-    File(Arc<Version>),
+    /// A file.
+    File(OpenFile),
     /// A directory, as it was at the time of opendir.
     Directory(Snapshot),
+}
+
+/// A file for one who opened it.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenFile {
+    pub(crate) ino: Ino,
+    /// Its content at the time of open. Once somebody writes, the draft knows better.
+    pub(crate) version: Arc<Version>,
+    pub(crate) writes: bool,
 }
 
 /// A directory's entries for one reader: offsets into it stay right whatever happens to the directory.
@@ -52,9 +61,9 @@ impl Handles {
         fh
     }
 
-    pub(crate) fn file(&self, fh: Fh) -> Result<Arc<Version>, Error> {
+    pub(crate) fn file(&self, fh: Fh) -> Result<OpenFile, Error> {
         match self.open.lock().handles.get(&fh) {
-            Some(Handle::File(version)) => Ok(Arc::clone(version)),
+            Some(Handle::File(file)) => Ok(file.clone()),
             _ => Err(Error::BadHandle),
         }
     }

@@ -141,8 +141,29 @@ impl Inodes {
         Some(names)
     }
 
+    /// Gives `ino` another name, with everything below it; whatever had that name is stale from now on.
+    pub(crate) fn rename(&mut self, ino: Ino, parent: Ino, name: &Name) {
+        if let Some(replaced) = self.child(parent, name.as_bytes()) {
+            if replaced == ino {
+                return;
+            }
+            self.detach(replaced);
+        }
+        let before = self.place(ino).map(|(parent, _)| parent);
+        self.detach(ino);
+        let Some(node) = self.nodes.get_mut(&ino) else { return };
+        (node.parent, node.name) = (parent, Some(name.clone()));
+        if let Some(node) = self.nodes.get_mut(&parent) {
+            node.children.insert(name.clone(), ino);
+        }
+        // The directory that it left may have been kept for its sake only.
+        if let Some(before) = before {
+            self.queue_unused(before);
+        }
+    }
+
     /// Takes its name from `ino`: it is stale from now on, and so is what lies below it.
-    fn detach(&mut self, ino: Ino) {
+    pub(crate) fn detach(&mut self, ino: Ino) {
         let Some(node) = self.nodes.get_mut(&ino) else { return };
         let (parent, name) = (node.parent, node.name.take());
         if let (Some(name), Some(parent)) = (name, self.nodes.get_mut(&parent)) {
@@ -224,6 +245,21 @@ mod tests {
             inodes.forget(file, 1);
         }
         assert!(inodes.len() <= 2 * FORGOTTEN_MAX + 1, "{}", inodes.len());
+    }
+
+    #[test]
+    fn a_directory_that_moves_takes_everything_below_along() {
+        let mut inodes = Inodes::new();
+        let from = inodes.remember(Ino::ROOT, &name("from"), Kind::Directory).unwrap();
+        let file = inodes.remember(from, &name("f"), Kind::File).unwrap();
+        let to = inodes.remember(Ino::ROOT, &name("to"), Kind::Directory).unwrap();
+        let replaced = inodes.remember(to, &name("x"), Kind::Directory).unwrap();
+        inodes.rename(from, to, &name("x"));
+        assert_eq!(inodes.path(file).unwrap().as_bytes(), b"/to/x/f");
+        assert_eq!(inodes.path(replaced), None);
+        assert_eq!(inodes.child(Ino::ROOT, b"from"), None);
+        inodes.rename(from, to, &name("x"));
+        assert_eq!(inodes.child(to, b"x"), Some(from));
     }
 
     #[test]

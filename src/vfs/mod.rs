@@ -14,8 +14,11 @@ pub mod attr;
 mod counters;
 mod flight;
 mod link;
+mod names;
+mod ranges;
 
 pub mod inodes;
+mod spool;
 
 mod cache;
 
@@ -26,7 +29,20 @@ mod stream;
 mod content;
 mod tree;
 
+mod transfer;
+
+mod outgoing;
+
+mod draft;
+mod recovery;
+
+mod drafts;
+
 pub mod filesystem;
+
+pub mod writing;
+
+mod changes;
 
 pub use filesystem::Vfs;
 pub use settings::Settings;

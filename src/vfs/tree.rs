@@ -4,7 +4,7 @@ use crate::path::{Name, RemotePath};
 use crate::remote::{Entry, ErrorKind, FileKind, Metadata, Remote};
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::cache::Epoch;
-use crate::vfs::cache::attributes::{Attributes, Known};
+use crate::vfs::cache::attributes::{Attributes, Known, remaining};
 use crate::vfs::cache::directories::{Directories, Directory, Listed};
 use crate::vfs::cache::habits::{Habits, Way};
 use crate::vfs::counters::Counters;
@@ -13,10 +13,17 @@ use crate::vfs::flight::Flights;
 use crate::vfs::handles::Snapshot;
 use crate::vfs::inodes::{Ino, Inodes};
 use crate::vfs::link;
+use crate::vfs::names::{self, Namer};
 use crate::vfs::settings::Settings;
+use crate::workers::Workers;
 use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+mod local;
+
+pub(crate) use local::Target;
 
 /// The tree of names, as far as it is known.
 #[derive(Debug)]
@@ -29,6 +36,8 @@ pub(crate) struct Tree {
     state: Mutex<State>,
     listings: Flights<(RemotePath, Epoch), Listed>,
     stats: Flights<(RemotePath, Epoch), Known>,
+    namer: Namer,
+    workers: Workers,
 }
 
 #[derive(Debug)]
@@ -38,6 +47,27 @@ struct State {
     attributes: Attributes,
     habits: Habits,
     epoch: Epoch,
+    /// What is true here and not on the server, or not yet.
+    local: HashMap<Ino, Local>,
+    /// Temporaries that were left behind and are being removed.
+    swept: HashSet<RemotePath>,
+}
+
+/// An inode of which we know better than the server.
+#[derive(Debug)]
+struct Local {
+    metadata: Metadata,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// The server has an older content under the name.
+    Changed,
+    /// The server has nothing under the name.
+    Created,
+    /// It has no name any more, and is still open. The server may keep it under a temporary name.
+    Nameless(Option<(Ino, Name)>),
 }
 
 /// What there is under a name.
@@ -76,8 +106,12 @@ impl Tree {
             attributes: Attributes::new(),
             habits: Habits::new(),
             epoch: Epoch::default(),
+            local: HashMap::new(),
+            swept: HashSet::new(),
         };
         Self {
+            namer: Namer::new(&settings.host),
+            workers: Workers::default(),
             remote,
             settings,
             counters,
@@ -97,6 +131,9 @@ impl Tree {
             Some(_) => return Err(Error::NotADirectory),
             None => return Err(Error::Stale),
         }
+        if names::is_temporary(name.as_bytes()) {
+            return Ok(Answer::Absent(self.settings.dir_timeout));
+        }
         self.find(parent, &name, now, wait, true)
     }
 
@@ -104,6 +141,9 @@ impl Tree {
     pub(crate) fn getattr(&self, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
         if ino == Ino::ROOT {
             return self.root(now, wait);
+        }
+        if let Some(found) = self.nameless(ino, now) {
+            return Ok(found);
         }
         let (parent, name) = self.place(ino)?;
         match self.find(parent, &name, now, wait, false)? {
@@ -132,7 +172,7 @@ impl Tree {
             None if !wait => return Err(Error::WouldBlock),
             None => self.list(ino, now)?,
         };
-        Ok(Snapshot { ino, parent, directory, as_of })
+        Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory), as_of })
     }
 
     /// The file that a snapshot's entry stands for. What is not believed, or not known in full, remains for no time: the
@@ -145,6 +185,9 @@ impl Tree {
         let child = state.inodes.child(snapshot.ino, entry.name.as_bytes());
         if let Some(told) = child.and_then(|ino| state.attributes.last(ino)) {
             known = newer(known, told);
+        }
+        if let Some(local) = child.and_then(|ino| state.local.get(&ino)) {
+            known = Known { metadata: local.metadata.clone(), as_of: now };
         }
         if name_remaining.is_zero()
             && let Some(ino) = child
@@ -181,7 +224,7 @@ impl Tree {
     /// The path of `ino`, and whether a fresh listing shows it.
     pub(crate) fn path(&self, ino: Ino, now: Instant) -> Result<(RemotePath, bool), Error> {
         let mut state = self.state.lock();
-        let path = state.inodes.path(ino).ok_or(Error::Stale)?;
+        let path = state.path(ino).ok_or(Error::Stale)?;
         let listed = state.is_listed(ino, now, self.settings.dir_timeout);
         Ok((path, listed))
     }
@@ -299,7 +342,12 @@ impl Tree {
         {
             attr.size = shown.len() as u64;
         }
-        let attr_remaining = known.remaining(now, self.settings.attr_timeout);
+        let mut attr_remaining = known.remaining(now, self.settings.attr_timeout);
+        let mut name_remaining = name_remaining;
+        if state.local.contains_key(&ino) {
+            // Its next state comes from the server, and may come any time.
+            (attr_remaining, name_remaining) = (Duration::ZERO, Duration::ZERO);
+        }
         Found { ino, metadata: known.metadata, attr, attr_remaining, name_remaining }
     }
 
@@ -336,13 +384,14 @@ impl Tree {
     fn list(&self, ino: Ino, now: Instant) -> Result<Listed, Error> {
         let (path, shown, epoch) = {
             let mut state = self.state.lock();
-            let path = state.inodes.path(ino).ok_or(Error::Stale)?;
+            let path = state.path(ino).ok_or(Error::Stale)?;
             (path, state.is_listed(ino, now, self.settings.dir_timeout), state.epoch)
         };
         self.listings.run(&(path.clone(), epoch), || {
             self.counters.listings.add(1);
             let started = Instant::now();
-            let entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
+            let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
+            entries.retain(|entry| !self.is_temporary(&path, &entry.name));
             // A long listing is as young as its end: else it would be too old when it arrives.
             let as_of = now + started.elapsed();
             let listed = Listed { directory: Arc::new(Directory::new(entries)), as_of };
@@ -387,21 +436,24 @@ impl State {
     /// What is known and still believed of `name` in `parent`, and for how long the name is.
     fn cached(&mut self, parent: Ino, name: &Name, now: Instant, settings: &Settings) -> Cached {
         let child = self.inodes.child(parent, name.as_bytes());
+        if let Some(local) = child.and_then(|ino| self.local.get(&ino)) {
+            return Cached::Known(Known { metadata: local.metadata.clone(), as_of: now }, Duration::ZERO);
+        }
         let told = child.and_then(|ino| self.attributes.last(ino));
-        let Some(listed) = self.directories.fresh(parent, now, settings.dir_timeout) else {
+        let Some((listed, as_of)) = self.directories.find(parent, name.as_bytes(), now, settings.dir_timeout) else {
             return match told {
                 Some(told) => believed(told.clone(), told.remaining(now, settings.dir_timeout), now, settings),
                 None => Cached::Nothing { incomplete: false },
             };
         };
-        let name_remaining = listed.remaining(now, settings.dir_timeout);
-        match (listed.directory.find(name.as_bytes()), told) {
-            (Some(entry), told) => {
-                let known = Known { metadata: entry.metadata.clone(), as_of: listed.as_of };
+        let name_remaining = remaining(as_of, now, settings.dir_timeout);
+        match (listed, told) {
+            (Some(metadata), told) => {
+                let known = Known { metadata: metadata.clone(), as_of };
                 let known = told.map_or_else(|| known.clone(), |told| newer(known.clone(), told));
                 believed(known, name_remaining, now, settings)
             }
-            (None, Some(told)) if told.as_of > listed.as_of => {
+            (None, Some(told)) if told.as_of > as_of => {
                 believed(told.clone(), told.remaining(now, settings.dir_timeout), now, settings)
             }
             (None, _) => Cached::Absent(name_remaining),
@@ -440,8 +492,8 @@ impl State {
 
     /// Whether a fresh listing of `parent` shows `name`.
     fn shows(&mut self, parent: Ino, name: &Name, now: Instant, timeout: Duration) -> bool {
-        let listed = self.directories.fresh(parent, now, timeout);
-        listed.is_some_and(|listed| listed.directory.find(name.as_bytes()).is_some())
+        let listed = self.directories.find(parent, name.as_bytes(), now, timeout);
+        listed.is_some_and(|(found, _)| found.is_some())
     }
 }
 

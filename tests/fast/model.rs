@@ -128,8 +128,8 @@ proptest! {
             }
         }
         for fh in handles {
-            vfs.release(fh).unwrap();
-            assert_eq!(vfs.release(fh), Err(Error::BadHandle));
+            vfs.release(fh, now, Patience::Network).unwrap();
+            assert_eq!(vfs.release(fh, now, Patience::Network), Err(Error::BadHandle));
         }
     }
 }

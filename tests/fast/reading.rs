@@ -45,7 +45,7 @@ fn a_small_file_costs_one_download_and_is_then_served_from_memory() {
     assert_eq!(memory.counts().reads, 1);
     let rest = vfs.read(fh, 4096, 4096, now, Patience::CacheOnly).unwrap();
     rest.with(|rest| assert_eq!(rest, &content(5000)[4096..]));
-    vfs.release(fh).unwrap();
+    vfs.release(fh, now, Patience::Network).unwrap();
     let opened = open(&vfs, "f", now);
     assert!(opened.keep_cache);
     assert_eq!(read(&vfs, opened.fh, 0, 5000, now).unwrap(), content(5000));
@@ -111,7 +111,7 @@ fn reading_here_and_there_fetches_little_more_than_was_asked() {
     assert_eq!(counts.reads, 20);
     assert!(counts.bytes <= 20 * BLOCK, "{}", counts.bytes);
     memory.await_counts("closed the positions used longest ago", |counts| counts.open_downloads <= 4);
-    vfs.release(fh).unwrap();
+    vfs.release(fh, now, Patience::Network).unwrap();
     memory.await_counts("closed what nobody reads", |counts| counts.open_downloads == 0);
 }
 
@@ -126,7 +126,7 @@ fn a_lost_connection_is_replaced_twice_and_then_reported_and_the_next_read_tries
     }
     assert_eq!(read(&vfs, fh, 0, BLOCK, now).unwrap(), content(MIB)[..BLOCK]);
     assert_eq!(memory.counts().reads, 4);
-    vfs.release(fh).unwrap();
+    vfs.release(fh, now, Patience::Network).unwrap();
     memory.await_counts("closed the download", |counts| counts.open_downloads == 0);
     let fh = open(&vfs, "f", now).fh;
     for _ in 0..3 {
@@ -279,7 +279,7 @@ fn many_readers_of_one_file_get_right_bytes_and_few_connections() {
                     assert!(read(vfs, fh, offset, size, now).unwrap() == bytes[offset..offset + size]);
                     assert!(memory.counts().open_downloads <= 16);
                 }
-                vfs.release(fh).unwrap();
+                vfs.release(fh, now, Patience::Network).unwrap();
             });
         }
     });

@@ -1,7 +1,7 @@
-//! A server in memory that counts what it is asked, and fails, stalls and changes when told to.
+//! A server in memory that can be written to, counts what it is asked, and fails, stalls and changes when told to.
 
 use ftpsfs::path::{Name, RemotePath};
-use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote};
+use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote, Start, Upload};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -23,6 +23,16 @@ struct State {
     nodes: BTreeMap<Vec<u8>, Node>,
     /// The calls to come fail so.
     failures: VecDeque<ErrorKind>,
+    /// The calls to come fail so after they were done.
+    late_failures: VecDeque<ErrorKind>,
+    /// The next uploads break with the error after so many bytes each.
+    upload_breaks: VecDeque<(usize, ErrorKind)>,
+    /// What the server has room for (bytes).
+    room: Option<usize>,
+    /// What the server does not offer.
+    lacks: Vec<Call>,
+    /// Kinds of the calls that changed something or tried to, in order.
+    calls: Vec<Call>,
     /// The next downloads break with the error after so many bytes each.
     breaks: VecDeque<(usize, ErrorKind)>,
     /// At most so many bytes a `Download::read`; 0 is any number.
@@ -32,13 +42,33 @@ struct State {
     closed: bool,
     blocked: usize,
     counts: Counts,
+    /// The last version given: each content has another time.
+    versions: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Node {
     Directory,
-    File { content: Arc<Vec<u8>>, version: u64, size_in_listing: bool },
+    File { content: Arc<Vec<u8>>, version: u64, size_in_listing: bool, mode: u16 },
     Symlink(Option<Vec<u8>>),
+}
+
+/// A kind of call that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Write,
+    Append,
+    CreateDirectory,
+    RemoveDirectory,
+    RemoveFile,
+    Rename,
+    /// A rename over a file.
+    Replace,
+    SetModified,
+    SetMode,
+    Symlink,
+    /// An upload to a temporary name.
+    Temporary,
 }
 
 /// How often the server was asked.
@@ -50,6 +80,7 @@ pub(crate) struct Counts {
     /// Bytes given by downloads.
     pub(crate) bytes: usize,
     pub(crate) open_downloads: usize,
+    pub(crate) changes: usize,
 }
 
 impl Memory {
@@ -76,11 +107,9 @@ impl Memory {
 
     fn put(&self, path: &str, content: Vec<u8>, size_in_listing: bool) -> &Self {
         let mut state = self.state();
-        let version = match state.nodes.get(path.as_bytes()) {
-            Some(Node::File { version, .. }) => version + 1,
-            _ => 1,
-        };
-        state.nodes.insert(path.into(), Node::File { content: Arc::new(content), version, size_in_listing });
+        let version = state.next_version();
+        let node = Node::File { content: Arc::new(content), version, size_in_listing, mode: 0o644 };
+        state.nodes.insert(path.into(), node);
         self
     }
 
@@ -98,6 +127,73 @@ impl Memory {
     pub(crate) fn fail_next(&self, kind: ErrorKind) -> &Self {
         self.state().failures.push_back(kind);
         self
+    }
+
+    /// The call after those that fail anyway is done and fails all the same; more make a queue.
+    pub(crate) fn fail_next_late(&self, kind: ErrorKind) -> &Self {
+        self.state().late_failures.push_back(kind);
+        self
+    }
+
+    /// The next upload breaks after `bytes`, which arrive; more make a queue.
+    pub(crate) fn break_next_upload(&self, bytes: usize, kind: ErrorKind) -> &Self {
+        self.state().upload_breaks.push_back((bytes, kind));
+        self
+    }
+
+    /// All files together may have so many bytes.
+    pub(crate) fn room(&self, bytes: Option<usize>) -> &Self {
+        self.state().room = bytes;
+        self
+    }
+
+    /// The server refuses calls of this kind.
+    pub(crate) fn lacks(&self, call: Call) -> &Self {
+        self.state().lacks.push(call);
+        self
+    }
+
+    /// No more failures.
+    pub(crate) fn heal(&self) -> &Self {
+        let mut state = self.state();
+        state.failures.clear();
+        state.late_failures.clear();
+        state.upload_breaks.clear();
+        state.breaks.clear();
+        state.room = None;
+        drop(state);
+        self
+    }
+
+    /// What changed something or tried to since the last time.
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    /// Every path but the root's, and the content where it is a file.
+    pub(crate) fn tree(&self) -> BTreeMap<String, Option<Vec<u8>>> {
+        let state = self.state();
+        let shown = |(path, node): (&Vec<u8>, &Node)| {
+            let content = match node {
+                Node::File { content, .. } => Some(content.to_vec()),
+                Node::Directory | Node::Symlink(_) => None,
+            };
+            (String::from_utf8_lossy(path).into_owned(), content)
+        };
+        state.nodes.iter().filter(|(path, _)| *path != b"/").map(shown).collect()
+    }
+
+    /// The content of a file.
+    pub(crate) fn content(&self, path: &str) -> Option<Vec<u8>> {
+        self.tree().remove(path).flatten()
+    }
+
+    /// The permission bits of a file.
+    pub(crate) fn mode(&self, path: &str) -> Option<u16> {
+        match self.state().nodes.get(path.as_bytes()) {
+            Some(Node::File { mode, .. }) => Some(*mode),
+            _ => None,
+        }
     }
 
     /// The next call panics.
@@ -173,6 +269,50 @@ impl Memory {
     }
 }
 
+impl State {
+    fn next_version(&mut self) -> u64 {
+        self.versions += 1;
+        self.versions
+    }
+
+    fn used(&self) -> usize {
+        let len = |node: &Node| if let Node::File { content, .. } = node { content.len() } else { 0 };
+        self.nodes.values().map(len).sum()
+    }
+
+    fn parent_exists(&self, path: &RemotePath) -> Result<(), Error> {
+        match path.parent().and_then(|parent| self.nodes.get(parent.as_bytes())) {
+            Some(Node::Directory) => Ok(()),
+            _ => Err(Error::new(ErrorKind::NotFound, "550 No such directory.")),
+        }
+    }
+
+    fn has_children(&self, path: &RemotePath) -> bool {
+        let prefix = [path.as_bytes(), b"/"].concat();
+        self.nodes.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
+    }
+}
+
+/// What a call that was told to fail late gives.
+fn done(state: &mut State) -> Result<(), Error> {
+    match state.late_failures.pop_front() {
+        Some(kind) => Err(Error::new(kind, format!("told to fail when done: {kind:?}"))),
+        None => Ok(()),
+    }
+}
+
+impl Memory {
+    /// As [`Memory::arrive`], of a call that changes something.
+    fn arrive_to_change(&self, call: Call) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.arrive(|counts| counts.changes += 1)?;
+        state.calls.push(call);
+        if state.lacks.contains(&call) {
+            return Err(Error::new(ErrorKind::Unsupported, format!("502 {call:?} not implemented.")));
+        }
+        Ok(state)
+    }
+}
+
 impl Remote for Memory {
     fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
         let state = self.arrive(|counts| counts.lists += 1)?;
@@ -208,7 +348,171 @@ impl Remote for Memory {
         state.counts.open_downloads += 1;
         Ok(Box::new(MemoryDownload { memory: self.clone(), content, position, breaks }))
     }
+
+    fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, Error> {
+        let call = if start == Start::Beginning { Call::Write } else { Call::Append };
+        let mut state = self.arrive_to_change(call)?;
+        let temporary = path.split().is_some_and(|(_, name)| name.as_bytes().starts_with(b".ftpsfs-"));
+        if temporary && state.lacks.contains(&Call::Temporary) {
+            return Err(Error::new(ErrorKind::PermissionDenied, "553 Prohibited file name."));
+        }
+        state.parent_exists(path)?;
+        let version = state.next_version();
+        match (state.nodes.get_mut(path.as_bytes()), start) {
+            (Some(Node::File { content, version: old, .. }), Start::Beginning) => {
+                (*content, *old) = (Arc::default(), version);
+            }
+            (Some(Node::File { content, .. }), Start::End(size)) if content.len() as u64 == size => {}
+            (Some(Node::File { .. }), Start::End(_)) => {
+                return Err(Error::new(ErrorKind::Misbehaved, "the file has another size"));
+            }
+            (Some(_), _) => return Err(Error::new(ErrorKind::IsADirectory, "550 Not a plain file.")),
+            (None, Start::End(_)) => return Err(Error::new(ErrorKind::NotFound, "550 No such file.")),
+            (None, Start::Beginning) => {
+                let node = Node::File { content: Arc::default(), version, size_in_listing: true, mode: 0o644 };
+                state.nodes.insert(path.as_bytes().to_vec(), node);
+            }
+        }
+        let breaks = state.upload_breaks.pop_front();
+        Ok(Box::new(MemoryUpload { memory: self.clone(), path: path.clone(), breaks }))
+    }
+
+    fn create_directory(&self, path: &RemotePath) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::CreateDirectory)?;
+        state.parent_exists(path)?;
+        if state.nodes.contains_key(path.as_bytes()) {
+            return Err(Error::new(ErrorKind::Exists, "550 File exists."));
+        }
+        state.nodes.insert(path.as_bytes().to_vec(), Node::Directory);
+        done(&mut state)
+    }
+
+    fn remove_directory(&self, path: &RemotePath) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::RemoveDirectory)?;
+        if !matches!(find(&state, path)?, Node::Directory) {
+            return Err(Error::new(ErrorKind::NotADirectory, "550 Not a directory."));
+        }
+        if state.has_children(path) {
+            return Err(Error::new(ErrorKind::NotEmpty, "550 Directory not empty."));
+        }
+        state.nodes.remove(path.as_bytes());
+        done(&mut state)
+    }
+
+    fn remove_file(&self, path: &RemotePath) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::RemoveFile)?;
+        if matches!(find(&state, path)?, Node::Directory) {
+            return Err(Error::new(ErrorKind::IsADirectory, "550 Is a directory."));
+        }
+        state.nodes.remove(path.as_bytes());
+        done(&mut state)
+    }
+
+    fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::Rename)?;
+        let directory = matches!(find(&state, from)?, Node::Directory);
+        state.parent_exists(to)?;
+        match state.nodes.get(to.as_bytes()) {
+            Some(_) if state.lacks.contains(&Call::Replace) => {
+                return Err(Error::new(ErrorKind::Exists, "550 File exists."));
+            }
+            Some(Node::Directory) if !directory => {
+                return Err(Error::new(ErrorKind::IsADirectory, "550 Is a directory."));
+            }
+            Some(Node::Directory) if state.has_children(to) => {
+                return Err(Error::new(ErrorKind::NotEmpty, "550 Directory not empty."));
+            }
+            Some(Node::File { .. } | Node::Symlink(_)) if directory => {
+                return Err(Error::new(ErrorKind::NotADirectory, "550 Not a directory."));
+            }
+            _ => {}
+        }
+        let paths: Vec<Vec<u8>> = state.nodes.keys().cloned().collect();
+        for path in paths {
+            let moved = RemotePath::parse(&path).unwrap().rebase(from, to);
+            if let Some(moved) = moved.filter(|_| path != b"/")
+                && let Some(node) = state.nodes.remove(&path)
+            {
+                state.nodes.insert(moved.as_bytes().to_vec(), node);
+            }
+        }
+        done(&mut state)
+    }
+
+    fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::SetModified)?;
+        find(&state, path)?;
+        if let Some(Node::File { version, .. }) = state.nodes.get_mut(path.as_bytes()) {
+            let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            *version = seconds.wrapping_sub(VERSION_EPOCH);
+        }
+        done(&mut state)
+    }
+
+    fn set_mode(&self, path: &RemotePath, wanted: u16) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::SetMode)?;
+        find(&state, path)?;
+        if let Some(Node::File { mode, .. }) = state.nodes.get_mut(path.as_bytes()) {
+            *mode = wanted;
+        }
+        done(&mut state)
+    }
+
+    fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error> {
+        let mut state = self.arrive_to_change(Call::Symlink)?;
+        state.parent_exists(path)?;
+        if state.nodes.contains_key(path.as_bytes()) {
+            return Err(Error::new(ErrorKind::Exists, "550 File exists."));
+        }
+        state.nodes.insert(path.as_bytes().to_vec(), Node::Symlink(Some(target.to_vec())));
+        done(&mut state)
+    }
 }
+
+#[derive(Debug)]
+struct MemoryUpload {
+    memory: Memory,
+    path: RemotePath,
+    breaks: Option<(usize, ErrorKind)>,
+}
+
+impl Upload for MemoryUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let shared = &self.memory.shared;
+        let mut state = shared.gate.wait_while(self.memory.state(), |state| state.closed).unwrap();
+        let room = state.room.map_or(usize::MAX, |room| room.saturating_sub(state.used()));
+        let until_break = self.breaks.map_or(usize::MAX, |(left, _)| left);
+        let count = bytes.len().min(room).min(until_break);
+        let version = state.next_version();
+        // A file that was renamed meanwhile is not followed: nobody here does that.
+        let Some(Node::File { content, version: old, .. }) = state.nodes.get_mut(self.path.as_bytes()) else {
+            return Err(Error::new(ErrorKind::Lost, "the file is gone"));
+        };
+        Arc::make_mut(content).extend_from_slice(&bytes[..count]);
+        *old = version;
+        if let Some((left, kind)) = &mut self.breaks {
+            *left -= count;
+            if *left == 0 {
+                return Err(Error::new(*kind, format!("told to break: {kind:?}")));
+            }
+        }
+        if count < bytes.len() {
+            return Err(Error::new(ErrorKind::NoSpace, "452 No space left."));
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        let mut state = self.memory.arrive(|_| {})?;
+        match self.breaks {
+            Some((_, kind)) => Err(Error::new(kind, format!("told to break: {kind:?}"))),
+            None => done(&mut state),
+        }
+    }
+}
+
+/// The time of version 0, in seconds.
+const VERSION_EPOCH: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 struct MemoryDownload {
@@ -258,13 +562,13 @@ fn metadata(node: &Node, listing: bool) -> Metadata {
     match node {
         Node::Directory => Metadata { mode: Some(0o755), ..Metadata::of_kind(FileKind::Directory) },
         Node::Symlink(target) => Metadata::of_kind(FileKind::Symlink(target.clone().map(Vec::into_boxed_slice))),
-        Node::File { content, version, size_in_listing } => Metadata {
+        Node::File { content, version, size_in_listing, mode } => Metadata {
             size: (*size_in_listing || !listing).then_some(content.len() as u64),
             modified: Some(Modified {
-                time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + version),
+                time: SystemTime::UNIX_EPOCH + Duration::from_secs(VERSION_EPOCH.wrapping_add(*version)),
                 precision: Duration::from_secs(1),
             }),
-            mode: Some(0o644),
+            mode: Some(*mode),
             ..Metadata::of_kind(FileKind::File)
         },
     }

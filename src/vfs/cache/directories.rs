@@ -1,9 +1,11 @@
 //! Listings: each answers for every name in its directory, and for every name that is not.
 
-use crate::remote::Entry;
+use crate::path::Name;
+use crate::remote::{Entry, Metadata};
 use crate::vfs::cache::attributes::remaining;
 use crate::vfs::inodes::Ino;
 use lru::LruCache;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -62,11 +64,21 @@ const ENTRIES_MAX: usize = 64 * 1024;
 /// What a listing without entries counts for.
 const LISTING_COST: usize = 4;
 
+/// How many local changes a listing collects before it is made anew.
+const CHANGES_MAX: usize = 1024;
+
 /// The listings seen last.
 #[derive(Debug)]
 pub(crate) struct Directories {
-    listings: LruCache<Ino, Listed>,
+    listings: LruCache<Ino, Kept>,
     cost: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    listed: Listed,
+    /// What was done to the directory since: for each name what there is by now.
+    changes: BTreeMap<Name, Option<Metadata>>,
 }
 
 impl Directories {
@@ -74,26 +86,72 @@ impl Directories {
         Self { listings: LruCache::unbounded(), cost: 0 }
     }
 
-    /// The listing of `ino`, if it is still believed.
+    /// The listing of `ino`, if it is still believed, with the local changes since.
     pub(crate) fn fresh(&mut self, ino: Ino, now: Instant, timeout: Duration) -> Option<&Listed> {
-        self.listings.get(&ino).filter(|listed| !listed.remaining(now, timeout).is_zero())
+        let kept = self.listings.get_mut(&ino).filter(|kept| !kept.listed.remaining(now, timeout).is_zero())?;
+        self.cost -= cost(&kept.listed);
+        kept.merge();
+        self.cost += cost(&kept.listed);
+        Some(&kept.listed)
+    }
+
+    /// What the listing of `ino`, if it is still believed, and the local changes since say of `name`; and when it was
+    /// given.
+    pub(crate) fn find(
+        &mut self,
+        ino: Ino,
+        name: &[u8],
+        now: Instant,
+        timeout: Duration,
+    ) -> Option<(Option<&Metadata>, Instant)> {
+        let kept = self.listings.get(&ino).filter(|kept| !kept.listed.remaining(now, timeout).is_zero())?;
+        let found = match kept.changes.get(name) {
+            Some(changed) => changed.as_ref(),
+            None => kept.listed.directory.find(name).map(|entry| &entry.metadata),
+        };
+        Some((found, kept.listed.as_of))
+    }
+
+    /// Something was done here: `name` in `ino` is this by now, or nothing.
+    pub(crate) fn change(&mut self, ino: Ino, name: &Name, metadata: Option<Metadata>) {
+        let Some(kept) = self.listings.get_mut(&ino) else { return };
+        kept.changes.insert(name.clone(), metadata);
+        if kept.changes.len() >= CHANGES_MAX {
+            self.cost -= cost(&kept.listed);
+            kept.merge();
+            self.cost += cost(&kept.listed);
+        }
     }
 
     pub(crate) fn insert(&mut self, ino: Ino, listed: Listed) {
         self.remove(ino);
         self.cost += cost(&listed);
-        self.listings.put(ino, listed);
+        self.listings.put(ino, Kept { listed, changes: BTreeMap::new() });
         while self.cost > ENTRIES_MAX && self.listings.len() > 1 {
             if let Some((_, oldest)) = self.listings.pop_lru() {
-                self.cost -= cost(&oldest);
+                self.cost -= cost(&oldest.listed);
             }
         }
     }
 
     pub(crate) fn remove(&mut self, ino: Ino) {
-        if let Some(listed) = self.listings.pop(&ino) {
-            self.cost -= cost(&listed);
+        if let Some(kept) = self.listings.pop(&ino) {
+            self.cost -= cost(&kept.listed);
         }
+    }
+}
+
+impl Kept {
+    fn merge(&mut self) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let unchanged = self.listed.directory.entries().iter().filter(|entry| !changes.contains_key(&entry.name));
+        let mut entries: Vec<Entry> = unchanged.cloned().collect();
+        let present = changes.into_iter().filter_map(|(name, metadata)| Some(Entry { name, metadata: metadata? }));
+        entries.extend(present);
+        self.listed.directory = Arc::new(Directory::new(entries));
     }
 }
 
@@ -104,8 +162,7 @@ fn cost(listed: &Listed) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::Name;
-    use crate::remote::{FileKind, Metadata};
+    use crate::remote::FileKind;
 
     fn listed(names: impl IntoIterator<Item = String>) -> Listed {
         let entry = |name: String| Entry {
@@ -140,6 +197,24 @@ mod tests {
         directories.insert(Ino(9), listed((0..2 * ENTRIES_MAX).map(|number| format!("{number}"))));
         assert!(directories.fresh(Ino(9), now, timeout).is_some());
         assert!(directories.fresh(Ino(3), now, timeout).is_none());
+    }
+
+    #[test]
+    fn local_changes_show_at_once_and_in_the_next_listing() {
+        let (now, timeout) = (Instant::now(), Duration::from_secs(30));
+        let mut directories = Directories::new();
+        directories.insert(Ino(2), listed(["a".to_owned(), "b".to_owned()]));
+        let name = |text: &str| Name::new(text.as_bytes()).unwrap();
+        directories.change(Ino(2), &name("a"), None);
+        directories.change(Ino(2), &name("c"), Some(Metadata::of_kind(FileKind::Directory)));
+        let found = |directories: &mut Directories, name: &str| {
+            directories.find(Ino(2), name.as_bytes(), now, timeout).unwrap().0.is_some()
+        };
+        assert_eq!(["a", "b", "c"].map(|name| found(&mut directories, name)), [false, true, true]);
+        let names =
+            |listed: &Listed| listed.directory.entries().iter().map(|entry| entry.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(directories.fresh(Ino(2), now, timeout).unwrap()), ["b", "c"]);
+        assert_eq!(["a", "b", "c"].map(|name| found(&mut directories, name)), [false, true, true]);
     }
 
     #[test]

@@ -11,3 +11,10 @@ pub(crate) mod blocks;
 /// Counts local changes. An answer that was asked for before a change may be older than it, and is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Epoch(u64);
+
+impl Epoch {
+    /// After a local change.
+    pub(crate) fn advance(&mut self) {
+        self.0 += 1;
+    }
+}

@@ -74,20 +74,34 @@ impl Versions {
             return (Arc::clone(version), true);
         }
         self.end(ino);
-        let version = Arc::new(Version {
-            id: VersionId(self.next),
-            ino,
-            size,
-            gone: AtomicBool::new(false),
-            disproved: AtomicBool::new(false),
-            handles: AtomicUsize::new(0),
-        });
-        self.next += 1;
+        let version = self.detached(ino, size);
         self.current.put(ino, (Arc::clone(&version), Known { metadata: metadata.clone(), as_of: now }));
         if self.current.len() > VERSIONS_MAX {
             self.current.pop_lru();
         }
         (version, false)
+    }
+
+    /// A content of `ino` that is not under its name on the server.
+    pub(crate) fn detached(&mut self, ino: Ino, size: u64) -> Arc<Version> {
+        let id = VersionId(self.next);
+        self.next += 1;
+        let (gone, disproved, handles) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Version { id, ino, size, gone, disproved, handles })
+    }
+
+    /// The current version of `ino`.
+    pub(crate) fn current(&self, ino: Ino) -> Option<VersionId> {
+        self.current.peek(&ino).map(|(version, _)| version.id)
+    }
+
+    /// The server tells `metadata` of the current version of `ino` by now: we changed it, and not the content.
+    pub(crate) fn renew(&mut self, ino: Ino, metadata: &Metadata) {
+        if let Some((version, known)) = self.current.get_mut(&ino)
+            && metadata.size == Some(version.size)
+        {
+            known.metadata = metadata.clone();
+        }
     }
 
     /// Whether `metadata` tells of another version than the current one of `ino`; `false` if none was opened.

@@ -1,0 +1,303 @@
+//! The operations that change which names there are.
+
+use crate::path::{Name, RemotePath};
+use crate::remote::{self, ErrorKind, FileKind, Metadata, Modified};
+use crate::vfs::attr::Kind;
+use crate::vfs::draft::{Draft, Form};
+use crate::vfs::drafts::Moment;
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::{Entry, Patience, Vfs};
+use crate::vfs::inodes::Ino;
+use crate::vfs::names;
+use crate::vfs::tree::{Answer, Found, Target};
+use crate::vfs::writing::bits;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Vfs {
+    /// Creates a directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::Exists`], [`Error::NameTooLong`], [`Error::InvalidRequest`] for a name that cannot
+    /// be, [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
+    pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, now: Instant, patience: Patience) -> Result<Entry, Error> {
+        let (name, path) = self.new_entry(parent, name, patience)?;
+        let remote = self.tree.remote();
+        if let Err(error) = remote.create_directory(&path) {
+            return Err(self.not_created("mkdir", parent, &path, &error));
+        }
+        let mode = bits(mode);
+        let mut metadata = self.told_or(&path, Metadata::of_kind(FileKind::Directory));
+        if metadata.mode.is_some_and(|told| told != mode) && remote.set_mode(&path, mode).is_ok() {
+            metadata.mode = Some(mode);
+        }
+        Ok(self.entry(&self.tree.added(parent, &name, metadata, now)?))
+    }
+
+    /// Creates a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] where the server has no links; as [`Vfs::mkdir`] otherwise.
+    pub fn symlink(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        target: &[u8],
+        now: Instant,
+        patience: Patience,
+    ) -> Result<Entry, Error> {
+        let (name, path) = self.new_entry(parent, name, patience)?;
+        match self.tree.remote().create_symlink(&path, target) {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
+            Err(error) => return Err(self.not_created("symlink", parent, &path, &error)),
+        }
+        let modified = Some(Modified { time: Moment::new(now).wall, precision: Duration::from_secs(60) });
+        let metadata = Metadata { modified, ..Metadata::of_kind(FileKind::Symlink(Some(target.into()))) };
+        Ok(self.entry(&self.tree.added(parent, &name, metadata, now)?))
+    }
+
+    /// Removes a file or a symbolic link. Who has it open goes on using it: until the last one closes it the server keeps
+    /// it under a temporary name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchEntry`], [`Error::IsADirectory`]; as [`Vfs::mkdir`] otherwise.
+    pub fn unlink(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
+        let (name, path, found) = self.old_entry(parent, name, now, patience)?;
+        if found.attr.kind == Kind::Directory {
+            return Err(Error::IsADirectory);
+        }
+        let moment = Moment::new(now);
+        if !self.drafts.is_open(found.ino) {
+            self.remove_file(parent, &path)?;
+            self.tree.removed(parent, &name);
+            return Ok(());
+        }
+        let draft = self.drafts.of(found.ino);
+        let _turn = draft.as_ref().map(|draft| draft.turn.lock());
+        if let Some(draft) = &draft {
+            // What is being appended belongs to the file: it goes along.
+            let _ = self.drafts.land_append(draft, moment);
+        }
+        let kept = self.take_name(parent, &path, &found, draft.as_deref(), moment)?;
+        if let Some(draft) = &draft {
+            draft.state.lock().nameless = true;
+        }
+        self.tree.orphaned(found.ino, found.metadata, kept);
+        Ok(())
+    }
+
+    /// Takes its name from a file that is open; gives where the server keeps it.
+    fn take_name(
+        &self,
+        parent: Ino,
+        path: &RemotePath,
+        found: &Found,
+        draft: Option<&Draft>,
+        moment: Moment,
+    ) -> Result<Option<Target>, Error> {
+        if self.tree.is_only_here(found.ino) {
+            return Ok(None);
+        }
+        // Nothing of the content on the server is of use to those who have it open.
+        let replaced = draft.is_some_and(|draft| matches!(draft.state.lock().form, Form::Flow(_) | Form::Uploaded));
+        if !replaced {
+            let kept = self.tree.temporary(found.ino, moment.wall)?;
+            match self.tree.remote().rename(path, &self.tree.target(&kept)?) {
+                Ok(()) => {
+                    self.content.moved(found.ino);
+                    return Ok(Some(kept));
+                }
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                // Who has it open then has what is in the caches.
+                Err(error) => log::debug!("{path} is open and cannot be kept: {error}"),
+            }
+        }
+        self.remove_file(parent, path).map(|()| None)
+    }
+
+    fn remove_file(&self, parent: Ino, path: &RemotePath) -> Result<(), Error> {
+        self.tree.remote().remove_file(path).map_err(|error| {
+            self.tree.doubt(parent);
+            Error::logged("unlink", path, &error, true)
+        })
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchEntry`], [`Error::NotADirectory`], [`Error::Remote`] with [`ErrorKind::NotEmpty`]; as
+    /// [`Vfs::mkdir`] otherwise.
+    pub fn rmdir(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
+        let (name, path, found) = self.old_entry(parent, name, now, patience)?;
+        if found.attr.kind != Kind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        if self.tree.has_created(found.ino) {
+            return Err(not_empty("files in it are being written"));
+        }
+        if let Err(error) = self.tree.remote().remove_directory(&path) {
+            self.sweep(&path, error)?;
+        }
+        self.tree.removed(parent, &name);
+        Ok(())
+    }
+
+    /// Why `path` could not be removed; where only what we left behind is in it, that goes, and then the directory.
+    fn sweep(&self, path: &RemotePath, error: remote::Error) -> Result<(), Error> {
+        if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Lost | ErrorKind::TimedOut) {
+            return Err(Error::logged("rmdir", path, &error, true));
+        }
+        let remote = self.tree.remote();
+        let entries = remote.list(path).map_err(|_| Error::logged("rmdir", path, &error, true))?;
+        let wall = Moment::new(Instant::now()).wall;
+        let ours = |name: &Name| self.tree.namer().is_left_behind(name.as_bytes(), wall);
+        if entries.is_empty() {
+            return Err(Error::logged("rmdir", path, &error, true));
+        }
+        if !entries.iter().all(|entry| ours(&entry.name)) {
+            let uploads = entries.iter().all(|entry| names::is_temporary(entry.name.as_bytes()));
+            return Err(not_empty(if uploads { "files in it are open or being written" } else { "it has entries" }));
+        }
+        for entry in entries {
+            let _ = remote.remove_file(&path.join(&entry.name));
+        }
+        remote.remove_directory(path).map_err(|error| Error::logged("rmdir", path, &error, true))
+    }
+
+    /// Renames. A file that has the new name goes, unless it is to be `kept`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchEntry`], [`Error::Exists`]; as [`Vfs::mkdir`] otherwise.
+    #[expect(clippy::too_many_arguments, reason = "two names, a flag, and how")]
+    pub fn rename(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        kept: bool,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        let (new_name, to) = self.new_entry(new_parent, new_name, patience)?;
+        let (name, from, found) = self.old_entry(parent, name, now, patience)?;
+        let moment = Moment::new(now);
+        if kept && self.is_taken(new_parent, &new_name, &to, now)? {
+            return Err(Error::Exists);
+        }
+        if (parent, &name) == (new_parent, &new_name) {
+            return Ok(());
+        }
+        let replaced = self.tree.child(new_parent, &new_name).filter(|replaced| self.drafts.is_open(*replaced));
+        let mut drafts: Vec<(Ino, Arc<Draft>)> = [Some(found.ino), replaced]
+            .into_iter()
+            .flatten()
+            .filter_map(|ino| Some((ino, self.drafts.of(ino)?)))
+            .collect();
+        // Always in this order, so that nobody waits for each other.
+        drafts.sort_by_key(|(ino, _)| *ino);
+        let _turns: Vec<_> = drafts.iter().map(|(_, draft)| draft.turn.lock()).collect();
+        if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == found.ino) {
+            if self.tree.is_only_here(found.ino) {
+                self.drafts.commit_in_turn(draft, moment)?;
+            } else {
+                self.drafts.land_append(draft, moment)?;
+            }
+        }
+        self.rename_remote(&from, &to).inspect_err(|_| {
+            self.tree.doubt(parent);
+            self.tree.doubt(new_parent);
+        })?;
+        if let Some(replaced) = replaced
+            && let Ok(gone) = self.tree.getattr(replaced, now, false)
+        {
+            if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == replaced) {
+                draft.state.lock().nameless = true;
+            }
+            self.tree.orphaned(replaced, gone.metadata, None);
+        }
+        self.tree.renamed(found.ino, new_parent, &new_name);
+        self.content.moved(found.ino);
+        Ok(())
+    }
+
+    fn rename_remote(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+        let remote = self.tree.remote();
+        match remote.rename(from, to) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind == ErrorKind::Exists => {
+                let is_file = |path| remote.stat(path).is_ok_and(|metadata| metadata.kind == FileKind::File);
+                if is_file(from) && is_file(to) {
+                    self.tree.replace(from, to)
+                } else {
+                    Err(Error::logged("rename", from, &error, true))
+                }
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut) => {
+                // It may have been done all the same.
+                let gone = remote.stat(from).is_err_and(|error| error.kind == ErrorKind::NotFound);
+                if gone && remote.stat(to).is_ok() { Ok(()) } else { Err(Error::logged("rename", from, &error, true)) }
+            }
+            Err(error) => Err(Error::logged("rename", from, &error, true)),
+        }
+    }
+
+    /// Whether something has the name, as the server says now.
+    fn is_taken(&self, parent: Ino, name: &Name, path: &RemotePath, now: Instant) -> Result<bool, Error> {
+        if let Answer::Found(_) = self.tree.peek(parent, name, now, true)? {
+            return Ok(true);
+        }
+        match self.tree.remote().stat(path) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => Ok(false),
+            Err(error) => Err(Error::logged("stat", path, &error, false)),
+        }
+    }
+
+    /// A name for something new.
+    fn new_entry(&self, parent: Ino, name: &[u8], patience: Patience) -> Result<(Name, RemotePath), Error> {
+        self.may_write()?;
+        let named = self.tree.new_name(parent, name)?;
+        if patience.waits() { Ok(named) } else { Err(Error::WouldBlock) }
+    }
+
+    /// Something that is there.
+    fn old_entry(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(Name, RemotePath, Found), Error> {
+        let (name, path) = self.new_entry(parent, name, patience)?;
+        match self.tree.peek(parent, &name, now, true)? {
+            Answer::Found(found) => Ok((name, path, found)),
+            Answer::Absent(_) => Err(Error::NoSuchEntry),
+        }
+    }
+
+    /// Why nothing was created at `path`: servers do not always tell that the name is taken.
+    fn not_created(&self, what: &str, parent: Ino, path: &RemotePath, error: &remote::Error) -> Error {
+        self.tree.doubt(parent);
+        let unclear = matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Refused | ErrorKind::PermissionDenied);
+        if error.kind == ErrorKind::Exists || unclear && self.tree.remote().stat(path).is_ok() {
+            return Error::Exists;
+        }
+        Error::logged(what, path, error, true)
+    }
+
+    fn told_or(&self, path: &RemotePath, otherwise: Metadata) -> Metadata {
+        let told = self.tree.remote().stat(path).ok();
+        told.filter(|told| told.kind == otherwise.kind).unwrap_or(otherwise)
+    }
+}
+
+fn not_empty(text: &str) -> Error {
+    Error::Remote { kind: ErrorKind::NotEmpty, listed: true, text: text.into() }
+}

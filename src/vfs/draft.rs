@@ -1,0 +1,135 @@
+//! What is written to a file and not, or not yet, under its name on the server. Data only.
+
+use crate::remote::{FileKind, Metadata, Modified};
+use crate::vfs::cache::versions::Version;
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use crate::vfs::outgoing::Outgoing;
+use crate::vfs::spool::Spool;
+use crate::vfs::tree::Target;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The one content that all who have a file open share, from the first open for writing to the last close.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) ino: Ino,
+    /// Who changes or uploads the content holds this, also while the server is asked: one at a time. Readers do not wait
+    /// for it. The lock of `state` is taken under it, and the locks of tree and content.
+    pub(crate) turn: Mutex<()>,
+    /// Never held while the server is asked.
+    pub(crate) state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) form: Form,
+    /// What lies under the form.
+    pub(crate) base: Option<Base>,
+    /// What the server had under the name when this content began.
+    pub(crate) origin: Origin,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
+    /// The time that was set since the last write.
+    pub(crate) stamp: Option<SystemTime>,
+    /// The permission bits that the file has to have.
+    pub(crate) mode: Option<u16>,
+    /// It has no name any more: nothing is uploaded.
+    pub(crate) nameless: bool,
+    /// The content cannot get to the server any more.
+    pub(crate) failed: Option<Error>,
+    /// The last try to get it to the server failed.
+    pub(crate) refused: Option<Error>,
+    /// Counts changes of form and base.
+    pub(crate) generation: u64,
+}
+
+/// How the changes are held.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    /// There are none: the content is the base.
+    Clean,
+    /// The content began empty and came in order so far.
+    Flow(Arc<Outgoing>),
+    /// The base, and what comes in order after it.
+    Append(Arc<Outgoing>),
+    /// The content is the base, which is on the server under a temporary name.
+    Uploaded,
+    /// Anything else.
+    Spooled(Arc<Spool>),
+}
+
+/// A content on the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) version: Arc<Version>,
+    pub(crate) target: Target,
+}
+
+/// What the server had under the name.
+#[derive(Debug, Clone)]
+pub(crate) enum Origin {
+    /// Nothing; `exclusive` if there must not be anything.
+    Absent { exclusive: bool },
+    /// A file.
+    Known(Metadata),
+}
+
+impl Draft {
+    pub(crate) fn new(ino: Ino, origin: Origin, base: Option<Base>, form: Form, wall: SystemTime) -> Self {
+        let (size, modified, mode) = match &origin {
+            Origin::Known(metadata) => {
+                (metadata.size.unwrap_or(0), metadata.modified.map_or(wall, |modified| modified.time), metadata.mode)
+            }
+            Origin::Absent { .. } => (0, wall, None),
+        };
+        let (stamp, nameless, failed, refused, generation) = (None, false, None, None, 0);
+        let state = State { form, base, origin, size, modified, stamp, mode, nameless, failed, refused, generation };
+        Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }
+    }
+
+    /// Whether the content is another than what the server has under the file's name.
+    pub(crate) fn is_ahead(&self) -> bool {
+        let state = self.state.lock();
+        state.is_dirty() || state.failed.is_some() || state.nameless
+    }
+
+    /// Why the content cannot get to the server any more, if so.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.state.lock().failed.clone()
+    }
+
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.state.lock().size
+    }
+}
+
+impl State {
+    pub(crate) fn is_dirty(&self) -> bool {
+        !matches!(self.form, Form::Clean)
+    }
+
+    /// Puts the content into another form over another base.
+    pub(crate) fn reform(&mut self, form: Form, base: Option<Base>) {
+        (self.form, self.base) = (form, base);
+        self.generation += 1;
+    }
+
+    /// The content was changed.
+    pub(crate) fn touch(&mut self, size: u64, wall: SystemTime) {
+        (self.size, self.modified, self.stamp, self.refused) = (size, wall, None, None);
+    }
+
+    /// What stat(2) is told of it.
+    pub(crate) fn metadata(&self) -> Metadata {
+        let modified = Modified { time: self.modified, precision: Duration::from_millis(1) };
+        let known = match &self.origin {
+            Origin::Known(metadata) => metadata.clone(),
+            Origin::Absent { .. } => Metadata::of_kind(FileKind::File),
+        };
+        Metadata { size: Some(self.size), modified: Some(modified), mode: self.mode, unique: None, ..known }
+    }
+}

@@ -1,0 +1,554 @@
+//! What is being written: by whom, and what of it gets where.
+
+use crate::path::RemotePath;
+use crate::remote::Metadata;
+use crate::vfs::content::{Bytes, Content};
+use crate::vfs::draft::{Base, Draft, Form, Origin, State};
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use crate::vfs::names;
+use crate::vfs::outgoing::Outgoing;
+use crate::vfs::recovery;
+use crate::vfs::settings::UploadWay;
+use crate::vfs::spool::{self, Spool};
+use crate::vfs::tree::{Target, Tree};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Instant, SystemTime};
+
+mod commit;
+
+/// A file may not be larger than this (bytes): offsets are signed in every program.
+const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// All that is being written.
+#[derive(Debug)]
+pub(crate) struct Drafts {
+    tree: Arc<Tree>,
+    content: Arc<Content>,
+    open: Mutex<HashMap<Ino, Open>>,
+    /// Temporary names or renaming do not work here: found out.
+    direct: AtomicBool,
+    /// The permission bits that the server gives to new files, and 0x10000; 0 while unknown.
+    mode_given: AtomicU32,
+    /// The server cannot set permission bits.
+    modes_refused: AtomicBool,
+    times_refused: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    handles: usize,
+    draft: Option<Arc<Draft>>,
+}
+
+/// The time of a change, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) wall: SystemTime,
+}
+
+impl Moment {
+    /// `now`, and what a clock on the wall shows.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { now, wall: SystemTime::now() }
+    }
+}
+
+impl Drafts {
+    pub(crate) fn new(tree: Arc<Tree>, content: Arc<Content>) -> Self {
+        Self {
+            tree,
+            content,
+            open: Mutex::default(),
+            direct: AtomicBool::new(false),
+            mode_given: AtomicU32::new(0),
+            modes_refused: AtomicBool::new(false),
+            times_refused: AtomicBool::new(false),
+        }
+    }
+
+    /// One more handle of `ino` is open.
+    pub(crate) fn opened(&self, ino: Ino) {
+        self.open.lock().entry(ino).or_default().handles += 1;
+    }
+
+    /// Whether somebody has `ino` open.
+    pub(crate) fn is_open(&self, ino: Ino) -> bool {
+        self.open.lock().contains_key(&ino)
+    }
+
+    /// What is written to `ino`, if anybody has it open who writes, or had while others have it open still.
+    pub(crate) fn of(&self, ino: Ino) -> Option<Arc<Draft>> {
+        self.open.lock().get(&ino)?.draft.clone()
+    }
+
+    /// The draft of a file that the server has as `metadata` tells; a new one where there is none.
+    pub(crate) fn begin(&self, ino: Ino, metadata: &Metadata, moment: Moment) -> Arc<Draft> {
+        if let Some(draft) = self.of(ino) {
+            self.rebase(&draft, metadata, moment);
+            return draft;
+        }
+        let base = self.published(ino, metadata, moment.now);
+        let draft = Draft::new(ino, Origin::Known(metadata.clone()), Some(base), Form::Clean, moment.wall);
+        self.adopt(draft)
+    }
+
+    /// The draft of a file that is only here.
+    pub(crate) fn create(&self, ino: Ino, mode: u16, exclusive: bool, moment: Moment) -> Arc<Draft> {
+        let form = self.empty_flow(ino, moment).map_or(Form::Clean, Form::Flow);
+        let draft = Draft::new(ino, Origin::Absent { exclusive }, None, form, moment.wall);
+        draft.state.lock().mode = Some(mode);
+        self.adopt(draft)
+    }
+
+    fn adopt(&self, draft: Draft) -> Arc<Draft> {
+        let mut open = self.open.lock();
+        let open = open.entry(draft.ino).or_default();
+        Arc::clone(open.draft.get_or_insert_with(|| Arc::new(draft)))
+    }
+
+    /// Where nothing was written, the content is what the server has by now: `metadata`.
+    pub(crate) fn rebase(&self, draft: &Draft, metadata: &Metadata, moment: Moment) {
+        // Whoever has the turn is about to write.
+        let Some(_turn) = draft.turn.try_lock() else { return };
+        {
+            let state = draft.state.lock();
+            let same = matches!(&state.origin, Origin::Known(known) if known.same_version(metadata));
+            if same || state.is_dirty() || state.failed.is_some() || state.nameless {
+                return;
+            }
+        }
+        let base = self.published(draft.ino, metadata, moment.now);
+        let before = {
+            let mut state = draft.state.lock();
+            (state.size, state.mode) = (metadata.size.unwrap_or(0), metadata.mode);
+            state.modified = metadata.modified.map_or(moment.wall, |modified| modified.time);
+            state.origin = Origin::Known(metadata.clone());
+            let before = state.base.take();
+            state.reform(Form::Clean, Some(base));
+            before
+        };
+        self.let_go(before);
+    }
+
+    /// Writes `bytes` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`] unless it may `wait`; [`Error::Spool`]; what an upload failed with.
+    pub(crate) fn write(
+        &self,
+        draft: &Draft,
+        offset: u64,
+        bytes: &[u8],
+        moment: Moment,
+        wait: bool,
+    ) -> Result<(), Error> {
+        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Error::TooLarge)?;
+        let _turn = turn(draft, wait)?;
+        loop {
+            let (form, size) = usable(draft)?;
+            match &form {
+                Form::Flow(outgoing) | Form::Append(outgoing) if offset == outgoing.end() => {
+                    if wait && size == 0 && self.way() == UploadWay::Direct {
+                        self.check(draft)?;
+                    }
+                    match outgoing.push(bytes, wait) {
+                        Ok(()) => break,
+                        Err(Error::WouldBlock) => return Err(Error::WouldBlock),
+                        Err(error) => self.rescue(draft, outgoing, error)?,
+                    }
+                }
+                Form::Spooled(spool) => {
+                    spool.write(offset, bytes)?;
+                    break;
+                }
+                _ if !wait => return Err(Error::WouldBlock),
+                Form::Clean if offset == size && self.can_append(draft, size) => self.begin_append(draft, size)?,
+                Form::Clean if size == 0 && offset == 0 => {
+                    let flow = Form::Flow(self.empty_flow(draft.ino, moment)?);
+                    self.reform(draft, flow, None);
+                }
+                Form::Append(_) => self.land_append(draft, moment)?,
+                Form::Clean | Form::Uploaded | Form::Flow(_) => self.spool(draft, moment)?,
+            }
+        }
+        let mut state = draft.state.lock();
+        let size = state.size.max(end);
+        state.touch(size, moment.wall);
+        self.show(draft.ino, state);
+        Ok(())
+    }
+
+    /// Makes the content `size` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drafts::write`].
+    pub(crate) fn truncate(&self, draft: &Draft, size: u64, moment: Moment) -> Result<(), Error> {
+        if size > SIZE_MAX {
+            return Err(Error::TooLarge);
+        }
+        let _turn = draft.turn.lock();
+        let (form, before) = usable(draft)?;
+        if size == before {
+            return Ok(());
+        }
+        if matches!(form, Form::Append(_)) {
+            self.land_append(draft, moment)?;
+        }
+        if size == 0 {
+            let flow = Form::Flow(self.empty_flow(draft.ino, moment)?);
+            if let Form::Flow(outgoing) = form {
+                outgoing.abandon();
+            }
+            self.reform(draft, flow, None);
+        } else {
+            if !matches!(form, Form::Spooled(_)) {
+                self.spool(draft, moment)?;
+            }
+            let Form::Spooled(spool) = usable(draft)?.0 else { return Err(Error::Stale) };
+            spool.resize(size)?;
+        }
+        let mut state = draft.state.lock();
+        state.touch(size, moment.wall);
+        self.show(draft.ino, state);
+        Ok(())
+    }
+
+    /// Sets the time of what was not uploaded yet; `false` if there is nothing of the kind.
+    pub(crate) fn set_time(&self, draft: &Draft, time: SystemTime) -> bool {
+        let mut state = draft.state.lock();
+        if !state.is_dirty() {
+            return false;
+        }
+        (state.modified, state.stamp) = (time, Some(time));
+        self.show(draft.ino, state);
+        true
+    }
+
+    /// Sets the permission bits of what was not uploaded yet; `false` if there is nothing of the kind.
+    pub(crate) fn set_bits(&self, draft: &Draft, mode: u16) -> bool {
+        let mut state = draft.state.lock();
+        if !state.is_dirty() {
+            return false;
+        }
+        state.mode = Some(mode);
+        self.show(draft.ino, state);
+        true
+    }
+
+    /// The server was changed to `metadata`, but for the content.
+    pub(crate) fn renew(&self, draft: &Draft, metadata: &Metadata) {
+        let mut state = draft.state.lock();
+        if let Some(modified) = metadata.modified.filter(|_| !state.is_dirty()) {
+            state.modified = modified.time;
+        }
+        state.mode = metadata.mode.or(state.mode);
+        state.origin = Origin::Known(metadata.clone());
+    }
+
+    /// At most `size` bytes from `offset` on; fewer only at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Content::read`], and [`Error::Spool`].
+    pub(crate) fn read(
+        &self,
+        draft: &Draft,
+        offset: u64,
+        size: u32,
+        moment: Moment,
+        wait: bool,
+    ) -> Result<Bytes, Error> {
+        loop {
+            let (form, base, end, generation) = {
+                let state = draft.state.lock();
+                let end = offset.saturating_add(u64::from(size)).min(state.size);
+                (state.form.clone(), state.base.clone(), end, state.generation)
+            };
+            if end <= offset {
+                return Ok(Bytes::default());
+            }
+            let read = self.read_form(&form, base.as_ref(), offset, end, wait);
+            let moved = draft.state.lock().generation != generation;
+            match read {
+                Ok(Some(bytes)) => return Ok(bytes),
+                // The place that was read from went away meanwhile.
+                Err(error) if moved && error != Error::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok(None) if !wait => return Err(Error::WouldBlock),
+                // What was sent is not here any more.
+                Ok(None) => {
+                    let _turn = draft.turn.lock();
+                    match usable(draft)?.0 {
+                        Form::Append(_) => self.land_append(draft, moment)?,
+                        Form::Flow(_) => self.spool(draft, moment)?,
+                        Form::Clean | Form::Uploaded | Form::Spooled(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None` where the bytes have to be brought into another form first.
+    fn read_form(
+        &self,
+        form: &Form,
+        base: Option<&Base>,
+        offset: u64,
+        end: u64,
+        wait: bool,
+    ) -> Result<Option<Bytes>, Error> {
+        let len = usize::try_from(end - offset).map_err(|_| Error::InvalidRequest)?;
+        match form {
+            Form::Clean | Form::Uploaded => self.read_base(base, offset, len, wait).map(Some),
+            Form::Flow(outgoing) | Form::Append(outgoing) => {
+                let mut block = self.content.take(len);
+                Ok(outgoing.read(offset, block.bytes_mut()).then(|| Bytes::local(block)))
+            }
+            Form::Spooled(spool) => {
+                let pieces = spool.pieces(offset..end);
+                if let [(_, spool::From::Base)] = pieces.as_slice() {
+                    return self.read_base(base, offset, len, wait).map(Some);
+                }
+                let mut block = self.content.take(len);
+                let mut rest = block.bytes_mut();
+                for (range, from) in pieces {
+                    let len = usize::try_from(range.end - range.start).map_err(|_| Error::InvalidRequest)?;
+                    let (part, others) = rest.split_at_mut(len);
+                    rest = others;
+                    match from {
+                        spool::From::Spool => spool.read(range.start, part)?,
+                        spool::From::Zeros => part.fill(0),
+                        spool::From::Base => self.read_base(base, range.start, len, wait)?.with(|bytes| {
+                            // A base that is shorter than its size would be an error of the read.
+                            let count = bytes.len().min(part.len());
+                            part[..count].copy_from_slice(&bytes[..count]);
+                        }),
+                    }
+                }
+                Ok(Some(Bytes::local(block)))
+            }
+        }
+    }
+
+    fn read_base(&self, base: Option<&Base>, offset: u64, len: usize, wait: bool) -> Result<Bytes, Error> {
+        let Some(Base { version, target }) = base else { return Ok(Bytes::default()) };
+        let place = if wait { Some((self.tree.target(target)?, true)) } else { None };
+        let bytes = self.content.read(version, offset, u32::try_from(len).unwrap_or(u32::MAX), place);
+        if bytes.is_err() && version.take_disproved() {
+            self.tree.distrust(version.ino);
+        }
+        bytes
+    }
+
+    /// One handle of `ino` was closed; `wrote` if it could write. What was never asked to be on the server gets there
+    /// now; what cannot is kept here when the last one leaves.
+    pub(crate) fn closed(&self, ino: Ino, wrote: bool, moment: Moment) {
+        if wrote && let Some(draft) = self.of(ino) {
+            let refused = draft.state.lock().refused.is_some();
+            if !refused && let Err(error) = self.commit(&draft, moment) {
+                log::debug!("{ino:?}: {error}");
+            }
+        }
+        let gone = {
+            let mut open = self.open.lock();
+            let Some(entry) = open.get_mut(&ino) else { return };
+            entry.handles = entry.handles.saturating_sub(1);
+            if entry.handles > 0 { None } else { open.remove(&ino) }
+        };
+        if let Some(Open { draft, .. }) = gone {
+            self.left(ino, draft.as_deref(), moment);
+        }
+    }
+
+    /// Lets go of the draft of `ino` unless somebody has it open.
+    pub(crate) fn close_unused(&self, ino: Ino, moment: Moment) {
+        let gone = {
+            let mut open = self.open.lock();
+            if open.get(&ino).is_some_and(|entry| entry.handles == 0) { open.remove(&ino) } else { None }
+        };
+        if let Some(Open { draft, .. }) = gone {
+            self.left(ino, draft.as_deref(), moment);
+        }
+    }
+
+    /// Nobody has `ino` open any more.
+    fn left(&self, ino: Ino, draft: Option<&Draft>, moment: Moment) {
+        let kept = self.tree.abandoned(ino);
+        if let Some(kept) = &kept {
+            self.tree.discard(kept);
+        }
+        let Some(draft) = draft else { return };
+        let _turn = draft.turn.lock();
+        let mut state = draft.state.lock();
+        let mut base = state.base.take();
+        let lost = state.is_dirty() || state.failed.is_some();
+        if lost && !state.nameless {
+            self.keep(ino, &state, base.as_ref(), moment);
+            if matches!(state.form, Form::Uploaded) {
+                // It is all that there is of the content.
+                base = None;
+            }
+        }
+        let nameless = state.nameless;
+        if let Form::Flow(outgoing) | Form::Append(outgoing) = &state.form
+            // What the server has of a failed upload is named in the log: it is somebody's.
+            && (nameless || state.failed.is_none() || outgoing.is_whole())
+        {
+            outgoing.abandon();
+        }
+        state.form = Form::Clean;
+        drop(state);
+        self.let_go(base);
+        if lost && !nameless {
+            self.content.end(ino);
+            self.tree.reverted(ino);
+        }
+    }
+
+    /// Keeps what could not be uploaded.
+    fn keep(&self, ino: Ino, state: &State, base: Option<&Base>, moment: Moment) {
+        let Some(error) = state.failed.clone().or_else(|| state.refused.clone()) else { return };
+        if !state.is_dirty() {
+            return;
+        }
+        let path = self.tree.target(&Target::Inode(ino)).unwrap_or_else(|_| RemotePath::root());
+        let directory = &self.tree.settings().recovery_dir;
+        match recovery::keep(directory, &path, state, &error, moment.wall) {
+            Ok(kept) => log::error!("{path} could not be written ({error}); it is kept as {}", kept.display()),
+            Err(other) => {
+                log::error!("{path} could not be written ({error}), nor kept in {}: {other}", directory.display());
+            }
+        }
+        let left = match &state.form {
+            Form::Flow(outgoing) if !outgoing.is_whole() => Some(&outgoing.target),
+            Form::Uploaded => base.map(|base| &base.target),
+            _ => None,
+        };
+        if let Some(Ok(temporary)) = left.map(|left| self.tree.target(left)) {
+            log::error!("{path}: what the server has of it is {temporary}");
+        }
+    }
+
+    /// What the server has under the name of `ino`.
+    fn published(&self, ino: Ino, metadata: &Metadata, now: Instant) -> Base {
+        let (version, _) = self.content.open(ino, metadata, metadata.size.unwrap_or(0), now);
+        Base { version, target: Target::Inode(ino) }
+    }
+
+    /// Content on its way, empty so far.
+    fn empty_flow(&self, ino: Ino, moment: Moment) -> Result<Arc<Outgoing>, Error> {
+        let target = match self.way() {
+            UploadWay::Temporary => self.tree.temporary(ino, moment.wall)?,
+            UploadWay::Direct => Target::Inode(ino),
+        };
+        Ok(Outgoing::new(Arc::clone(&self.tree), target, 0))
+    }
+
+    /// Brings the content into a spool, whatever form it has.
+    fn spool(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        let directory = &self.tree.settings().spool_dir;
+        let (form, base, size) = {
+            let state = draft.state.lock();
+            (state.form.clone(), state.base.clone(), state.size)
+        };
+        let outgoing = match form {
+            Form::Spooled(_) => return Ok(()),
+            Form::Append(_) => return Err(Error::InvalidRequest),
+            Form::Clean | Form::Uploaded => {
+                let spool = Spool::new(directory, size)?;
+                draft.state.lock().reform(Form::Spooled(Arc::new(spool)), base);
+                return Ok(());
+            }
+            Form::Flow(outgoing) => outgoing,
+        };
+        if outgoing.is_whole() {
+            return self.unpack(draft, &outgoing);
+        }
+        if let Err(error) = outgoing.finish() {
+            return Err(self.fail(draft, error));
+        }
+        if outgoing.target == Target::Inode(draft.ino) {
+            self.landed(draft, None, moment);
+            return self.spool(draft, moment);
+        }
+        self.reform(draft, Form::Uploaded, Some(self.uploaded(draft.ino, &outgoing.target, size)));
+        self.spool(draft, moment)
+    }
+
+    /// Puts what was on its way and is all still here into a spool.
+    fn unpack(&self, draft: &Draft, outgoing: &Outgoing) -> Result<(), Error> {
+        let spool = Spool::new(&self.tree.settings().spool_dir, 0)?;
+        let (mut offset, chunks) = outgoing.rest();
+        for chunk in chunks {
+            spool.write(offset, &chunk)?;
+            offset += chunk.len() as u64;
+        }
+        self.reform(draft, Form::Spooled(Arc::new(spool)), None);
+        outgoing.abandon();
+        Ok(())
+    }
+
+    /// A content that is on the server as `target`.
+    fn uploaded(&self, ino: Ino, target: &Target, size: u64) -> Base {
+        Base { version: self.content.detached(ino, size), target: target.clone() }
+    }
+
+    fn reform(&self, draft: &Draft, form: Form, base: Option<Base>) {
+        let before = {
+            let mut state = draft.state.lock();
+            let before = state.base.take();
+            state.reform(form, base);
+            before
+        };
+        self.let_go(before);
+    }
+
+    /// Nobody reads from `base` any more.
+    fn let_go(&self, base: Option<Base>) {
+        let Some(Base { version, target }) = base else { return };
+        self.content.release(&version);
+        if let Target::Name(_, name) = &target {
+            self.content.drop_detached(&version);
+            // A version that was stored beside its file stays.
+            if names::is_temporary(name.as_bytes()) {
+                self.tree.discard(&target);
+            }
+        }
+    }
+
+    /// The upload failed for good. Its error is told to everybody who asks from now on.
+    fn fail(&self, draft: &Draft, error: Error) -> Error {
+        draft.state.lock().failed.get_or_insert(error).clone()
+    }
+
+    /// Shows the content as it is by now to those who ask for attributes.
+    fn show(&self, ino: Ino, state: MutexGuard<'_, State>) {
+        let metadata = state.metadata();
+        drop(state);
+        self.tree.show(ino, metadata);
+    }
+
+    fn way(&self) -> UploadWay {
+        if self.direct.load(Ordering::Relaxed) { UploadWay::Direct } else { self.tree.settings().upload }
+    }
+}
+
+/// The right to change the content.
+fn turn(draft: &Draft, wait: bool) -> Result<MutexGuard<'_, ()>, Error> {
+    if wait { Ok(draft.turn.lock()) } else { draft.turn.try_lock().ok_or(Error::WouldBlock) }
+}
+
+fn usable(draft: &Draft) -> Result<(Form, u64), Error> {
+    let state = draft.state.lock();
+    match &state.failed {
+        Some(error) => Err(error.clone()),
+        None => Ok((state.form.clone(), state.size)),
+    }
+}

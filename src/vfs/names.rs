@@ -1,0 +1,142 @@
+//! Names that ftpsfs gives: to uploads that are not whole yet, to open files that were unlinked, to versions in conflict.
+
+use crate::path::Name;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+
+const PREFIX: &[u8] = b".ftpsfs-";
+const SUFFIX: &[u8] = b".part";
+/// Longer names than this (bytes) are refused by the file systems behind most servers.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+/// What of the host's name goes into a name (bytes).
+const HOST_BYTES_MAX: usize = 63;
+/// A temporary of this host is given up after this long: no upload of ours runs so long without an end.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Gives names for one host.
+#[derive(Debug)]
+pub(crate) struct Namer {
+    host: String,
+}
+
+/// A name that was found to be a temporary one, of whatever host.
+#[derive(Debug, PartialEq, Eq)]
+struct Temporary<'a> {
+    host: &'a [u8],
+    made: SystemTime,
+}
+
+impl Namer {
+    /// Names with as much of `host` as a name can carry.
+    pub(crate) fn new(host: &str) -> Self {
+        let plain = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
+        let host: String = host.chars().filter(plain).take(HOST_BYTES_MAX).collect();
+        Self { host: if host.is_empty() { "localhost".into() } else { host } }
+    }
+
+    /// A temporary name that was not given before: `.ftpsfs-<host>-<seconds>-<random>.part`, both numbers hexadecimal.
+    pub(crate) fn temporary(&self, now: SystemTime) -> Name {
+        let random = RandomState::new().build_hasher().finish();
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        known_good(format!(".ftpsfs-{}-{seconds:x}-{random:016x}.part", self.host).into_bytes())
+    }
+
+    /// Where our version goes when the server's `name` is not to be overwritten:
+    /// `<name>.conflict-<host>-<YYYYmmddTHHMMSSZ>`.
+    pub(crate) fn conflict(&self, name: &Name, now: SystemTime) -> Name {
+        let suffix = format!(".conflict-{}-{}", self.host, utc(now));
+        let room = NAME_BYTES_MAX.saturating_sub(suffix.len());
+        known_good([shortened(name.as_bytes(), room), suffix.as_bytes()].concat())
+    }
+
+    /// Whether `name` is a temporary of this host that was left behind.
+    pub(crate) fn is_left_behind(&self, name: &[u8], now: SystemTime) -> bool {
+        recognised(name).is_some_and(|temporary| {
+            temporary.host == self.host.as_bytes()
+                && now.duration_since(temporary.made).is_ok_and(|age| age > STALE_AFTER)
+        })
+    }
+}
+
+/// Whether `name` is a temporary name of any host: none is ever shown.
+pub(crate) fn is_temporary(name: &[u8]) -> bool {
+    recognised(name).is_some()
+}
+
+/// `now` as `YYYYmmddTHHMMSSZ`.
+pub(crate) fn utc(now: SystemTime) -> String {
+    let now = OffsetDateTime::from(now);
+    let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", now.hour(), now.minute(), now.second())
+}
+
+fn recognised(name: &[u8]) -> Option<Temporary<'_>> {
+    let middle = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    // The host's name may hold hyphens itself.
+    let mut parts = middle.rsplitn(3, |&byte| byte == b'-');
+    let (random, seconds, host) = (hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?, parts.next()?);
+    let made = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    let _ = random;
+    Some(Temporary { host, made })
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// At most `room` bytes of `name`, with no character cut in two where it is UTF-8.
+fn shortened(name: &[u8], room: usize) -> &[u8] {
+    let mut end = name.len().min(room);
+    if let Ok(text) = std::str::from_utf8(name) {
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+    }
+    &name[..end]
+}
+
+fn known_good(bytes: Vec<u8>) -> Name {
+    Name::new(bytes).expect("made of a name, letters, digits and hyphens")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn temporary_names_are_recognised_and_never_the_same() {
+        let namer = Namer::new("web-1/ä");
+        let (one, other) = (namer.temporary(at(0x5000_0000)), namer.temporary(at(0x5000_0000)));
+        assert_ne!(one, other);
+        assert!(one.as_bytes().starts_with(b".ftpsfs-web-1-50000000-"), "{one}");
+        assert!(is_temporary(one.as_bytes()));
+        for other in [".ftpsfs-x.part", ".ftpsfs-h-zz-1.part", "ftpsfs-h-1-1.part", ".ftpsfs-h-1-1.par", "a"] {
+            assert!(!is_temporary(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_old_ones_of_this_host_are_left_behind() {
+        let (ours, theirs) = (Namer::new("a"), Namer::new("b"));
+        let name = ours.temporary(at(1_000_000));
+        assert!(!ours.is_left_behind(name.as_bytes(), at(1_000_000 + 86_400)));
+        assert!(ours.is_left_behind(name.as_bytes(), at(1_000_001 + 86_400)));
+        assert!(!theirs.is_left_behind(name.as_bytes(), at(9_000_000)));
+    }
+
+    #[test]
+    fn a_conflict_name_tells_host_and_time_and_is_not_too_long() {
+        let name = |text: &str| Name::new(text.as_bytes()).unwrap();
+        let namer = Namer::new("h");
+        let conflict = namer.conflict(&name("a.txt"), at(1_700_000_000));
+        assert_eq!(conflict.as_bytes(), b"a.txt.conflict-h-20231114T221320Z");
+        let long = namer.conflict(&name(&"ä".repeat(127)), at(1_700_000_000));
+        assert!(long.as_bytes().len() <= NAME_BYTES_MAX && std::str::from_utf8(long.as_bytes()).is_ok());
+    }
+}

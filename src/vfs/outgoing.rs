@@ -1,0 +1,295 @@
+//! Content that comes in order, on its way to the server: some of it waits to be sent, some is kept in case the
+//! connection breaks.
+
+use crate::vfs::error::Error;
+use crate::vfs::transfer::Transfer;
+use crate::vfs::tree::{Target, Tree};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// What may wait to be sent (bytes): more makes the writer wait.
+const QUEUE_BYTES_MAX: u64 = 4 << 20;
+/// What is kept of one upload, sent or not (bytes): more than the buffers between us and the server's disk hold.
+const WINDOW_BYTES_MAX: u64 = 8 << 20;
+/// What all uploads together keep of what they sent (bytes), but each keeps `WINDOW_BYTES_MIN`.
+const WINDOWS_BYTES_MAX: u64 = 48 << 20;
+const WINDOW_BYTES_MIN: u64 = 1 << 20;
+/// An upload begins when this much waits (bytes), or at its end: what is smaller is often changed before it is closed.
+const START_BYTES: u64 = 1 << 20;
+/// Small writes are put together to pieces of this size (bytes).
+const CHUNK_BYTES: usize = 256 * 1024;
+/// How long an upload without new bytes keeps its connection: servers end stalled transfers, and others wait.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// How many uploads run.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// An upload that is fed piece by piece.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    tree: Arc<Tree>,
+    pub(crate) target: Target,
+    /// Where the first byte goes.
+    begin: u64,
+    /// Never held while the server is asked.
+    state: Mutex<Pipe>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    window: Window,
+    /// Up to here the bytes were sent.
+    sent: u64,
+    /// How many bytes there are, once that is known.
+    total: Option<u64>,
+    running: bool,
+    abandoned: bool,
+    result: Option<Result<(), Error>>,
+}
+
+/// The end of the content, as pieces in order.
+#[derive(Debug)]
+struct Window {
+    chunks: VecDeque<Arc<Vec<u8>>>,
+    start: u64,
+    end: u64,
+}
+
+/// What the upload has to do next.
+enum Step {
+    /// Send the piece from this place in it on.
+    Send(Arc<Vec<u8>>, usize),
+    Finish(u64),
+    Park,
+    Stop,
+}
+
+impl Outgoing {
+    /// Content for `target` from byte `begin` on. Nothing happens on the server yet.
+    pub(crate) fn new(tree: Arc<Tree>, target: Target, begin: u64) -> Arc<Self> {
+        let window = Window { chunks: VecDeque::new(), start: begin, end: begin };
+        let pipe = Pipe { window, sent: begin, total: None, running: false, abandoned: false, result: None };
+        Arc::new(Self { tree, target, begin, state: Mutex::new(pipe), changed: Condvar::new() })
+    }
+
+    /// Where the next byte goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.state.lock().window.end
+    }
+
+    /// Adds `bytes`. Waits while too much waits to be sent, unless `wait` says not to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`]; what the upload failed with.
+    pub(crate) fn push(self: &Arc<Self>, bytes: &[u8], wait: bool) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(Err(error)) = &state.result {
+                return Err(error.clone());
+            }
+            if state.window.end - state.sent < QUEUE_BYTES_MAX {
+                break;
+            }
+            if !wait {
+                return Err(Error::WouldBlock);
+            }
+            self.changed.wait(&mut state);
+        }
+        state.window.push(bytes);
+        if !state.running && state.window.end - self.begin >= START_BYTES {
+            self.start(&mut state)?;
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Sends what is left, and waits until the server has all of it.
+    ///
+    /// # Errors
+    ///
+    /// What the upload failed with.
+    pub(crate) fn finish(&self) -> Result<(), Error> {
+        let mut state = self.state.lock();
+        state.total = Some(state.window.end);
+        if !state.running {
+            state.running = true;
+            drop(state);
+            self.run();
+            state = self.state.lock();
+        }
+        self.changed.notify_all();
+        loop {
+            match &state.result {
+                Some(result) => return result.clone(),
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Nobody wants it any more. A temporary file is removed.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.abandoned = true;
+        let (running, ended) = (state.running, state.result.is_some());
+        drop(state);
+        self.changed.notify_all();
+        // Else the thread does it, when it has let go of the file.
+        if running && ended {
+            self.remove();
+        }
+    }
+
+    /// Fills `buffer` from `offset` on, if all of it is still here.
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        self.state.lock().window.read(offset, buffer)
+    }
+
+    /// What is still here, piece by piece, and where it begins.
+    pub(crate) fn rest(&self) -> (u64, Vec<Arc<Vec<u8>>>) {
+        let state = self.state.lock();
+        (state.window.start, state.window.chunks.iter().cloned().collect())
+    }
+
+    /// Whether all of it is still here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.state.lock().window.start == self.begin
+    }
+
+    fn start(self: &Arc<Self>, state: &mut Pipe) -> Result<(), Error> {
+        let upload = Arc::clone(self);
+        match thread::Builder::new().name("ftpsfs-write".into()).spawn(move || upload.run()) {
+            Ok(_) => {
+                state.running = true;
+                Ok(())
+            }
+            Err(error) => {
+                log::error!("upload: cannot start a thread: {error}");
+                Err(Error::Panicked)
+            }
+        }
+    }
+
+    fn run(&self) {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        let result = catch_unwind(AssertUnwindSafe(|| self.upload())).unwrap_or(Err(Error::Panicked));
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        state.result = Some(result);
+        let abandoned = state.abandoned;
+        drop(state);
+        self.changed.notify_all();
+        if abandoned {
+            self.remove();
+        }
+    }
+
+    fn remove(&self) {
+        if matches!(self.target, Target::Name(..)) {
+            self.tree.discard(&self.target);
+        }
+    }
+
+    fn upload(&self) -> Result<(), Error> {
+        let mut transfer = Transfer::new(&self.tree, &self.target, self.begin);
+        loop {
+            let (step, earliest) = self.next(transfer.position());
+            match step {
+                Step::Send(chunk, from) => transfer.send(chunk.get(from..).unwrap_or_default(), earliest)?,
+                Step::Finish(total) => {
+                    if transfer.finish(total, earliest)? {
+                        return Ok(());
+                    }
+                }
+                Step::Park => transfer.park(earliest)?,
+                Step::Stop => return Err(Error::Stale),
+            }
+        }
+    }
+
+    /// What to do now that everything before `position` was sent, and the first byte that is still here.
+    fn next(&self, position: u64) -> (Step, u64) {
+        let mut state = self.state.lock();
+        state.sent = position;
+        let running = RUNNING.load(Ordering::Relaxed).max(1) as u64;
+        let keep = (WINDOWS_BYTES_MAX / running).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
+        state.window.trim(position, keep);
+        self.changed.notify_all();
+        loop {
+            let earliest = state.window.start;
+            if state.abandoned {
+                return (Step::Stop, earliest);
+            }
+            if let Some((chunk, from)) = state.window.chunk(position) {
+                return (Step::Send(chunk, from), earliest);
+            }
+            if let Some(total) = state.total {
+                return (Step::Finish(total), earliest);
+            }
+            if self.changed.wait_for(&mut state, IDLE_MAX).timed_out() {
+                return (Step::Park, earliest);
+            }
+        }
+    }
+}
+
+impl Window {
+    fn push(&mut self, bytes: &[u8]) {
+        self.end += bytes.len() as u64;
+        if let Some(last) = self.chunks.back_mut().and_then(Arc::get_mut)
+            && last.len() + bytes.len() <= CHUNK_BYTES
+        {
+            last.extend_from_slice(bytes);
+            return;
+        }
+        self.chunks.push_back(Arc::new(bytes.to_vec()));
+    }
+
+    /// Lets go of pieces before `sent`, as long as more than `keep` bytes are here.
+    fn trim(&mut self, sent: u64, keep: u64) {
+        while let Some(first) = self.chunks.front() {
+            let len = first.len() as u64;
+            if self.start + len > sent || self.end - self.start <= keep {
+                break;
+            }
+            self.start += len;
+            self.chunks.pop_front();
+        }
+    }
+
+    /// The piece that holds the byte at `position`, and where in it that is.
+    fn chunk(&self, position: u64) -> Option<(Arc<Vec<u8>>, usize)> {
+        let mut start = self.start;
+        for chunk in &self.chunks {
+            let end = start + chunk.len() as u64;
+            if (start..end).contains(&position) {
+                return Some((Arc::clone(chunk), usize::try_from(position - start).ok()?));
+            }
+            start = end;
+        }
+        None
+    }
+
+    fn read(&self, offset: u64, mut buffer: &mut [u8]) -> bool {
+        if offset < self.start || offset + buffer.len() as u64 > self.end {
+            return false;
+        }
+        let mut offset = offset;
+        while !buffer.is_empty() {
+            let Some((chunk, from)) = self.chunk(offset) else { return false };
+            let part = chunk.get(from..).unwrap_or_default();
+            let count = part.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&part[..count]);
+            offset += count as u64;
+            buffer = &mut buffer[count..];
+        }
+        true
+    }
+}

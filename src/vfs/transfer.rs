@@ -1,0 +1,184 @@
+//! One upload across connections that break: it goes on where the server's file ends.
+
+use crate::path::RemotePath;
+use crate::remote::{self, ErrorKind, Start, Upload};
+use crate::vfs::error::Error;
+use crate::vfs::tree::{Target, Tree};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often in a row an upload is taken up again without the server's file growing in between.
+const SETBACKS_MAX: u32 = 3;
+/// How long an upload waits in all for a server that has no connection to spare. Others' uploads end some time.
+const BUSY_MAX: Duration = Duration::from_secs(600);
+/// Between two tries to get a connection.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// A server may still write what it received before the connection broke: the size counts once it stands still for this
+/// long.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// An upload of bytes in order.
+#[derive(Debug)]
+pub(crate) struct Transfer<'a> {
+    tree: &'a Tree,
+    target: &'a Target,
+    /// Where the next byte goes.
+    position: u64,
+    /// How far the server's file was seen to reach at most.
+    reached: u64,
+    setbacks: u32,
+    busy_since: Option<Instant>,
+    upload: Option<Box<dyn Upload>>,
+    /// The size that the server's file was seen to have, while no upload runs.
+    stored: Option<u64>,
+}
+
+impl<'a> Transfer<'a> {
+    /// An upload that begins at byte `begin`: at the end of what is there already, or at the beginning.
+    pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
+        let (setbacks, busy_since, upload) = (0, None, None);
+        Self { tree, target, position: begin, reached: begin, setbacks, busy_since, upload, stored: None }
+    }
+
+    /// Where the next byte goes.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Sends `bytes`. After a setback the position is another, but never before `earliest`.
+    ///
+    /// # Errors
+    ///
+    /// Only what cannot be mended.
+    pub(crate) fn send(&mut self, bytes: &[u8], earliest: u64) -> Result<(), Error> {
+        match self.upload().and_then(|upload| upload.write(bytes)) {
+            Ok(()) => {
+                self.position += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => self.set_back(&error, earliest),
+        }
+    }
+
+    /// Ends the upload, of which `total` bytes were sent; `false` after a setback.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transfer::send`].
+    pub(crate) fn finish(&mut self, total: u64, earliest: u64) -> Result<bool, Error> {
+        if self.upload.is_none() && self.stored == Some(total) {
+            return Ok(true);
+        }
+        let finished = self.upload().map(drop).and_then(|()| self.upload.take().map_or(Ok(()), Upload::finish));
+        match finished {
+            Ok(()) => {
+                self.stored = Some(total);
+                Ok(true)
+            }
+            Err(error) => self.set_back(&error, earliest).map(|()| false),
+        }
+    }
+
+    /// Gives the connection back while there is nothing to send; the next byte takes the upload up again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transfer::send`].
+    pub(crate) fn park(&mut self, earliest: u64) -> Result<(), Error> {
+        let position = self.position;
+        if self.upload.is_some() { self.finish(position, earliest).map(drop) } else { Ok(()) }
+    }
+
+    fn upload(&mut self) -> Result<&mut dyn Upload, remote::Error> {
+        if self.upload.is_none() {
+            let path = self.path()?;
+            let start = if self.position == 0 { Start::Beginning } else { Start::End(self.position) };
+            self.stored = None;
+            self.upload = Some(self.tree.remote().write_to(&path, start)?);
+            self.busy_since = None;
+        }
+        match &mut self.upload {
+            Some(upload) => Ok(&mut **upload),
+            None => Err(remote::Error::new(ErrorKind::Misbehaved, "no upload")),
+        }
+    }
+
+    fn path(&self) -> Result<RemotePath, remote::Error> {
+        self.tree.target(self.target).map_err(|error| remote::Error::new(ErrorKind::NotFound, error.to_string()))
+    }
+
+    /// Decides whether to go on after `error`, and from where.
+    fn set_back(&mut self, error: &remote::Error, earliest: u64) -> Result<(), Error> {
+        self.upload = None;
+        match error.kind {
+            ErrorKind::Busy => return self.wait_for_connection(error),
+            ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Preempted if self.setbacks < SETBACKS_MAX => {
+                self.setbacks += 1;
+            }
+            // The server does not append.
+            ErrorKind::Unsupported if earliest == 0 && self.position > 0 => {
+                self.position = 0;
+                return Ok(());
+            }
+            _ => return Err(self.lost(error)),
+        }
+        let size = match self.size() {
+            Ok(size) => size,
+            // Nothing is known: the next try finds out, or uses the tries up.
+            Err(other) if matches!(other.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy) => {
+                return self.set_back(&other, earliest);
+            }
+            Err(_) => return Err(self.lost(error)),
+        };
+        let Some(size) = size.or((earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
+        if size < earliest || size > self.position {
+            return Err(self.lost(error));
+        }
+        if size > self.reached {
+            (self.reached, self.setbacks) = (size, 0);
+        }
+        if let Ok(path) = self.path() {
+            log::info!("upload {path}: again from byte {size}: {error}");
+        }
+        self.position = size;
+        Ok(())
+    }
+
+    /// How much of it the server has, once that stands still; `None` if there is no such file.
+    fn size(&mut self) -> Result<Option<u64>, remote::Error> {
+        let path = self.path()?;
+        let mut before = None;
+        // Each round but the last saw it grow: by what the server still had in its hands.
+        for _ in 0..100 {
+            let size = match self.tree.remote().stat(&path) {
+                Ok(metadata) => metadata.size,
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if size.is_some() && size == before {
+                self.stored = size;
+                return Ok(size);
+            }
+            before = size;
+            thread::sleep(SETTLE_PAUSE);
+        }
+        Err(remote::Error::new(ErrorKind::TimedOut, "the file on the server keeps changing"))
+    }
+
+    fn wait_for_connection(&mut self, error: &remote::Error) -> Result<(), Error> {
+        let since = *self.busy_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > BUSY_MAX {
+            return Err(self.lost(error));
+        }
+        thread::sleep(BUSY_PAUSE);
+        Ok(())
+    }
+
+    fn lost(&self, error: &remote::Error) -> Error {
+        match self.path() {
+            // That a directory is there was seen when the file was opened: a refusal is one.
+            Ok(path) => Error::logged("upload", &path, error, true),
+            Err(_) => Error::remote(error, true),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! What was done here: the caches tell it at once, and no answer that was asked for before is kept.
+
+use crate::path::{Name, RemotePath};
+use crate::remote::{self, Entry, FileKind, Metadata, Remote};
+use crate::vfs::attr::Kind;
+use crate::vfs::cache::attributes::Known;
+use crate::vfs::cache::directories::{Directory, Listed};
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use crate::vfs::names::{self, NAME_BYTES_MAX, Namer};
+use crate::vfs::settings::Settings;
+use crate::vfs::tree::{Answer, Found, Local, Standing, State, Tree};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How many temporaries are swept at most: a directory full of them must not keep the server busy.
+const SWEPT_MAX: usize = 1024;
+
+/// A place on the server, whatever becomes of the directories on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Where this inode is.
+    Inode(Ino),
+    /// A name in a directory that has no inode.
+    Name(Ino, Name),
+}
+
+impl Tree {
+    pub(crate) fn remote(&self) -> &Arc<dyn Remote> {
+        &self.remote
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn namer(&self) -> &Namer {
+        &self.namer
+    }
+
+    /// A temporary name in the directory of `ino`.
+    pub(crate) fn temporary(&self, ino: Ino, wall: SystemTime) -> Result<Target, Error> {
+        let name = self.namer.temporary(wall);
+        let state = self.state.lock();
+        match state.local.get(&ino).map(|local| &local.standing) {
+            Some(Standing::Nameless(Some((parent, _)))) => Ok(Target::Name(*parent, name)),
+            _ => state.inodes.place(ino).map(|(parent, _)| Target::Name(parent, name)).ok_or(Error::Stale),
+        }
+    }
+
+    /// The path of `target` now.
+    pub(crate) fn target(&self, target: &Target) -> Result<RemotePath, Error> {
+        let state = self.state.lock();
+        match target {
+            Target::Inode(ino) => state.path(*ino),
+            Target::Name(parent, name) => state.inodes.path(*parent).map(|path| path.join(name)),
+        }
+        .ok_or(Error::Stale)
+    }
+
+    /// The directory of `ino` and its name there; [`Error::Stale`] if it has none.
+    pub(crate) fn name_of(&self, ino: Ino) -> Result<(Ino, Name), Error> {
+        self.place(ino)
+    }
+
+    /// The inode of `name` in `parent`, where one is known.
+    pub(crate) fn child(&self, parent: Ino, name: &Name) -> Option<Ino> {
+        self.state.lock().inodes.child(parent, name.as_bytes())
+    }
+
+    /// A name that may be given to something new in `parent`, and its path.
+    pub(crate) fn new_name(&self, parent: Ino, name: &[u8]) -> Result<(Name, RemotePath), Error> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(Error::NameTooLong);
+        }
+        let name = Name::new(name).map_err(|_| Error::InvalidRequest)?;
+        if names::is_temporary(name.as_bytes()) {
+            return Err(Error::InvalidRequest);
+        }
+        let state = self.state.lock();
+        if state.inodes.kind(parent).ok_or(Error::Stale)? != Kind::Directory {
+            return Err(Error::NotADirectory);
+        }
+        let path = state.inodes.path(parent).ok_or(Error::Stale)?.join(&name);
+        Ok((name, path))
+    }
+
+    /// What `name` in `parent` is, without telling the kernel of it.
+    pub(crate) fn peek(&self, parent: Ino, name: &Name, now: Instant, wait: bool) -> Result<Answer, Error> {
+        self.find(parent, name, now, wait, false)
+    }
+
+    /// Whether files in the directory `ino` are only here so far.
+    pub(crate) fn has_created(&self, ino: Ino) -> bool {
+        let state = self.state.lock();
+        let mut created = state.local.iter().filter(|(_, local)| matches!(local.standing, Standing::Created));
+        created.any(|(child, _)| state.inodes.place(*child).is_some_and(|(parent, _)| parent == ino))
+    }
+
+    /// What the server says of `ino` at this moment.
+    pub(crate) fn refresh(&self, ino: Ino, now: Instant) -> Result<Found, Error> {
+        let (parent, name) = self.place(ino)?;
+        self.state.lock().epoch.advance();
+        let known = match self.stat(parent, &name, now) {
+            Err(Error::Remote { kind: remote::ErrorKind::NotFound, .. }) => {
+                self.distrust(ino);
+                return Err(Error::NoSuchEntry);
+            }
+            told => told?,
+        };
+        let remaining = known.remaining(now, self.settings.dir_timeout);
+        let mut state = self.state.lock();
+        let same = state.inodes.remember(parent, &name, Kind::of(&known.metadata.kind)) == Some(ino);
+        let found = self.found(&state, ino, known, remaining, now);
+        if same { Ok(found) } else { Err(Error::Stale) }
+    }
+
+    /// A file that is only here so far. The kernel is about to be told of its inode.
+    pub(crate) fn create(&self, parent: Ino, name: &Name, metadata: Metadata, now: Instant) -> Result<Found, Error> {
+        let mut state = self.state.lock();
+        // What had the name is gone, or there would be no creating.
+        if let Some(old) = state.inodes.child(parent, name.as_bytes()) {
+            state.inodes.detach(old);
+        }
+        let ino = state.inodes.remember(parent, name, Kind::File).ok_or(Error::Stale)?;
+        state.inodes.looked_up(ino);
+        state.local.insert(ino, Local { metadata: metadata.clone(), standing: Standing::Created });
+        state.epoch.advance();
+        Ok(self.found(&state, ino, Known { metadata, as_of: now }, Duration::ZERO, now))
+    }
+
+    /// Here `ino` is this by now, whatever the server says.
+    pub(crate) fn show(&self, ino: Ino, metadata: Metadata) {
+        let mut state = self.state.lock();
+        match state.local.get_mut(&ino) {
+            Some(local) => local.metadata = metadata,
+            None => {
+                state.local.insert(ino, Local { metadata, standing: Standing::Changed });
+                state.epoch.advance();
+            }
+        }
+    }
+
+    /// The server has what is here: `metadata`.
+    pub(crate) fn committed(&self, ino: Ino, metadata: Metadata, now: Instant) {
+        let mut state = self.state.lock();
+        if !matches!(state.local.get(&ino).map(|local| &local.standing), Some(Standing::Nameless(_))) {
+            state.local.remove(&ino);
+        }
+        state.learn(ino, metadata, now);
+    }
+
+    /// The server was changed to `metadata`.
+    pub(crate) fn changed(&self, ino: Ino, metadata: Metadata, now: Instant) {
+        self.state.lock().learn(ino, metadata, now);
+    }
+
+    /// What is here did not get to the server and goes.
+    pub(crate) fn reverted(&self, ino: Ino) {
+        let mut state = self.state.lock();
+        match state.local.remove(&ino).map(|local| local.standing) {
+            Some(Standing::Created) => state.remove(ino),
+            _ => state.attributes.remove(ino),
+        }
+        state.epoch.advance();
+        drop(state);
+        self.distrust(ino);
+    }
+
+    /// Something new is on the server. The kernel is about to be told of its inode.
+    pub(crate) fn added(&self, parent: Ino, name: &Name, metadata: Metadata, now: Instant) -> Result<Found, Error> {
+        let mut state = self.state.lock();
+        if let Some(old) = state.inodes.child(parent, name.as_bytes()) {
+            state.inodes.detach(old);
+        }
+        let kind = Kind::of(&metadata.kind);
+        let ino = state.inodes.remember(parent, name, kind).ok_or(Error::Stale)?;
+        state.inodes.looked_up(ino);
+        state.learn(ino, metadata.clone(), now);
+        if kind == Kind::Directory {
+            // It is new, so nothing is in it.
+            state.directories.insert(ino, Listed { directory: Arc::new(Directory::new(Vec::new())), as_of: now });
+        }
+        let known = Known { metadata, as_of: now };
+        Ok(self.found(&state, ino, known, self.settings.dir_timeout, now))
+    }
+
+    /// `name` is no more in `parent`.
+    pub(crate) fn removed(&self, parent: Ino, name: &Name) {
+        let mut state = self.state.lock();
+        state.epoch.advance();
+        state.directories.change(parent, name, None);
+        if let Some(ino) = state.inodes.child(parent, name.as_bytes()) {
+            state.remove(ino);
+        }
+    }
+
+    /// `ino` lost its name and is still open; the server may keep it as `kept`.
+    pub(crate) fn orphaned(&self, ino: Ino, metadata: Metadata, kept: Option<Target>) {
+        let kept = match kept {
+            Some(Target::Name(parent, name)) => Some((parent, name)),
+            _ => None,
+        };
+        let mut state = self.state.lock();
+        state.remove(ino);
+        state.local.insert(ino, Local { metadata, standing: Standing::Nameless(kept) });
+        state.epoch.advance();
+    }
+
+    /// The last one who had it open left; gives where the server keeps it, if it does.
+    pub(crate) fn abandoned(&self, ino: Ino) -> Option<Target> {
+        let mut state = self.state.lock();
+        match state.local.get(&ino)?.standing {
+            Standing::Nameless(_) => {}
+            Standing::Changed | Standing::Created => return None,
+        }
+        match state.local.remove(&ino)?.standing {
+            Standing::Nameless(Some((parent, name))) => Some(Target::Name(parent, name)),
+            _ => None,
+        }
+    }
+
+    /// Whether `ino` is only here so far.
+    pub(crate) fn is_only_here(&self, ino: Ino) -> bool {
+        matches!(self.state.lock().local.get(&ino), Some(Local { standing: Standing::Created, .. }))
+    }
+
+    /// `ino` has another name by now.
+    pub(crate) fn renamed(&self, ino: Ino, parent: Ino, name: &Name) {
+        let mut state = self.state.lock();
+        let metadata = state.known(ino);
+        if let Some((before, Some(old))) = state.inodes.place(ino) {
+            let old = old.clone();
+            state.directories.change(before, &old, None);
+        }
+        if let Some(replaced) = state.inodes.child(parent, name.as_bytes()).filter(|replaced| *replaced != ino) {
+            state.remove(replaced);
+        }
+        state.inodes.rename(ino, parent, name);
+        match metadata {
+            Some(metadata) => state.directories.change(parent, name, Some(metadata)),
+            None => state.directories.remove(parent),
+        }
+        state.epoch.advance();
+    }
+
+    /// Believes nothing of what is in `parent`.
+    pub(crate) fn doubt(&self, parent: Ino) {
+        let mut state = self.state.lock();
+        state.directories.remove(parent);
+        state.epoch.advance();
+    }
+
+    pub(super) fn nameless(&self, ino: Ino, now: Instant) -> Option<Found> {
+        let state = self.state.lock();
+        let local = state.local.get(&ino).filter(|local| matches!(local.standing, Standing::Nameless(_)))?;
+        let known = Known { metadata: local.metadata.clone(), as_of: now };
+        Some(self.found(&state, ino, known, Duration::ZERO, now))
+    }
+
+    /// `directory` with the files that are only here so far.
+    pub(super) fn with_created(&self, ino: Ino, directory: Arc<Directory>) -> Arc<Directory> {
+        let state = self.state.lock();
+        let created = state.local.iter().filter_map(|(child, local)| {
+            let (parent, name) = state.inodes.place(*child)?;
+            let name = name?.clone();
+            (parent == ino && directory.find(name.as_bytes()).is_none())
+                .then(|| Entry { name, metadata: local.metadata.clone() })
+        });
+        let created: Vec<Entry> = created.collect();
+        if created.is_empty() {
+            return directory;
+        }
+        Arc::new(Directory::new([directory.entries(), &created].concat()))
+    }
+
+    /// Whether `name` in `directory` is a temporary of whoever; one of ours that was left behind is removed.
+    pub(super) fn is_temporary(&self, directory: &RemotePath, name: &Name) -> bool {
+        if !names::is_temporary(name.as_bytes()) {
+            return false;
+        }
+        let left_behind = self.namer.is_left_behind(name.as_bytes(), SystemTime::now());
+        let path = directory.join(name);
+        if left_behind && !self.settings.read_only && self.is_to_be_swept(&path) {
+            log::info!("{path} was left behind by an upload that never ended: it is removed");
+            self.discard_path(path);
+        }
+        true
+    }
+
+    /// Renames `from` to `to` on a server that does not replace: what is there steps aside first, and comes back if the
+    /// rest fails.
+    pub(crate) fn replace(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+        let aside = to.parent().unwrap_or_else(RemotePath::root).join(&self.namer.temporary(SystemTime::now()));
+        let failed = |what: &RemotePath, error: &remote::Error| Error::logged("rename", what, error, true);
+        self.remote.rename(to, &aside).map_err(|error| failed(to, &error))?;
+        if let Err(error) = self.remote.rename(from, to) {
+            if let Err(other) = self.remote.rename(&aside, to) {
+                log::error!("{to} is now {aside}: it could not be renamed back: {other}");
+            }
+            return Err(failed(from, &error));
+        }
+        self.discard_path(aside);
+        Ok(())
+    }
+
+    /// Removes what nobody wants any more, some time.
+    pub(crate) fn discard(&self, target: &Target) {
+        if let Ok(path) = self.target(target) {
+            self.discard_path(path);
+        }
+    }
+
+    fn discard_path(&self, path: RemotePath) {
+        let remote = Arc::clone(&self.remote);
+        self.workers.spawn(move || {
+            if let Err(error) = remote.remove_file(&path) {
+                log::debug!("remove {path}: {error}");
+            }
+        });
+    }
+
+    fn is_to_be_swept(&self, path: &RemotePath) -> bool {
+        let mut state = self.state.lock();
+        state.swept.len() < SWEPT_MAX && state.swept.insert(path.clone())
+    }
+}
+
+impl State {
+    /// The path of `ino`, also where it is kept after it lost its name.
+    pub(super) fn path(&self, ino: Ino) -> Option<RemotePath> {
+        match self.local.get(&ino).map(|local| &local.standing) {
+            Some(Standing::Nameless(kept)) => {
+                let (parent, name) = kept.as_ref()?;
+                Some(self.inodes.path(*parent)?.join(name))
+            }
+            _ => self.inodes.path(ino),
+        }
+    }
+
+    /// The server has this under the name of `ino`.
+    fn learn(&mut self, ino: Ino, metadata: Metadata, now: Instant) {
+        if let Some((parent, Some(name))) = self.inodes.place(ino) {
+            let name = name.clone();
+            self.directories.change(parent, &name, Some(metadata.clone()));
+        }
+        self.attributes.insert(ino, Known { metadata, as_of: now });
+        self.epoch.advance();
+    }
+
+    /// The last that is known of `ino`.
+    fn known(&mut self, ino: Ino) -> Option<Metadata> {
+        if let Some(local) = self.local.get(&ino) {
+            return Some(local.metadata.clone());
+        }
+        let told = self.attributes.last(ino).map(|known| known.metadata.clone());
+        told.or_else(|| match self.inodes.kind(ino)? {
+            Kind::Directory => Some(Metadata::of_kind(FileKind::Directory)),
+            // A file without a size would only be asked for.
+            Kind::File | Kind::Symlink => None,
+        })
+    }
+
+    /// `ino` has no name any more.
+    fn remove(&mut self, ino: Ino) {
+        if let Some((parent, Some(name))) = self.inodes.place(ino) {
+            let name = name.clone();
+            self.directories.change(parent, &name, None);
+        }
+        self.inodes.detach(ino);
+        self.attributes.remove(ino);
+        self.directories.remove(ino);
+    }
+}

@@ -1,0 +1,322 @@
+//! The operations that change what is in a file, or what is said of it.
+
+use crate::remote::{ErrorKind, FileKind, Metadata, Modified};
+use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::draft::Draft;
+use crate::vfs::drafts::Moment;
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::{Access, Entry, Fh, Opened, Patience, Vfs};
+use crate::vfs::handles::{Handle, OpenFile};
+use crate::vfs::inodes::Ino;
+use crate::vfs::tree::{Answer, Found, Target};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// What is to be changed of an inode's attributes; `None` leaves as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// The owner.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+    /// Length in bytes.
+    pub size: Option<u64>,
+    /// Time of last change.
+    pub modified: Option<SystemTime>,
+}
+
+/// How a file is to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Creation {
+    /// Permission bits, without those that the umask takes away.
+    pub mode: u32,
+    /// There must be none of the name.
+    pub exclusive: bool,
+    /// Nothing is left of one that is there.
+    pub truncate: bool,
+}
+
+impl Vfs {
+    pub(crate) fn open_to_write(
+        &self,
+        ino: Ino,
+        access: Access,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<Opened, Error> {
+        self.may_write()?;
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        let moment = Moment::new(now);
+        // From here on the draft stays.
+        self.drafts.opened(ino);
+        let opened = self.draft_to_write(ino, moment).and_then(|(draft, found, keep_cache)| {
+            if access == Access::Truncate {
+                self.drafts.truncate(&draft, 0, moment)?;
+            }
+            Ok((found, keep_cache && access != Access::Truncate))
+        });
+        match opened {
+            Ok((found, keep_cache)) => {
+                let version = self.content.detached(ino, found.attr.size);
+                let file = OpenFile { ino, version, writes: true };
+                Ok(Opened { fh: self.handles.open(Handle::File(file)), keep_cache })
+            }
+            Err(error) => {
+                self.drafts.closed(ino, false, moment);
+                Err(error)
+            }
+        }
+    }
+
+    /// The draft of `ino`, over what the server has now unless something else was written here already.
+    fn draft_to_write(&self, ino: Ino, moment: Moment) -> Result<(Arc<Draft>, Found, bool), Error> {
+        if let Some(draft) = self.drafts.of(ino).filter(|draft| draft.is_ahead()) {
+            if let Some(error) = draft.failure() {
+                return Err(error);
+            }
+            return Ok((draft, self.tree.getattr(ino, moment.now, true)?, true));
+        }
+        let found = self.tree.refresh(ino, moment.now)?;
+        match found.attr.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(Error::IsADirectory),
+            Kind::Symlink => return Err(Error::InvalidRequest),
+        }
+        let before = self.content.open(ino, &found.metadata, found.attr.size, moment.now);
+        let draft = self.drafts.begin(ino, &found.metadata, moment);
+        self.content.release(&before.0);
+        Ok((draft, found, before.1))
+    }
+
+    /// Creates and opens a file. It is on the server when it is flushed, at the latest when it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::InvalidRequest`] or [`Error::NameTooLong`] for a name that cannot be, and
+    /// [`Error::Exists`]; as [`Vfs::lookup`] and [`Vfs::open`] otherwise.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        creation: Creation,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(Entry, Opened), Error> {
+        self.may_write()?;
+        let (name, _) = self.tree.new_name(parent, name)?;
+        if let Answer::Found(found) = self.tree.peek(parent, &name, now, patience.waits())? {
+            if creation.exclusive {
+                return Err(Error::Exists);
+            }
+            let access = if creation.truncate { Access::Truncate } else { Access::Write };
+            let opened = self.open(found.ino, access, now, patience)?;
+            self.tree.looked_up(found.ino);
+            let entry = self.entry(&self.tree.getattr(found.ino, now, patience.waits())?);
+            return Ok((entry, opened));
+        }
+        let moment = Moment::new(now);
+        let mode = bits(creation.mode);
+        let modified = Some(Modified { time: moment.wall, precision: Duration::from_millis(1) });
+        let metadata = Metadata { size: Some(0), mode: Some(mode), modified, ..Metadata::of_kind(FileKind::File) };
+        let found = self.tree.create(parent, &name, metadata, now)?;
+        self.drafts.opened(found.ino);
+        self.drafts.create(found.ino, mode, creation.exclusive, moment);
+        let version = self.content.detached(found.ino, 0);
+        let file = OpenFile { ino: found.ino, version, writes: true };
+        let opened = Opened { fh: self.handles.open(Handle::File(file)), keep_cache: false };
+        Ok((self.entry(&found), opened))
+    }
+
+    /// Creates an empty file on the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vfs::create`] and [`Vfs::flush`].
+    pub fn mknod(&self, parent: Ino, name: &[u8], mode: u32, now: Instant, patience: Patience) -> Result<Entry, Error> {
+        if !patience.waits() {
+            self.may_write()?;
+            return Err(Error::WouldBlock);
+        }
+        let creation = Creation { mode, exclusive: true, truncate: false };
+        let (entry, opened) = self.create(parent, name, creation, now, patience)?;
+        let flushed = self.flush(opened.fh, now, patience);
+        self.release(opened.fh, now, patience)?;
+        if let Err(error) = flushed {
+            self.forget(entry.ino, 1);
+            return Err(error);
+        }
+        let found = self.tree.getattr(entry.ino, now, true)?;
+        Ok(self.entry(&found))
+    }
+
+    /// Writes `bytes` at `offset` (bytes) of an open file. They are on the server after [`Vfs::flush`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`] if it is not open for writing, [`Error::Spool`] where this machine has no room,
+    /// [`Error::TooLarge`], what the upload failed with, and [`Error::WouldBlock`] as `patience` says.
+    pub fn write(&self, fh: Fh, offset: u64, bytes: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
+        let (_, draft) = self.written(fh)?;
+        self.drafts.write(&draft, offset, bytes, Moment::new(now), patience.waits())
+    }
+
+    /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadHandle`], what stands in the way, and [`Error::WouldBlock`] as `patience` says.
+    pub fn flush(&self, fh: Fh, now: Instant, patience: Patience) -> Result<(), Error> {
+        let file = self.handles.file(fh)?;
+        let Some(draft) = self.drafts.of(file.ino).filter(|draft| file.writes && draft.is_ahead()) else {
+            return Ok(());
+        };
+        if let Some(error) = draft.failure() {
+            return Err(error);
+        }
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        self.drafts.commit(&draft, Moment::new(now))
+    }
+
+    /// Changes attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPermitted`] for what the server cannot do, unless it is to be ignored; [`Error::ReadOnly`];
+    /// [`Error::Remote`], [`Error::Spool`], and [`Error::WouldBlock`] as `patience` says.
+    pub fn setattr(
+        &self,
+        ino: Ino,
+        fh: Option<Fh>,
+        changes: Changes,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(Attr, Duration), Error> {
+        self.may_write()?;
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        let moment = Moment::new(now);
+        let attr = self.tree.getattr(ino, now, true)?.attr;
+        let moves = |wanted: Option<u32>, is: u32| wanted.is_some_and(|wanted| wanted != is && wanted != u32::MAX);
+        if (moves(changes.uid, attr.uid) || moves(changes.gid, attr.gid)) && !self.tree.settings().ignore_perms {
+            return Err(Error::NotPermitted);
+        }
+        if let Some(size) = changes.size {
+            self.set_size(ino, fh, size, moment)?;
+        }
+        if let Some(mode) = changes.mode.map(bits).filter(|mode| *mode != attr.mode) {
+            self.set_mode(ino, mode, moment)?;
+        }
+        if let Some(modified) = changes.modified {
+            self.set_time(ino, modified, moment)?;
+        }
+        self.getattr(ino, now, patience)
+    }
+
+    fn set_size(&self, ino: Ino, fh: Option<Fh>, size: u64, moment: Moment) -> Result<(), Error> {
+        if let Some(fh) = fh {
+            let (_, draft) = self.written(fh)?;
+            return self.drafts.truncate(&draft, size, moment);
+        }
+        let done = self.draft_to_write(ino, moment).and_then(|(draft, ..)| {
+            self.drafts.truncate(&draft, size, moment)?;
+            self.drafts.commit(&draft, moment)
+        });
+        self.drafts.close_unused(ino, moment);
+        done
+    }
+
+    fn set_mode(&self, ino: Ino, mode: u16, moment: Moment) -> Result<(), Error> {
+        if self.drafts.of(ino).is_some_and(|draft| self.drafts.set_bits(&draft, mode)) {
+            return Ok(());
+        }
+        let path = self.tree.target(&Target::Inode(ino))?;
+        match self.tree.remote().set_mode(&path, mode) {
+            Ok(()) => self.learn_anew(ino, moment),
+            Err(error) if self.tree.settings().ignore_perms => log::debug!("chmod {path}: {error}"),
+            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
+            Err(error) => return Err(Error::logged("chmod", &path, &error, true)),
+        }
+        Ok(())
+    }
+
+    fn set_time(&self, ino: Ino, modified: SystemTime, moment: Moment) -> Result<(), Error> {
+        if self.drafts.of(ino).is_some_and(|draft| self.drafts.set_time(&draft, modified)) {
+            return Ok(());
+        }
+        let path = self.tree.target(&Target::Inode(ino))?;
+        match self.tree.remote().set_modified(&path, modified) {
+            Ok(()) => self.learn_anew(ino, moment),
+            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
+            Err(error) => return Err(Error::logged("utimens", &path, &error, true)),
+        }
+        Ok(())
+    }
+
+    /// Asks for what we have just changed.
+    fn learn_anew(&self, ino: Ino, moment: Moment) {
+        let told = self.tree.target(&Target::Inode(ino)).ok().and_then(|path| self.tree.remote().stat(&path).ok());
+        match told {
+            Some(metadata) => {
+                self.content.renew(ino, &metadata);
+                if let Some(draft) = self.drafts.of(ino) {
+                    self.drafts.renew(&draft, &metadata);
+                }
+                self.tree.changed(ino, metadata, moment.now);
+            }
+            None => self.tree.distrust(ino),
+        }
+    }
+
+    /// Makes sure that an open file is at least so long that `offset + length` bytes fit. `mode` is that of fallocate(2).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotSupported`] for all modes but 0; as [`Vfs::write`] otherwise.
+    pub fn fallocate(
+        &self,
+        fh: Fh,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(), Error> {
+        if mode != 0 {
+            return Err(Error::NotSupported);
+        }
+        let (_, draft) = self.written(fh)?;
+        let end = offset.checked_add(length).ok_or(Error::TooLarge)?;
+        if draft.size() >= end {
+            return Ok(());
+        }
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        self.drafts.truncate(&draft, end, Moment::new(now))
+    }
+
+    pub(crate) fn may_write(&self) -> Result<(), Error> {
+        if self.tree.settings().read_only { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    fn written(&self, fh: Fh) -> Result<(OpenFile, Arc<Draft>), Error> {
+        let file = self.handles.file(fh)?;
+        if !file.writes {
+            return Err(Error::BadHandle);
+        }
+        let draft = self.drafts.of(file.ino).ok_or(Error::BadHandle)?;
+        Ok((file, draft))
+    }
+}
+
+/// The permission bits of what the kernel calls a mode.
+pub(crate) fn bits(mode: u32) -> u16 {
+    u16::try_from(mode & 0o7777).unwrap_or_default()
+}
