@@ -21,6 +21,11 @@ const CAFILE_BYTES_MAX: u64 = 16 << 20;
 /// What servers that know anonymous accounts want to see (RFC 1635).
 const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
+/// Not /tmp: that is often memory, and what is written may be large.
+const SPOOL_DIR: &str = "/var/tmp";
+/// Enough to tell hosts apart in a name that has other parts as well.
+const HOST_CHARS_MAX: usize = 16;
+
 /// What was asked for, each part read by itself.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -58,6 +63,8 @@ pub struct MountSettings {
     pub allow_other: bool,
     /// No program on the mount may be run.
     pub noexec: bool,
+    /// The kernel lets nobody write.
+    pub read_only: bool,
 }
 
 impl Config {
@@ -79,9 +86,6 @@ impl Config {
         let user = user(&url, options.user.as_deref(), credentials.user.as_deref())?;
         let trust = options.cafile.as_deref().map_or(Ok(Trust::WebPki), trust)?;
         let vfs = vfs(&options);
-        if options.read_write {
-            log::info!("rw: this version of ftpsfs mounts read-only");
-        }
         // Last, so that nobody types a password only to hear that something else is wrong.
         let password = password(&url, credentials.password, sources, &user)?;
         Ok(Self {
@@ -98,6 +102,7 @@ impl Config {
                 trust,
                 connections_max: options.connections,
                 timeout: options.timeout,
+                verify: options.verify,
                 idle_timeout: IDLE_TIMEOUT,
             },
             vfs,
@@ -107,6 +112,7 @@ impl Config {
                 foreground: foreground || options.debug,
                 allow_other: options.allow_other,
                 noexec: options.noexec,
+                read_only: options.read_only,
             },
         })
     }
@@ -206,8 +212,38 @@ fn vfs(options: &Options) -> VfsSettings {
         uid: options.uid.unwrap_or(uid),
         gid: options.gid.unwrap_or(gid),
         umask: options.umask.unwrap_or_else(sys::umask),
-        ..VfsSettings::default()
+        read_only: options.read_only,
+        upload: options.upload,
+        conflict: options.conflict,
+        spool_dir: options.spool_dir.clone().unwrap_or_else(|| directory("TMPDIR").unwrap_or_else(|| SPOOL_DIR.into())),
+        recovery_dir: options.recovery_dir.clone().unwrap_or_else(recovery_dir),
+        ignore_perms: options.ignore_perms,
+        host: host(),
     }
+}
+
+/// Where a system, or a user, keeps what must outlive the program (XDG base directories); works with an empty
+/// environment, too.
+fn recovery_dir() -> PathBuf {
+    let state = || directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
+    match (sys::is_root(), state()) {
+        (true, _) => "/var/lib/ftpsfs/recovery".into(),
+        (false, Some(state)) => state.join("ftpsfs/recovery"),
+        (false, None) => format!("{SPOOL_DIR}/ftpsfs-recovery-{}", sys::user_and_group().0).into(),
+    }
+}
+
+/// The directory that an environment variable names, if that is an absolute path.
+fn directory(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// This host's name up to its first dot, as far as it can stand in a file name.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let short = name.trim().split('.').next().unwrap_or_default();
+    let name: String = short.chars().filter(char::is_ascii_alphanumeric).take(HOST_CHARS_MAX).collect();
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }
 
 #[cfg(test)]

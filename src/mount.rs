@@ -88,6 +88,7 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
 #[derive(Debug)]
 struct Running {
     client: Arc<Client>,
+    vfs: Arc<Vfs>,
     session: fuser::BackgroundSession,
     source: String,
 }
@@ -98,9 +99,10 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
     let vfs = Arc::new(Vfs::new(client.clone(), vfs));
     first_listing(&vfs).inspect_err(|_| client.close())?;
-    let adapter = Adapter::new(vfs);
+    let adapter = Adapter::new(Arc::clone(&vfs));
     let attached = watch.while_mounting(|| {
         let session = attach(adapter, mountpoint, &mount)?;
+        Adapter::connect(&vfs, session.notifier());
         session.spawn().map_err(|error| undone(mountpoint, format!("cannot serve the mount: {error}")))
     });
     // The server hears a goodbye, whatever came between us and the kernel.
@@ -108,7 +110,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let root = answer(mountpoint, patience)
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());
-    Ok(Running { client, session, source: mount.source })
+    Ok(Running { client, vfs, session, source: mount.source })
 }
 
 /// Lists the root before there is a mount: a server whose data connections do not work is told of here, in words, and not
@@ -136,7 +138,7 @@ enum End {
 
 impl Running {
     fn serve(self, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
-        let Self { client, session, source } = self;
+        let Self { client, vfs, session, source } = self;
         log::info!("{source} is mounted");
         thread::Builder::new()
             .name("session".into())
@@ -148,6 +150,9 @@ impl Running {
             Ok(End::GivenUp) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
         }
         log::info!("{source} is unmounted; {}", client.summary());
+        log::debug!("{}", vfs.summary());
+        // Its streams give their connections back, so that they hear a goodbye as well.
+        drop(vfs);
         client.close();
         Ok(())
     }
@@ -188,7 +193,7 @@ fn attach_as_root(
     if settings.allow_other {
         data.push_str(",allow_other");
     }
-    let flags = sys::MountFlags { noexec: settings.noexec };
+    let flags = sys::MountFlags { noexec: settings.noexec, read_only: settings.read_only };
     sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), flags, &data)
         .map_err(|error| Failure::mount(format!("cannot mount on {}: {error}", mountpoint.display())))?;
     Session::from_fd(filesystem, device, options.acl, options)
@@ -209,12 +214,14 @@ fn attach_as_user(
         MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
         MountOption::CUSTOM(format!("max_read={READ_BYTES_MAX}")),
         MountOption::DefaultPermissions,
-        MountOption::RO,
         MountOption::NoSuid,
         MountOption::NoDev,
     ];
     if settings.noexec {
         options.mount_options.push(MountOption::NoExec);
+    }
+    if settings.read_only {
+        options.mount_options.push(MountOption::RO);
     }
     Session::new(filesystem, mountpoint, &options).map_err(|error| {
         Failure::mount(match error.kind() {

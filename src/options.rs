@@ -1,7 +1,7 @@
 //! The options of `-o`: the one table from which the parser, `--help` and the tests of the documents are made.
 
-use crate::ftp::settings::TlsMode;
-use crate::vfs::settings::Settings as VfsSettings;
+use crate::ftp::settings::{TlsMode, Verify};
+use crate::vfs::settings::{Conflict, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -118,19 +118,61 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "ro",
         argument: None,
-        meaning: "mount read-only; this version always does",
+        meaning: "mount read-only",
         default: None,
-        set: |options, _| {
-            options.read_write = false;
-            Ok(())
-        },
+        set: |options, _| flag(&mut options.read_only),
     },
     Known {
         name: "rw",
         argument: None,
-        meaning: "accepted; writing is not there yet",
+        meaning: "mount for reading and writing",
+        default: Some("so it is"),
+        set: |options, _| {
+            options.read_only = false;
+            Ok(())
+        },
+    },
+    Known {
+        name: "upload",
+        argument: Some("temporary|direct"),
+        meaning: "write under another name and rename when whole, or in place",
+        default: Some("temporary"),
+        set: |options, value| upload(value).map(|value| options.upload = value),
+    },
+    Known {
+        name: "verify",
+        argument: Some("size|hash"),
+        meaning: "check uploads by their size, or by the server's checksum as well",
+        default: Some("size"),
+        set: |options, value| verify(value).map(|value| options.verify = value),
+    },
+    Known {
+        name: "conflict",
+        argument: Some("refuse|overwrite"),
+        meaning: "what happens to a file that changed on the server since it was opened",
+        default: Some("refuse"),
+        set: |options, value| conflict(value).map(|value| options.conflict = value),
+    },
+    Known {
+        name: "ignore_perms",
+        argument: None,
+        meaning: "chmod and chown that the server cannot do succeed and do nothing",
         default: None,
-        set: |options, _| flag(&mut options.read_write),
+        set: |options, _| flag(&mut options.ignore_perms),
+    },
+    Known {
+        name: "spool_dir",
+        argument: Some("DIR"),
+        meaning: "where content waits that is not written in order",
+        default: Some("$TMPDIR or /var/tmp"),
+        set: |options, value| text(value).map(|value| options.spool_dir = Some(value.into())),
+    },
+    Known {
+        name: "recovery_dir",
+        argument: Some("DIR"),
+        meaning: "where content is kept that could not be uploaded",
+        default: Some("/var/lib/ftpsfs/recovery; a user's ~/.local/state/ftpsfs/recovery"),
+        set: |options, value| text(value).map(|value| options.recovery_dir = Some(value.into())),
     },
     Known {
         name: "noexec",
@@ -225,8 +267,20 @@ pub struct Options {
     pub umask: Option<u16>,
     /// `allow_other`
     pub allow_other: bool,
-    /// `rw` was the last wish.
-    pub read_write: bool,
+    /// `ro` was the last wish.
+    pub read_only: bool,
+    /// `upload=`
+    pub upload: UploadWay,
+    /// `verify=`
+    pub verify: Verify,
+    /// `conflict=`
+    pub conflict: Conflict,
+    /// `ignore_perms`
+    pub ignore_perms: bool,
+    /// `spool_dir=`
+    pub spool_dir: Option<PathBuf>,
+    /// `recovery_dir=`
+    pub recovery_dir: Option<PathBuf>,
     /// `noexec`
     pub noexec: bool,
     /// `log_level=`
@@ -252,7 +306,13 @@ impl Default for Options {
             gid: None,
             umask: None,
             allow_other: false,
-            read_write: false,
+            read_only: false,
+            upload: vfs.upload,
+            verify: Verify::default(),
+            conflict: vfs.conflict,
+            ignore_perms: false,
+            spool_dir: None,
+            recovery_dir: None,
             noexec: false,
             level: LevelFilter::Info,
             debug: false,
@@ -387,6 +447,30 @@ fn tls(value: &str) -> Result<TlsMode, String> {
     }
 }
 
+fn upload(value: &str) -> Result<UploadWay, String> {
+    match value {
+        "temporary" => Ok(UploadWay::Temporary),
+        "direct" => Ok(UploadWay::Direct),
+        other => Err(format!("{other:?} is neither temporary nor direct")),
+    }
+}
+
+fn verify(value: &str) -> Result<Verify, String> {
+    match value {
+        "size" => Ok(Verify::Size),
+        "hash" => Ok(Verify::Hash),
+        other => Err(format!("{other:?} is neither size nor hash")),
+    }
+}
+
+fn conflict(value: &str) -> Result<Conflict, String> {
+    match value {
+        "refuse" => Ok(Conflict::Refuse),
+        "overwrite" => Ok(Conflict::Overwrite),
+        other => Err(format!("{other:?} is neither refuse nor overwrite")),
+    }
+}
+
 fn connections(value: &str) -> Result<NonZeroUsize, String> {
     let known = value.parse().ok().filter(|number: &NonZeroUsize| number.get() <= CONNECTIONS_MAX);
     known.ok_or_else(|| format!("must be a number from 1 to {CONNECTIONS_MAX}"))
@@ -474,7 +558,7 @@ mod tests {
         assert_eq!(options.attr_timeout, Duration::from_millis(500));
         assert_eq!(options.umask, Some(0o077));
         assert_eq!(options.tls, Some(TlsMode::Implicit));
-        assert!(options.allow_other && !options.read_write);
+        assert!(options.allow_other && options.read_only);
     }
 
     #[test]

@@ -21,6 +21,12 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// As [`Remote::list`].
     fn stat(&self, path: &RemotePath) -> Result<Metadata, Error>;
 
+    /// Whether [`Remote::stat`] of anything but a file lists the directory that holds it: then listing it costs no more,
+    /// and answers for its other names too. Never waits.
+    fn stat_lists(&self) -> bool {
+        false
+    }
+
     /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.
     ///
     /// `size` is the file's size (bytes) as last seen. It decides one thing: a transfer that ends without TLS's
@@ -228,8 +234,10 @@ pub enum ErrorKind {
     NotADirectory,
     /// It is a directory.
     IsADirectory,
-    /// The name cannot be sent to this server: too long, or with bytes that a command cannot carry.
+    /// The name cannot be sent to this server: it has bytes that a command cannot carry.
     InvalidName,
+    /// The path is longer than a command can carry.
+    NameTooLong,
     /// The name is taken.
     Exists,
     /// The directory has entries.

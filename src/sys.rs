@@ -117,9 +117,11 @@ pub fn major_and_minor(device: u64) -> (u32, u32) {
 pub struct MountFlags {
     /// Programs on it are not run.
     pub noexec: bool,
+    /// Nothing on it can be changed.
+    pub read_only: bool,
 }
 
-/// Mounts read-only, without devices and set-user-id programs (mount(2)).
+/// Mounts without devices and set-user-id programs (mount(2)).
 ///
 /// # Errors
 ///
@@ -128,7 +130,8 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &
     let (source, target) = (CString::new(source)?, CString::new(target.as_os_str().as_bytes())?);
     let (kind, data) = (CString::new(kind)?, CString::new(data)?);
     let noexec = if flags.noexec { libc::MS_NOEXEC } else { 0 };
-    let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | noexec;
+    let read_only = if flags.read_only { libc::MS_RDONLY } else { 0 };
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | noexec | read_only;
     // SAFETY: all four strings end with NUL and outlive the call.
     let result = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

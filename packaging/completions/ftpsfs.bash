@@ -16,6 +16,12 @@ umask=
 allow_other
 ro
 rw
+upload=
+verify=
+conflict=
+ignore_perms
+spool_dir=
+recovery_dir=
 noexec
 log_level=
 debug
@@ -29,6 +35,10 @@ _ftpsfs_complete_option() {
     case $last in
         credentials=* | cafile=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
         tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
+        upload=*) mapfile -t COMPREPLY < <(compgen -P "${done}upload=" -W 'temporary direct' -- "${last#*=}") ;;
+        verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
+        conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
+        spool_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
         log_level=*)
             mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
             ;;

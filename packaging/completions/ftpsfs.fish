@@ -16,7 +16,13 @@ function __ftpsfs_options
         umask=\t'permission bits to take away' \
         allow_other\t'let other users in' \
         ro\t'mount read-only' \
-        rw\t'accepted; writing is not there yet' \
+        rw\t'mount for reading and writing' \
+        upload=\t'temporary or direct' \
+        verify=\t'size or hash' \
+        conflict=\t'refuse or overwrite' \
+        ignore_perms\t'chmod and chown that the server cannot do succeed' \
+        spool_dir=\t'where content waits that is not written in order' \
+        recovery_dir=\t'where content is kept that could not be uploaded' \
         noexec\t'no program may be run' \
         log_level=\t'error, warn, info, debug or trace' \
         debug\t'stay in the foreground and log at debug'

@@ -54,6 +54,38 @@ pub enum Command<'a> {
     Size(&'a [u8]),
     /// `MDTM`: a file (RFC 3659 section 3).
     Mdtm(&'a [u8]),
+    /// `STOR`: a file, from its beginning.
+    Stor(&'a [u8]),
+    /// `APPE`: a file, at its end.
+    Appe(&'a [u8]),
+    /// `DELE`: a file.
+    Dele(&'a [u8]),
+    /// `MKD`: a directory.
+    Mkd(&'a [u8]),
+    /// `RMD`: a directory.
+    Rmd(&'a [u8]),
+    /// `RNFR`: what is to be renamed.
+    Rnfr(&'a [u8]),
+    /// `RNTO`: its new name.
+    Rnto(&'a [u8]),
+    /// `MFMT`: a time-val, and the file whose time of last change it becomes.
+    Mfmt(&'a str, &'a [u8]),
+    /// `MDTM` with a time-val before the pathname: the same, on servers older than `MFMT`.
+    MdtmSet(&'a str, &'a [u8]),
+    /// `SITE UTIME`: the same, in ProFTPD's form.
+    SiteUtime(&'a str, &'a [u8]),
+    /// `SITE CHMOD`: permission bits and a file.
+    SiteChmod(u16, &'a [u8]),
+    /// `SITE SYMLINK`: a target and the link's own path. The words are parted by spaces, so neither may hold one.
+    SiteSymlink(&'a [u8], &'a [u8]),
+    /// `STAT` with its argument: the lines that `LIST` would send, on the control connection.
+    Stat(&'a [u8]),
+    /// `HASH`: a file, in the algorithm that `OPTS HASH` chose (draft-bryan-ftpext-hash).
+    Hash(&'a [u8]),
+    /// `XSHA256`: a file.
+    Xsha256(&'a [u8]),
+    /// `XMD5`: a file.
+    Xmd5(&'a [u8]),
     /// `NOOP`.
     Noop,
     /// `QUIT`.
@@ -93,6 +125,20 @@ impl Command<'_> {
             Self::Mlst(_) => "MLST",
             Self::Size(_) => "SIZE",
             Self::Mdtm(_) => "MDTM",
+            Self::MdtmSet(..) => "MDTM",
+            Self::Stor(_) => "STOR",
+            Self::Appe(_) => "APPE",
+            Self::Dele(_) => "DELE",
+            Self::Mkd(_) => "MKD",
+            Self::Rmd(_) => "RMD",
+            Self::Rnfr(_) => "RNFR",
+            Self::Rnto(_) => "RNTO",
+            Self::Mfmt(..) => "MFMT",
+            Self::SiteUtime(..) | Self::SiteChmod(..) | Self::SiteSymlink(..) => "SITE",
+            Self::Stat(_) => "STAT",
+            Self::Hash(_) => "HASH",
+            Self::Xsha256(_) => "XSHA256",
+            Self::Xmd5(_) => "XMD5",
             Self::Noop => "NOOP",
             Self::Quit => "QUIT",
         }
@@ -138,10 +184,29 @@ impl Command<'_> {
             | Self::Mlsd(argument)
             | Self::Mlst(argument)
             | Self::Size(argument)
-            | Self::Mdtm(argument) => (*argument).into(),
+            | Self::Mdtm(argument)
+            | Self::Stor(argument)
+            | Self::Appe(argument)
+            | Self::Dele(argument)
+            | Self::Mkd(argument)
+            | Self::Rmd(argument)
+            | Self::Rnfr(argument)
+            | Self::Rnto(argument)
+            | Self::Hash(argument)
+            | Self::Xsha256(argument)
+            | Self::Xmd5(argument) => (*argument).into(),
+            Self::Mfmt(time, path) | Self::MdtmSet(time, path) => words(&[time.as_bytes(), path]),
+            Self::SiteUtime(time, path) => words(&[b"UTIME", time.as_bytes(), path]),
+            Self::SiteChmod(mode, path) => words(&[b"CHMOD", format!("{mode:03o}").as_bytes(), path]),
+            Self::SiteSymlink(target, path) => words(&[b"SYMLINK", target, path]),
+            Self::Stat(argument) => (*argument).into(),
             Self::Feat | Self::Syst | Self::Pwd | Self::Epsv | Self::Pasv | Self::Noop | Self::Quit => b"".into(),
         }
     }
+}
+
+fn words(words: &[&[u8]]) -> Cow<'static, [u8]> {
+    words.join(&b' ').into()
 }
 
 impl fmt::Display for Command<'_> {
@@ -202,6 +267,10 @@ mod tests {
             (Command::List(b"/a"), "LIST /a\r\n"),
             (Command::ListAll, "LIST -a\r\n"),
             (Command::Epsv, "EPSV\r\n"),
+            (Command::Mfmt("20261123144036", b"/a b"), "MFMT 20261123144036 /a b\r\n"),
+            (Command::MdtmSet("20261123144036", b"/a"), "MDTM 20261123144036 /a\r\n"),
+            (Command::SiteChmod(0o44, b"/a"), "SITE CHMOD 044 /a\r\n"),
+            (Command::SiteSymlink(b"t", b"/a"), "SITE SYMLINK t /a\r\n"),
         ] {
             assert_eq!(encoded(command).as_deref(), Ok(line));
         }
@@ -210,6 +279,7 @@ mod tests {
     #[test]
     fn no_argument_ends_the_line_or_begins_another() {
         for bad in [&b"/a\r\nDELE /b"[..], b"/a\n", b"/a\r", b"/a\0"] {
+            assert!(matches!(encoded(Command::SiteChmod(0o644, bad)), Err(Unsendable::Forbidden(_))));
             assert!(matches!(encoded(Command::Retr(bad)), Err(Unsendable::Forbidden(_))));
             assert!(matches!(encoded(Command::Pass(&Secret::new(bad))), Err(Unsendable::Forbidden(_))));
         }

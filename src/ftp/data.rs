@@ -1,8 +1,9 @@
 //! A data connection after its handshake: bytes one way, and an end that loses none.
 
-use crate::ftp::stream::Tcp;
+use crate::ftp::stream::{Tcp, remaining};
 use crate::ftp::tls::{Connected, Received};
 use std::io;
+use std::time::{Duration, Instant};
 
 /// An encrypted data connection.
 #[derive(Debug)]
@@ -32,6 +33,36 @@ impl DataConnection {
         // Pure-FTPd holds the end of a small file back until our acknowledgement.
         self.tcp.quick_ack();
         received
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The network's. The server's reason stands on the control connection.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.connected.records.write(&mut self.tcp, bytes)
+    }
+
+    /// Ends an upload: `close_notify`, a FIN (Microsoft's server waits for it), and then everything the server still has
+    /// to say, its tickets above all, until it closes. An unread ticket would turn our close into a reset, and the server
+    /// would lose bytes that it has not read yet, some with a `226`.
+    ///
+    /// # Errors
+    ///
+    /// The network's, or `TimedOut` when the server has not closed after `limit`.
+    pub fn finish_upload(mut self, limit: Duration) -> io::Result<()> {
+        self.connected.records.send_close_notify(&mut self.tcp)?;
+        self.tcp.shutdown_write()?;
+        let deadline = Instant::now() + limit;
+        let mut buffer = [0; 1024];
+        loop {
+            self.tcp.set_limit(remaining(deadline))?;
+            match self.connected.records.read(&mut self.tcp, &mut buffer)? {
+                Received::Bytes(_) => {}
+                Received::Closed | Received::Cut => return Ok(()),
+            }
+        }
     }
 
     /// Ends a download: our `close_notify` (some servers answer 426 without it), then TCP. The server's reply is to be

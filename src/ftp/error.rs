@@ -1,6 +1,7 @@
 //! What can go wrong with a server, in the words of whoever must decide: may this connection live, is it worth another
 //! try, what does the user read.
 
+use crate::ftp::command::Unsendable;
 use crate::ftp::reply::{Malformed, Outcome, Reply};
 use std::fmt;
 use std::io;
@@ -53,6 +54,13 @@ pub enum Error {
         /// What it said.
         reply: Reply,
     },
+    /// The directory to be mounted is missing, no directory, or closed to the account.
+    NoSuchMount {
+        /// The server's pathname, escaped.
+        pathname: String,
+        /// What it said.
+        reply: Reply,
+    },
     /// The server wants the data connection to resume the control connection's TLS session, and thinks it did not.
     ReuseRefused {
         /// What it said.
@@ -73,7 +81,7 @@ pub enum Error {
     /// The argument cannot be sent in a command.
     Unsendable {
         /// Which byte or length.
-        why: String,
+        why: Unsendable,
     },
     /// The transfer ended before its last byte was known to have come.
     CutShort {
@@ -86,6 +94,18 @@ pub enum Error {
     SessionWornOut,
     /// The transfer's connection was taken for somebody who waited.
     Preempted,
+    /// The server's checksum of an upload is not ours.
+    WrongChecksum,
+    /// The server has no way to do it.
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// The directory that was to be removed has entries.
+    NotEmpty {
+        /// How many.
+        entries: usize,
+    },
     /// The directory's listing came, and the name is not in it.
     NotListed {
         /// The name, escaped.
@@ -119,8 +139,13 @@ impl Error {
     /// Whether the control connection that met this error must not be used again.
     pub fn closes_connection(&self) -> bool {
         match self {
-            Self::Refused { reply, .. } | Self::ReuseRefused { reply, .. } => reply.code.number() == 421,
+            Self::Refused { reply, .. } | Self::NoSuchMount { reply, .. } | Self::ReuseRefused { reply, .. } => {
+                reply.code.number() == 421
+            }
             Self::Unsendable { .. }
+            | Self::Unsupported { .. }
+            | Self::WrongChecksum
+            | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::Unreadable { .. }
             | Self::ListingNotUnderstood { .. } => false,
@@ -153,6 +178,7 @@ impl fmt::Display for Error {
             Self::Misbehaved { step, what } => write!(f, "{step}: the server broke the protocol: {what}"),
             Self::Closed { step } => write!(f, "{step}: the server closed the connection"),
             Self::Refused { verb, reply } => write!(f, "{verb}: the server said: {reply}"),
+            Self::NoSuchMount { pathname, reply } => write!(f, "entering {pathname} (CWD): the server said: {reply}"),
             Self::ReuseRefused { reply, offered } => {
                 let ours = if *offered { "we offered its session" } else { "we had no session to offer" };
                 write!(
@@ -167,6 +193,9 @@ impl fmt::Display for Error {
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),
             Self::Preempted => f.write_str("the connection was needed for another request"),
+            Self::WrongChecksum => f.write_str("the server stored something else than what was sent: checksums differ"),
+            Self::Unsupported { what } => write!(f, "the server cannot {what}"),
+            Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingNotUnderstood { lines, sample } => {

@@ -17,6 +17,16 @@ pub struct Features {
     pub mdtm: bool,
     /// `MFMT`.
     pub mfmt: bool,
+    /// `HASH` with SHA-256 among its algorithms.
+    pub hash_sha256: bool,
+    /// `XSHA256`.
+    pub xsha256: bool,
+    /// `XMD5`.
+    pub xmd5: bool,
+    /// `SITE UTIME` (ProFTPD).
+    pub site_utime: bool,
+    /// `SITE SYMLINK` (ProFTPD).
+    pub site_symlink: bool,
     /// `REST` in stream mode (RFC 3659 section 5).
     pub rest_stream: bool,
     /// Pathnames are UTF-8 (RFC 2640).
@@ -72,6 +82,16 @@ impl Features {
             b"SIZE" => self.size = true,
             b"MDTM" => self.mdtm = true,
             b"MFMT" => self.mfmt = true,
+            b"HASH" => {
+                let mut algorithms = parameters.split(|&byte| byte == b';');
+                self.hash_sha256 |= algorithms.any(|name| name.eq_ignore_ascii_case(b"SHA-256") || name == b"SHA-256*");
+            }
+            b"XSHA256" => self.xsha256 = true,
+            b"XMD5" => self.xmd5 = true,
+            b"SITE" => {
+                self.site_utime |= parameters.eq_ignore_ascii_case(b"UTIME");
+                self.site_symlink |= parameters.eq_ignore_ascii_case(b"SYMLINK");
+            }
             b"REST" => self.rest_stream |= parameters.eq_ignore_ascii_case(b"STREAM"),
             b"UTF8" | b"UTF-8" => self.utf8 = true,
             b"EPSV" => self.epsv = true,
@@ -119,6 +139,9 @@ mod tests {
             Features { epsv: true, mdtm: true, rest_stream: true, size: true, tvfs: true, ..Features::default() };
         assert_eq!(vsftpd, expected);
         assert_eq!(vsftpd.opts_mlst(), None);
+        assert!(features(" HASH CRC32;MD5;SHA-1*;SHA-256;\r\n").hash_sha256);
+        let proftpd = features(" SITE MKDIR\r\n SITE SYMLINK\r\n SITE UTIME\r\n");
+        assert!(proftpd.site_symlink && proftpd.site_utime);
 
         let old = features("211-mlst Type*;Size*;\r\n211-utf8\r\n211-rest stream\r\n");
         assert!(old.mlsd && old.utf8 && old.rest_stream);

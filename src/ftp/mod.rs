@@ -37,8 +37,10 @@ pub mod server;
 
 pub mod session;
 
+pub mod digest;
 pub mod pool;
 
 pub mod transfer;
+pub mod upload;
 
 pub mod client;

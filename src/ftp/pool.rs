@@ -103,6 +103,49 @@ impl Pool {
         }
     }
 
+    /// Lends a session to `work`; again with another one where the first turned out to be dead or its TLS session too old.
+    ///
+    /// # Errors
+    ///
+    /// What `work` met last, or what taking a session met.
+    pub fn with_session<T>(
+        self: &Arc<Self>,
+        mut work: impl FnMut(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_lease(|mut lease| match work(&mut lease) {
+            Ok(value) => {
+                lease.give_back();
+                Ok(value)
+            }
+            Err(error) => {
+                lease.give_back_unless_broken(&error);
+                Err(error)
+            }
+        })
+    }
+
+    /// As [`Pool::with_session`], for work that keeps the session when it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::with_session`].
+    pub fn with_lease<T>(self: &Arc<Self>, mut work: impl FnMut(Lease) -> Result<T, Error>) -> Result<T, Error> {
+        let mut attempts = ATTEMPTS_MAX;
+        loop {
+            attempts -= 1;
+            match work(self.take()?) {
+                Err(error) if attempts > 0 && error.another_connection_may_help() => {
+                    log::debug!("trying again on another connection: {error}");
+                    self.server.counters.retried.up();
+                    if !matches!(error, Error::ReuseRefused { .. } | Error::SessionWornOut) {
+                        self.forget_idle();
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
     /// Registers a transfer that may be asked to give its session up.
     pub fn register(&self, transfer: Weak<dyn Reclaim>) {
         let mut state = self.state.lock();
@@ -336,3 +379,5 @@ const JANITOR_INTERVAL: Duration = Duration::from_secs(2);
 const WAIT_SLICE: Duration = Duration::from_millis(100);
 /// After this time a limit that the server once had is tried again.
 const LEARNT_MAX_BELIEVED: Duration = Duration::from_secs(60);
+/// A dead connection, its successor taken away meanwhile, and one more.
+const ATTEMPTS_MAX: usize = 3;

@@ -30,8 +30,25 @@ pub struct Server {
     pub list_all_refused: Once,
     /// A data connection resumed its control connection's session: the server can.
     pub has_resumed: Once,
+    /// `APPE` was refused as such, whatever the file.
+    pub append_refused: Once,
+    /// `APPE` has worked: an upload may be put aside and gone on with.
+    pub has_appended: Once,
+    /// The way to set a file's time that worked last.
+    pub time_way: Mutex<Option<TimeWay>>,
     /// A transfer ended without `close_notify` and was whole all the same.
     pub omits_close_notify: Once,
+}
+
+/// How a server lets a file's time be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeWay {
+    /// `MFMT` (draft-somers-ftp-mfxx).
+    Mfmt,
+    /// `MDTM` with two arguments (vsftpd).
+    Mdtm,
+    /// `SITE UTIME` (ProFTPD with mod_site_misc).
+    SiteUtime,
 }
 
 /// Something that is learnt once and then stays so.
@@ -68,6 +85,9 @@ impl Server {
             mlsd_refused: Once::default(),
             list_all_refused: Once::default(),
             has_resumed: Once::default(),
+            append_refused: Once::default(),
+            has_appended: Once::default(),
+            time_way: Mutex::new(None),
             omits_close_notify: Once::default(),
         })
     }
@@ -122,7 +142,7 @@ fn tidy(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::settings::{TlsMode, Trust};
+    use crate::ftp::settings::{TlsMode, Trust, Verify};
     use crate::secret::Secret;
     use std::num::NonZeroUsize;
     use std::time::Duration;
@@ -137,6 +157,7 @@ mod tests {
             directory,
             trust: Trust::WebPki,
             connections_max: NonZeroUsize::MIN,
+            verify: Verify::Size,
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
         })

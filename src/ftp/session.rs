@@ -234,6 +234,94 @@ impl Session {
         }
     }
 
+    /// Starts an upload: `STOR`, or `APPE` at the end of what is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::retrieve`]. [`Error::SessionWornOut`] where the data connection resumed no session although the server
+    /// can: it is likely to refuse what would be sent, and that is better learnt before.
+    pub fn store(&mut self, command: &Command<'_>) -> Result<DataConnection, Error> {
+        let data = self.transfer(&[*command])?;
+        if !data.resumed() && self.server.has_resumed.is_set() {
+            self.abandon(data);
+            return Err(Error::SessionWornOut);
+        }
+        Ok(data)
+    }
+
+    /// Sends bytes of an upload that [`Session::store`] began.
+    ///
+    /// # Errors
+    ///
+    /// The server's own words where it explains itself on the control connection: a full disk, a quota.
+    pub fn write(&mut self, data: &mut DataConnection, bytes: &[u8], sent: u64) -> Result<(), Error> {
+        let Err(source) = data.write(bytes) else { return Ok(()) };
+        let verb = self.transfer.take().map_or("STOR", |running| running.verb);
+        if matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+            return Err(Error::Deadline { step: format!("{verb}: sending after {sent} bytes") });
+        }
+        match self.control.reply_within("the reason of a lost data connection", FINAL_REPLY) {
+            Ok(reply) if reply.code.number() >= 400 && reply.code.number() != 426 => {
+                Err(Error::Refused { verb, reply })
+            }
+            Ok(reply) => Err(Error::CutShort { received: sent, why: format!("{source}; the server said: {reply}") }),
+            Err(_) => Err(Error::CutShort { received: sent, why: source.to_string() }),
+        }
+    }
+
+    /// Ends an upload whose last byte was given to [`Session::write`], and takes the server's word for it. What the file's
+    /// size is then is for the caller to look at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`]: not stored, or not whole. Anything else: unknown, and only the size can tell.
+    pub fn finish_upload(&mut self, data: DataConnection, sent: u64) -> Result<(), Error> {
+        let resumed = data.resumed();
+        let ended = data.finish_upload(self.server.settings.timeout * UPLOAD_END_TIMEOUTS);
+        let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "STOR", offered: false });
+        if let Err(error) = ended {
+            log::debug!("{verb}: the end of the data connection: {error}");
+        }
+        let reply = self.control.reply(verb)?;
+        match reply.code.outcome() {
+            // Pure-FTPd: `226-Rename/move failure: …`.
+            Outcome::Completion if reply.text().to_lowercase().contains("failure") => {
+                Err(Error::Refused { verb, reply })
+            }
+            Outcome::Completion => {
+                if resumed {
+                    self.server.has_resumed.set();
+                }
+                Ok(())
+            }
+            _ if sent == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
+            _ => reply.completion(verb).map(drop),
+        }
+    }
+
+    /// The size of a file (`SIZE`, RFC 3659 section 4), or what the server says instead.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn size(&mut self, pathname: &[u8]) -> Result<Result<u64, Reply>, Error> {
+        let reply = self.exchange(&Command::Size(pathname))?;
+        Ok(size_of(&reply).ok_or(reply))
+    }
+
+    /// Renames (`RNFR`, `RNTO`, RFC 959 section 4.1.3).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the verb that was.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.exchange(&Command::Rnfr(from))?.intermediate("RNFR")?;
+        self.exchange(&Command::Rnto(to))?.completion("RNTO")?;
+        // The directory where the session is may have another name now.
+        self.directory = None;
+        Ok(())
+    }
+
     /// Breaks a transfer off by closing its data connection. What the server says to that is read when the session is
     /// used again.
     pub fn abandon(&mut self, data: DataConnection) {
@@ -344,6 +432,12 @@ impl Session {
     }
 }
 
+/// The number in a `213` to `SIZE`.
+pub fn size_of(reply: &Reply) -> Option<u64> {
+    let text = reply.lines.first().filter(|_| reply.code.number() == 213)?;
+    std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+}
+
 /// libunftp takes one ClientHello in ten for a command and answers it in clear; the next connection fares better.
 fn connect(server: &Server) -> Result<Control, Error> {
     let once = || Control::connect(&server.settings, &server.tls, &server.counters);
@@ -427,4 +521,6 @@ const BROKEN_OFF: &str = "the end of a transfer that was broken off";
 /// How long to wait for a server's word on a data connection that is closed already. Most need milliseconds; Pure-FTPd may
 /// never say any.
 const FINAL_REPLY: Duration = Duration::from_millis(400);
+/// How many times the time limit of one step an upload's end may take: what the kernel still holds has to be sent.
+const UPLOAD_END_TIMEOUTS: u32 = 4;
 const LISTING_BUFFER_BYTES: usize = 64 * 1024;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub connections_max: NonZeroUsize,
     /// How long the server may take for one step: a connect, a reply, the next bytes of a transfer.
     pub timeout: Duration,
+    /// How an upload is checked at its end.
+    pub verify: Verify,
     /// How long an unused control connection stays open.
     pub idle_timeout: Duration,
 }
@@ -36,6 +38,16 @@ pub enum TlsMode {
     Explicit,
     /// TLS from the first byte.
     Implicit,
+}
+
+/// How an upload is checked at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// By the size that the server tells.
+    #[default]
+    Size,
+    /// By the server's own checksum as well, where it tells one.
+    Hash,
 }
 
 /// Where on the server the mount begins.

@@ -39,6 +39,14 @@ pub fn time_val(text: &[u8]) -> Option<Modified> {
     })
 }
 
+/// Writes a time-val to the second, in UTC; `None` before the year 0 and after 9999.
+pub fn to_time_val(time: SystemTime) -> Option<String> {
+    let civil = civil(time)?;
+    let (year, month, day) = (civil.year(), u8::from(civil.month()), civil.day());
+    let (hour, minute, second) = civil.as_hms();
+    (0..=9999).contains(&year).then(|| format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}"))
+}
+
 /// What the dates of `LIST` are read by: they name no zone, and recent ones no year.
 #[derive(Debug, Clone, Copy)]
 pub struct ListClock {

@@ -247,6 +247,16 @@ impl Content {
     }
 }
 
+/// Nothing is fetched for a file system that is gone: its connections are free at once.
+impl Drop for Content {
+    fn drop(&mut self) {
+        for (_, stream) in self.shared.state.lock().streams.drain() {
+            stream.wake.notify_one();
+            stream.fail(&Error::Stale);
+        }
+    }
+}
+
 impl Shared {
     fn read_known(&self, version: &Version, span: Span) -> Option<Bytes> {
         let mut state = self.state.lock();

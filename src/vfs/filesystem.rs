@@ -99,7 +99,8 @@ pub struct DirectoryEntry<'a> {
     pub kind: Kind,
     /// The name.
     pub name: &'a [u8],
-    /// What the kernel may believe of it; `None` for `.` and `..`, which it knows.
+    /// What the kernel may believe of it; `None` for `.` and `..`, which it knows, and where only
+    /// names are read.
     pub entry: Option<Entry>,
 }
 
@@ -296,7 +297,7 @@ impl Vfs {
         now: Instant,
         mut add: impl FnMut(&DirectoryEntry<'_>) -> bool,
     ) -> Result<(), Error> {
-        self.walk(fh, offset, now, |_, entry| add(entry))
+        self.walk(fh, offset, now, false, |_, entry| add(entry))
     }
 
     /// As [`Vfs::readdir`]; the kernel holds the inode of each added entry that has an [`Entry`], until [`Vfs::forget`].
@@ -311,7 +312,7 @@ impl Vfs {
         now: Instant,
         mut add: impl FnMut(&DirectoryEntry<'_>) -> bool,
     ) -> Result<(), Error> {
-        self.walk(fh, offset, now, |vfs, entry| {
+        self.walk(fh, offset, now, true, |vfs, entry| {
             let full = add(entry);
             if let (false, Some(entry)) = (full, entry.entry) {
                 vfs.tree.looked_up(entry.ino);
@@ -346,6 +347,7 @@ impl Vfs {
         fh: Fh,
         offset: u64,
         now: Instant,
+        plus: bool,
         mut add: impl FnMut(&Self, &DirectoryEntry<'_>) -> bool,
     ) -> Result<(), Error> {
         let snapshot = self.handles.directory(fh)?;
@@ -360,7 +362,8 @@ impl Vfs {
         for (next_offset, entry) in (first as u64 + dots.len() as u64 + 1..).zip(entries) {
             let Some(found) = self.tree.entry(&snapshot, entry, now) else { return Ok(()) };
             let (ino, kind, name) = (found.ino, found.attr.kind, entry.name.as_bytes());
-            if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry: Some(self.entry(&found)) }) {
+            let entry = plus.then(|| self.entry(&found));
+            if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry }) {
                 return Ok(());
             }
         }

@@ -130,7 +130,7 @@ impl<'a> Transfer<'a> {
             }
             Err(_) => return Err(self.lost(error)),
         };
-        let Some(size) = size.or(if earliest == 0 { Some(0) } else { None }) else { return Err(self.lost(error)) };
+        let Some(size) = size.or_else(|| (earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
         if size < earliest || size > latest {
             return Err(self.lost(error));
         }
@@ -152,7 +152,8 @@ impl<'a> Transfer<'a> {
         for _ in 0..100 {
             let size = match self.tree.remote().stat(&path) {
                 Ok(metadata) => metadata.size,
-                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+                // The name is ours alone: what cannot be had is not there.
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => return Ok(None),
                 Err(error) => return Err(error),
             };
             if size.is_some() && size == before {

@@ -229,6 +229,11 @@ impl Tree {
         Ok((path, listed))
     }
 
+    /// Whether `ino` is a directory, as far as it is known at all.
+    pub(crate) fn is_directory(&self, ino: Ino) -> bool {
+        self.state.lock().inodes.kind(ino) == Some(Kind::Directory)
+    }
+
     /// How many directories lie between `ino` and the root.
     pub(crate) fn depth(&self, ino: Ino) -> Result<usize, Error> {
         self.state.lock().inodes.depth(ino).ok_or(Error::Stale)
@@ -262,7 +267,9 @@ impl Tree {
                     return Ok(Answer::Absent(remaining));
                 }
                 Cached::Nothing { .. } if !wait => return Err(Error::WouldBlock),
-                Cached::Nothing { incomplete } => state.way(parent, name, incomplete, now, &self.settings),
+                Cached::Nothing { incomplete } => {
+                    state.way(parent, name, incomplete, self.remote.stat_lists(), now, &self.settings)
+                }
             }
         };
         self.counters.names_asked.add(1);
@@ -458,10 +465,20 @@ impl State {
         }
     }
 
-    fn way(&mut self, parent: Ino, name: &Name, incomplete: bool, now: Instant, settings: &Settings) -> Way {
+    fn way(
+        &mut self,
+        parent: Ino,
+        name: &Name,
+        incomplete: bool,
+        stat_lists: bool,
+        now: Instant,
+        settings: &Settings,
+    ) -> Way {
         let child = self.inodes.child(parent, name.as_bytes());
-        let way = self.habits.way(parent, now, settings.dir_timeout);
-        match child.and_then(|ino| self.inodes.kind(ino)) {
+        let kind = child.and_then(|ino| self.inodes.kind(ino));
+        let lists = stat_lists && kind != Some(Kind::File);
+        let way = self.habits.way(parent, lists, now, settings.dir_timeout);
+        match kind {
             // The listing has just shown that it does not tell.
             _ if incomplete => Way::Stat,
             // Asked about a link, a server may answer for the file it leads to.
@@ -473,7 +490,9 @@ impl State {
     fn is_listed(&mut self, ino: Ino, now: Instant, timeout: Duration) -> bool {
         let Some((parent, Some(name))) = self.inodes.place(ino) else { return ino == Ino::ROOT };
         let name = name.clone();
-        self.shows(parent, &name, now, timeout)
+        // What the server told of it by itself shows it as well as a listing does.
+        let told = self.attributes.last(ino).is_some_and(|told| !told.remaining(now, timeout).is_zero());
+        told || self.shows(parent, &name, now, timeout)
     }
 
     /// Whether a fresh listing of `parent` shows `name`.

@@ -38,6 +38,11 @@ pub struct Creation {
     pub truncate: bool,
 }
 
+/// Whether the server was not there to say no.
+fn is_of_the_network(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy)
+}
+
 impl Vfs {
     pub(crate) fn open_to_write(
         &self,
@@ -253,6 +258,11 @@ impl Vfs {
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.tree.remote().set_modified(&path, modified) {
             Ok(()) => self.learn_anew(ino, moment),
+            // Few servers set a directory's time, each sets it anew with the next entry, and `cp -a`, tar and rsync fail for
+            // nothing else.
+            Err(error) if self.tree.is_directory(ino) && !is_of_the_network(error.kind) => {
+                log::debug!("utimens {path}: left as it is: {error}");
+            }
             Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
             Err(error) => return Err(Error::logged("utimens", &path, &error, true)),
         }

@@ -41,7 +41,6 @@ pub const ODD_NAMES: &[&str] = &[
     "quo\"te",
     "two\"\"quotes",
     "apos'trophe",
-    "back\\slash",
     "a",
     "[ab]",
     "star*",
@@ -66,7 +65,8 @@ pub const ODD_NAMES: &[&str] = &[
 ];
 
 /// Names that not every server carries: in `raw`, see there which test expects what.
-pub const RAW_NAMES: &[&[u8]] = &[b"trailing space ", b"latin-1 \xe9", b"tab\there", b"escape \x1b[2J", b"delete \x7f"];
+pub const RAW_NAMES: &[&[u8]] =
+    &[b"back\\slash", b"trailing space ", b"latin-1 \xe9", b"tab\there", b"escape \x1b[2J", b"delete \x7f"];
 
 /// The tree's root; made first where it is not there.
 ///
@@ -267,4 +267,4 @@ fn file(path: &Path, bytes: &[u8]) {
 }
 
 /// Raised whenever this file makes another tree.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;

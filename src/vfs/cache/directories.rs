@@ -60,7 +60,7 @@ impl Listed {
 }
 
 /// How many entries are kept in all listings together. One listing is kept even if it alone is longer.
-const ENTRIES_MAX: usize = 128 * 1024;
+const ENTRIES_MAX: usize = 64 * 1024;
 /// What a listing without entries counts for.
 const LISTING_COST: usize = 4;
 

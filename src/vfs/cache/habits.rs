@@ -34,11 +34,12 @@ impl Habits {
     }
 
     /// The way to ask for a name in `directory` now. The first question is about the name alone: a program may want only
-    /// one file. The second within `timeout` is for the listing, which answers all that follow.
-    pub(crate) fn way(&mut self, directory: Ino, now: Instant, timeout: Duration) -> Way {
+    /// one file. The second within `timeout` is for the listing, which answers all that follow; so is the first if it costs
+    /// no more (`lists`).
+    pub(crate) fn way(&mut self, directory: Ino, lists: bool, now: Instant, timeout: Duration) -> Way {
         let habit = self.directories.get_or_insert_mut(directory, Habit::default);
         let recent = |at: Option<Instant>| at.is_some_and(|at| now < at + timeout);
-        let way = if recent(habit.single) && !recent(habit.refused) { Way::List } else { Way::Stat };
+        let way = if (lists || recent(habit.single)) && !recent(habit.refused) { Way::List } else { Way::Stat };
         if way == Way::Stat {
             habit.single = Some(now);
         }
@@ -61,11 +62,12 @@ mod tests {
     #[test]
     fn the_second_question_in_a_directory_lists_it_unless_the_server_refuses() {
         let (mut habits, now, timeout) = (Habits::new(), Instant::now(), Duration::from_secs(30));
-        assert_eq!(habits.way(Ino(5), now, timeout), Way::Stat);
-        assert_eq!(habits.way(Ino(6), now, timeout), Way::Stat);
-        assert_eq!(habits.way(Ino(5), now, timeout), Way::List);
+        assert_eq!(habits.way(Ino(5), false, now, timeout), Way::Stat);
+        assert_eq!(habits.way(Ino(6), false, now, timeout), Way::Stat);
+        assert_eq!(habits.way(Ino(5), false, now, timeout), Way::List);
         habits.refused(Ino(5), now);
-        assert_eq!(habits.way(Ino(5), now, timeout), Way::Stat);
-        assert_eq!(habits.way(Ino(6), now + timeout, timeout), Way::Stat);
+        assert_eq!(habits.way(Ino(5), false, now, timeout), Way::Stat);
+        assert_eq!(habits.way(Ino(6), false, now + timeout, timeout), Way::Stat);
+        assert_eq!(habits.way(Ino(7), true, now, timeout), Way::List);
     }
 }

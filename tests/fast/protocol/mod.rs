@@ -18,7 +18,7 @@ mod transfer;
 
 use ftpd::{PASSWORD, Server};
 use ftpsfs::ftp::client::Client;
-use ftpsfs::ftp::settings::{Directory, Settings, TlsMode, Trust};
+use ftpsfs::ftp::settings::{Directory, Settings, TlsMode, Trust, Verify};
 use ftpsfs::path::RemotePath;
 use ftpsfs::remote::{self, Remote};
 use ftpsfs::secret::Secret;
@@ -40,6 +40,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         directory: Directory::FromLogin(Vec::new()),
         trust: Trust::Pem(ftpd::tls::ca().pem().into_bytes()),
         connections_max: NonZeroUsize::MIN,
+        verify: Verify::Size,
         timeout: TIMEOUT,
         idle_timeout: Duration::from_secs(60),
     }

@@ -145,6 +145,21 @@ impl Server {
             .count()
     }
 
+    /// Ends every session as an administrator or a restart would: the connections break, the server lives on.
+    ///
+    /// # Panics
+    ///
+    /// If there was none.
+    pub fn hang_up(&self) {
+        let [shell] = children(self.process.id())[..] else { panic!("unshare has one child") };
+        // The shell has a child that waits for our end, and the server, which has a child or two for each session.
+        let sessions: Vec<u32> = children(shell).into_iter().flat_map(children).collect();
+        assert!(!sessions.is_empty(), "nobody is logged in");
+        for session in sessions.into_iter().flat_map(|session| [vec![session], children(session)].concat()) {
+            let _ = Command::new("kill").args(["-KILL", &session.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
     /// The URL of `path` (without its leading slash) on this server, the account included.
     pub fn url(&self, path: &str) -> String {
         format!("ftps://{USER}@localhost:{}/{path}", self.port)
@@ -180,6 +195,12 @@ impl Drop for Server {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// The processes that `process` started and that live (proc(5)).
+fn children(process: u32) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Runs `tests/setup`, once a process.

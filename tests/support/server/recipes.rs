@@ -1,6 +1,7 @@
 //! How each server is configured and run, and how its log is read.
 
 use super::{HOME, Kind, Mode, Spec, Tls, USER};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,9 @@ impl Recipe<'_> {
             clients = self.spec.clients_max.unwrap_or(50),
         );
         config += "max_login_fails=3\n";
-        let mut command = Command::new("/usr/sbin/vsftpd");
+        let mut command = Command::new(format!("{HOME}/root/usr/sbin/vsftpd"));
         command.arg(self.write("vsftpd.conf", &config)).env("OPENSSL_CONF", self.openssl_conf());
+        command.env("LD_LIBRARY_PATH", unpacked_libraries());
         command
     }
 
@@ -65,7 +67,7 @@ impl Recipe<'_> {
         let accounts = self.write("accounts", &account);
         fs::set_permissions(&accounts, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("the file is ours");
         let mut config = format!(
-            "ModulePath {HOME}/root/usr/lib/proftpd\nLoadModule mod_tls.c\nServerName test\nServerType standalone\n\
+            "ModulePath {HOME}/root/usr/lib/proftpd\nLoadModule mod_tls.c\nLoadModule mod_digest.c\nServerName test\nServerType standalone\n\
              DefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nWtmpLog off\n\
              PassivePorts {first} {last}\nUser {USER}\nGroup {USER}\nUmask 022\nAllowOverwrite on\n\
              AuthOrder mod_auth_file.c\nAuthUserFile {directory}/accounts\nRequireValidShell off\nDefaultRoot {root}\n\
@@ -196,10 +198,11 @@ pub(super) fn command_in(kind: Kind, line: &str) -> Option<&str> {
     rest.split(' ').next()
 }
 
+/// Debian's directories of libraries, which bear the machine's name.
 fn unpacked_libraries() -> String {
-    let triple =
-        run("sh", &["-c", "basename \"$(dirname \"$(find \"$0\" -name 'libmemcached.so*' | head -n 1)\")\"", HOME]);
-    format!("{HOME}/root/usr/lib/{triple}")
+    let directories = run("find", &[&format!("{HOME}/root"), "-name", "*.so.*", "-printf", "%h\\n"]);
+    let directories: BTreeSet<&str> = directories.lines().collect();
+    directories.into_iter().collect::<Vec<_>>().join(":")
 }
 
 /// Runs a program that must succeed; returns what it prints, without the last line break.

@@ -1,0 +1,177 @@
+//! Changes: what is done once, whatever the network does in between.
+
+use crate::ftp::client::Client;
+use crate::ftp::client::kind::{refusal, translate};
+use crate::ftp::command::Command;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::pool::Lease;
+use crate::ftp::server::TimeWay;
+use crate::ftp::session::Session;
+use crate::ftp::time::to_time_val;
+use crate::path::RemotePath;
+use crate::remote::{ErrorKind, FileKind};
+use std::time::SystemTime;
+
+impl Client {
+    /// `MKD`.
+    pub(super) fn make_directory(&self, path: &RemotePath) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        self.change(
+            |session| complete(session, &Command::Mkd(&pathname)),
+            || Ok(self.kind_of(path)? == Some(FileKind::Directory)),
+        )
+    }
+
+    /// `RMD`. A refusal without a reason is looked into: hidden files are the usual one.
+    pub(super) fn delete_directory(&self, path: &RemotePath) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        let removed =
+            self.change(|session| complete(session, &Command::Rmd(&pathname)), || Ok(self.kind_of(path)?.is_none()));
+        match removed {
+            Err(Error::Refused { verb, reply }) if refusal(&reply) == ErrorKind::Unavailable => {
+                match self.list_directory(path) {
+                    Ok(entries) if !entries.is_empty() => Err(Error::NotEmpty { entries: entries.len() }),
+                    _ => Err(Error::Refused { verb, reply }),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// `DELE`.
+    pub(super) fn delete_file(&self, path: &RemotePath) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        self.change(|session| complete(session, &Command::Dele(&pathname)), || Ok(self.kind_of(path)?.is_none()))
+    }
+
+    /// `RNFR` and `RNTO`.
+    pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+        let (old, new) = (self.server.pathname(from), self.server.pathname(to));
+        self.change(
+            |session| session.rename(&old, &new),
+            || Ok(self.kind_of(from)?.is_none() && self.kind_of(to)?.is_some()),
+        )
+    }
+
+    /// `MFMT`, or `MDTM` with two arguments, or `SITE UTIME`: the first that works, then always that.
+    pub(super) fn touch(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        let unsupported = || Error::Unsupported { what: "set a file's time" };
+        let time = to_time_val(time).ok_or_else(unsupported)?;
+        self.pool.with_session(|session| {
+            let mut refused = None;
+            for way in self.time_ways(session) {
+                let command = match way {
+                    TimeWay::Mfmt => Command::Mfmt(&time, &pathname),
+                    TimeWay::Mdtm => Command::MdtmSet(&time, &pathname),
+                    TimeWay::SiteUtime => Command::SiteUtime(&time, &pathname),
+                };
+                match complete(session, &command) {
+                    Ok(()) => {
+                        *self.server.time_way.lock() = Some(way);
+                        return Ok(());
+                    }
+                    Err(Error::Refused { verb, reply }) => refused = Some((verb, reply)),
+                    Err(error) => return Err(error),
+                }
+            }
+            match refused {
+                // Without MFMT a 550 may only mean that the server looked for a file of that long name.
+                Some((verb, reply)) if session.features().mfmt => Err(Error::Refused { verb, reply }),
+                _ => Err(unsupported()),
+            }
+        })
+    }
+
+    /// `SITE CHMOD`.
+    pub(super) fn change_mode(&self, path: &RemotePath, mode: u16) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        self.pool.with_session(|session| complete(session, &Command::SiteChmod(mode, &pathname)))
+    }
+
+    /// `SITE SYMLINK`, where `FEAT` lists it.
+    pub(super) fn make_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error> {
+        let pathname = self.server.pathname(path);
+        let sendable = !target.contains(&b' ') && !pathname.contains(&b' ');
+        self.pool.with_session(|session| {
+            if !session.features().site_symlink || !sendable {
+                return Err(Error::Unsupported { what: "create this symbolic link" });
+            }
+            // The server resolves a relative target from where the session is.
+            if let Some(parent) = path.parent() {
+                session.change_directory(&self.server.pathname(&parent))?;
+            }
+            complete(session, &Command::SiteSymlink(target, &pathname))
+        })
+    }
+
+    /// Does `work` once. Where the connection broke before the reply, `done` looks whether the server did it; if not, it is
+    /// asked again.
+    fn change(
+        &self,
+        mut work: impl FnMut(&mut Session) -> Result<(), Error>,
+        done: impl Fn() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut attempts = ATTEMPTS_MAX;
+        loop {
+            attempts -= 1;
+            let mut lease: Lease = self.pool.take()?;
+            match work(&mut lease) {
+                Ok(()) => {
+                    lease.give_back();
+                    return Ok(());
+                }
+                Err(error) if attempts > 0 && error.another_connection_may_help() => {
+                    drop(lease);
+                    self.server.counters.retried.up();
+                    self.pool.forget_idle();
+                    log::debug!("looking whether it was done: {error}");
+                    if done()? {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    lease.give_back_unless_broken(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The kind of what is at `path`; `None` where there is nothing.
+    fn kind_of(&self, path: &RemotePath) -> Result<Option<FileKind>, Error> {
+        match self.stat_path(path) {
+            Ok(metadata) => Ok(Some(metadata.kind)),
+            Err(error) => {
+                let error = translate(error);
+                match error.kind {
+                    ErrorKind::NotFound | ErrorKind::Unavailable => Ok(None),
+                    _ => Err(Error::Misbehaved {
+                        step: "looking whether it was done".to_owned(),
+                        what: error.to_string(),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn time_ways(&self, session: &Session) -> Vec<TimeWay> {
+        if let Some(way) = *self.server.time_way.lock() {
+            return vec![way];
+        }
+        let features = session.features();
+        let offered = [
+            (TimeWay::Mfmt, features.mfmt),
+            (TimeWay::SiteUtime, features.site_utime),
+            (TimeWay::Mdtm, features.mdtm && !features.mfmt),
+        ];
+        offered.into_iter().filter(|(_, offered)| *offered).map(|(way, _)| way).collect()
+    }
+}
+
+fn complete(session: &mut Session, command: &Command<'_>) -> Result<(), Error> {
+    session.exchange(command)?.completion(command.verb()).map(drop)
+}
+
+/// As many as a request that may simply be repeated gets.
+const ATTEMPTS_MAX: usize = 3;

@@ -1,0 +1,154 @@
+//! The server as the file system sees it: [`Remote`] over a pool of sessions, with what is safe to repeat repeated once a
+//! connection turned out to be dead.
+
+mod change;
+mod kind;
+mod look;
+
+use crate::ftp::counters::Counters;
+use crate::ftp::error::Error;
+use crate::ftp::pool::Pool;
+use crate::ftp::server::Server;
+use crate::ftp::settings::Settings;
+use crate::ftp::transfer::Transfer;
+use crate::ftp::upload::Outgoing;
+use crate::path::RemotePath;
+use crate::remote::{self, Download, Entry, Metadata, Remote, Start, Upload};
+use kind::translate;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A server, logged in to.
+#[derive(Debug)]
+pub struct Client {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+}
+
+impl Client {
+    /// Connects, logs in, and sees that the directory to be mounted is one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the first session met, in a line that names the step.
+    pub fn connect(settings: Settings) -> Result<Self, Error> {
+        let server = Arc::new(Server::new(settings)?);
+        let pool = Pool::new(Arc::clone(&server));
+        let client = Self { server, pool };
+        client.enter_root()?;
+        Ok(client)
+    }
+
+    fn enter_root(&self) -> Result<(), Error> {
+        let pathname = || self.server.pathname(&RemotePath::root());
+        self.pool.with_session(|session| session.change_directory(&pathname())).map_err(|error| match error {
+            Error::Refused { reply, .. } => {
+                Error::NoSuchMount { pathname: crate::path::escaped(&pathname()).to_string(), reply }
+            }
+            other => other,
+        })
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.server.counters
+    }
+
+    /// The line for the log at unmount.
+    pub fn summary(&self) -> String {
+        self.server.counters.to_string()
+    }
+
+    /// Says goodbye on all idle connections.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
+        let pathname = self.server.pathname(path);
+        self.pool.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
+            Ok(data) => {
+                let expected = size.map(|size| size.saturating_sub(offset));
+                let resumed = data.resumed();
+                let mut transfer = Transfer::new(lease, data, &self.pool, &self.server, expected);
+                if !resumed {
+                    transfer.read_ahead()?;
+                }
+                Ok(transfer)
+            }
+            Err(error) => {
+                lease.give_back_unless_broken(&error);
+                Err(error)
+            }
+        })
+    }
+}
+
+impl Remote for Client {
+    fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, remote::Error> {
+        self.list_directory(directory).map_err(translate)
+    }
+
+    fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
+        self.stat_path(path).map_err(translate)
+    }
+
+    fn stat_lists(&self) -> bool {
+        self.server.features().is_some_and(|features| features.mlst.is_none())
+    }
+
+    fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
+        let transfer = self.retrieve(path, offset, size).map_err(translate)?;
+        Ok(Box::new(transfer))
+    }
+
+    fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, remote::Error> {
+        let outgoing =
+            Outgoing::start(&self.pool, &self.server, self.server.pathname(path), start).map_err(translate)?;
+        Ok(Box::new(outgoing))
+    }
+
+    fn create_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.make_directory(path).map_err(translate)
+    }
+
+    fn remove_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.delete_directory(path).map_err(translate)
+    }
+
+    fn remove_file(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.delete_file(path).map_err(translate)
+    }
+
+    fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), remote::Error> {
+        self.move_to(from, to).map_err(translate)
+    }
+
+    fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), remote::Error> {
+        self.touch(path, time).map_err(translate)
+    }
+
+    fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), remote::Error> {
+        self.change_mode(path, mode).map_err(translate)
+    }
+
+    fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), remote::Error> {
+        self.make_symlink(path, target).map_err(translate)
+    }
+}
+
+impl Upload for Outgoing {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), remote::Error> {
+        Self::write(self, bytes).map_err(translate)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), remote::Error> {
+        Self::finish(*self).map_err(translate)
+    }
+}
+
+impl Download for Transfer {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
+        Self::read(self, buffer).map_err(translate)
+    }
+}

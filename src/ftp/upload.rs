@@ -1,0 +1,282 @@
+//! A running upload. Between two writes it can be put aside, where the server lets it go on later, when somebody waits for
+//! its session.
+
+use crate::ftp::command::Command;
+use crate::ftp::data::DataConnection;
+use crate::ftp::digest;
+use crate::ftp::error::Error;
+use crate::ftp::pool::{Lease, Pool, Reclaim};
+use crate::ftp::reply::Outcome;
+use crate::ftp::server::Server;
+use crate::ftp::settings::Verify;
+use crate::path::escaped;
+use crate::remote::Start;
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// An upload from its first byte to the size that the file must have at the end.
+#[derive(Debug)]
+pub struct Outgoing {
+    holding: Arc<Holding>,
+    pool: Arc<Pool>,
+    /// What the file had before (bytes).
+    before: u64,
+    /// Of all that was sent, where that is the whole file and the server can tell its own.
+    digest: Option<digest::Running>,
+}
+
+/// What the upload holds, reachable for the pool.
+struct Holding {
+    server: Arc<Server>,
+    pathname: Vec<u8>,
+    state: Mutex<State>,
+}
+
+struct State {
+    running: Option<Running>,
+    /// Bytes of transfers that have ended well.
+    stored: u64,
+    used: Instant,
+    /// It was put aside and cannot go on.
+    broken: Option<Error>,
+}
+
+struct Running {
+    lease: Lease,
+    data: DataConnection,
+    sent: u64,
+    since: Instant,
+}
+
+impl Outgoing {
+    /// Opens the data connection of an upload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the server cannot append and `start` asks for it; else why it was refused.
+    pub fn start(pool: &Arc<Pool>, server: &Arc<Server>, pathname: Vec<u8>, start: Start) -> Result<Self, Error> {
+        let (running, before, way) = match start {
+            Start::Beginning => (open(pool, &Command::Stor(&pathname))?, 0, digest_way(server)),
+            Start::End(size) => (append(pool, server, &pathname)?, size, None),
+        };
+        let state = State { running: Some(running), stored: 0, used: Instant::now(), broken: None };
+        let holding = Arc::new(Holding { server: Arc::clone(server), pathname, state: Mutex::new(state) });
+        let weak: Weak<Holding> = Arc::downgrade(&holding);
+        pool.register(weak);
+        Ok(Self { holding, pool: Arc::clone(pool), before, digest: way.map(digest::Running::new) })
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The server's reason where it gave one, else the network's. The upload is over.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let holding = Arc::clone(&self.holding);
+        let mut state = holding.state.lock();
+        if self.must_yield(&state)
+            && let Some(lease) = holding.put_aside(&mut state)
+        {
+            lease.give_back();
+        }
+        if let Some(error) = state.broken.take() {
+            return Err(error);
+        }
+        let mut running = match state.running.take() {
+            Some(running) => running,
+            None => append(&self.pool, &holding.server, &holding.pathname)?,
+        };
+        if let Err(error) = running.lease.write(&mut running.data, bytes, running.sent) {
+            drop(running.data);
+            running.lease.give_back_unless_broken(&error);
+            return Err(error);
+        }
+        running.sent += bytes.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes);
+        }
+        state.running = Some(running);
+        state.used = Instant::now();
+        Ok(())
+    }
+
+    /// Ends the upload: the server's word, and then the size, which is what counts.
+    ///
+    /// # Errors
+    ///
+    /// What the server said where the size is not as it must be, or [`Error::CutShort`].
+    pub fn finish(mut self) -> Result<(), Error> {
+        let digest = self.digest.take();
+        self.finish_transfer()?;
+        let Some(digest) = digest else { return Ok(()) };
+        let mut lease = self.pool.take()?;
+        let agrees = digest.agrees(&mut lease, &self.holding.pathname)?;
+        lease.give_back();
+        if agrees { Ok(()) } else { Err(Error::WrongChecksum) }
+    }
+
+    fn finish_transfer(&self) -> Result<(), Error> {
+        let mut state = self.holding.state.lock();
+        if let Some(error) = state.broken.take() {
+            return Err(error);
+        }
+        let running = state.running.take();
+        let sent = running.as_ref().map_or(0, |running| running.sent);
+        let expected = self.before + state.stored + sent;
+        let Some(Running { mut lease, data, .. }) = running else { return self.check_size(expected) };
+        match lease.finish_upload(data, sent) {
+            Ok(()) => {
+                lease.give_back();
+                self.check_size(expected)
+            }
+            Err(error) => {
+                lease.give_back_unless_broken(&error);
+                self.check_after(error, expected)
+            }
+        }
+    }
+
+    /// Everything was sent and then something went wrong: only the size can tell what became of it.
+    fn check_after(&self, error: Error, expected: u64) -> Result<(), Error> {
+        match self.pool.with_session(|session| session.size(&self.holding.pathname)) {
+            Ok(Ok(size)) if size == expected => {
+                log::info!("{}: stored whole, in spite of: {error}", escaped(&self.holding.pathname));
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Never trusts a `226` alone: some servers say it of a file that they cut off.
+    fn check_size(&self, expected: u64) -> Result<(), Error> {
+        match self.pool.with_session(|session| session.size(&self.holding.pathname))? {
+            Ok(size) if size == expected => Ok(()),
+            Ok(size) => {
+                Err(Error::CutShort { received: size, why: format!("the server should have {expected} bytes") })
+            }
+            // Where files may be written and not looked at, the server's word is all there is.
+            Err(reply) => {
+                log::debug!("{}: its size cannot be checked: {reply}", escaped(&self.holding.pathname));
+                Ok(())
+            }
+        }
+    }
+
+    /// Somebody waits, this upload has had its share, and it can go on later.
+    fn must_yield(&self, state: &State) -> bool {
+        let long = state.running.as_ref().is_some_and(|running| running.since.elapsed() >= SHARE);
+        long && self.pool.is_wanted() && self.holding.server.has_appended.is_set()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if let Some(Running { mut lease, data, .. }) = self.holding.state.lock().running.take() {
+            lease.abandon(data);
+            lease.give_back();
+        }
+    }
+}
+
+impl Holding {
+    /// Ends the transfer so that another can go on where it ended; gives its session. `None` where that failed: the upload
+    /// is broken then.
+    fn put_aside(&self, state: &mut State) -> Option<Lease> {
+        let Running { mut lease, data, sent, .. } = state.running.take()?;
+        match lease.finish_upload(data, sent).and_then(|()| self.see_that_it_can_go_on(&mut lease)) {
+            Ok(()) => {
+                state.stored += sent;
+                Some(lease)
+            }
+            Err(error) => {
+                state.broken = Some(error);
+                None
+            }
+        }
+    }
+
+    /// Appends nothing, once a mount.
+    fn see_that_it_can_go_on(&self, lease: &mut Lease) -> Result<(), Error> {
+        if self.server.has_appended.is_set() {
+            return Ok(());
+        }
+        let data = lease.store(&Command::Appe(&self.pathname))?;
+        lease.finish_upload(data, 0)?;
+        self.server.has_appended.set();
+        Ok(())
+    }
+}
+
+impl Reclaim for Holding {
+    fn reclaim(&self) -> Option<Lease> {
+        let mut state = self.state.try_lock()?;
+        let pause = if self.server.has_appended.is_set() { PAUSE } else { LONG_PAUSE };
+        if state.used.elapsed() < pause || self.server.append_refused.is_set() {
+            return None;
+        }
+        self.put_aside(&mut state)
+    }
+
+    fn idle_since(&self) -> Instant {
+        // One that is locked is in use now.
+        self.state.try_lock().map_or_else(Instant::now, |state| state.used)
+    }
+}
+
+impl fmt::Debug for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holding({})", escaped(&self.pathname))
+    }
+}
+
+fn digest_way(server: &Server) -> Option<digest::Way> {
+    match server.settings.verify {
+        Verify::Size => None,
+        Verify::Hash => server.features().and_then(|features| digest::Way::offered(&features)),
+    }
+}
+
+fn open(pool: &Arc<Pool>, command: &Command<'_>) -> Result<Running, Error> {
+    pool.with_lease(|mut lease| match lease.store(command) {
+        Ok(data) => Ok(Running { lease, data, sent: 0, since: Instant::now() }),
+        Err(error) => {
+            lease.give_back_unless_broken(&error);
+            Err(error)
+        }
+    })
+}
+
+/// `APPE`, which at the end of a file does the same on every server that has it (`REST` and `STOR` cut the file off on
+/// some). ProFTPD wants `AllowStoreRestart` for it.
+fn append(pool: &Arc<Pool>, server: &Server, pathname: &[u8]) -> Result<Running, Error> {
+    let unsupported = || Error::Unsupported { what: "append to a file" };
+    if server.append_refused.is_set() {
+        return Err(unsupported());
+    }
+    match open(pool, &Command::Appe(pathname)) {
+        Ok(running) => {
+            server.has_appended.set();
+            Ok(running)
+        }
+        Err(Error::Refused { reply, .. })
+            if matches!(reply.code.number(), 500..=504)
+                || (reply.code.outcome() == Outcome::TransientNegative
+                    && reply.text().to_lowercase().contains("not permitted")) =>
+        {
+            if server.append_refused.set() {
+                log::info!("the server does not append ({reply}): files are uploaded whole");
+            }
+            Err(unsupported())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// An upload that nobody wrote to for so long may be put aside.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The same where it is not known whether the server lets it go on.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// How long an upload may go on while others wait.
+const SHARE: Duration = Duration::from_secs(1);

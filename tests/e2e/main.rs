@@ -1,0 +1,16 @@
+//! The whole program against real servers, through real mounts and with the programs that people use.
+//!
+//! Needs root on Debian 12; `tests/setup` installs the rest. What is missing is a failure, never a skip.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cases;
+
+mod failures;
+mod holds;
+mod mount;
+mod servers;
+mod sessions;
