@@ -156,7 +156,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "ignore_perms",
         argument: None,
-        meaning: "chmod, chown and touch that the server cannot do succeed and do nothing",
+        meaning: "chmod and chown that the server cannot do succeed and do nothing",
         default: None,
         set: |options, _| flag(&mut options.ignore_perms),
     },
@@ -558,7 +558,7 @@ mod tests {
         assert_eq!(options.attr_timeout, Duration::from_millis(500));
         assert_eq!(options.umask, Some(0o077));
         assert_eq!(options.tls, Some(TlsMode::Implicit));
-        assert!(options.allow_other && !options.read_write);
+        assert!(options.allow_other && options.read_only);
     }
 
     #[test]

@@ -234,8 +234,10 @@ pub enum ErrorKind {
     NotADirectory,
     /// It is a directory.
     IsADirectory,
-    /// The name cannot be sent to this server: too long, or with bytes that a command cannot carry.
+    /// The name cannot be sent to this server: it has bytes that a command cannot carry.
     InvalidName,
+    /// The path is longer than a command can carry.
+    NameTooLong,
     /// The name is taken.
     Exists,
     /// The directory has entries.

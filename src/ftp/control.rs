@@ -307,7 +307,7 @@ fn insecure(step: &str, why: &str) -> Error {
 }
 
 fn unsendable(why: Unsendable) -> Error {
-    Error::Unsendable { why: why.to_string() }
+    Error::Unsendable { why }
 }
 
 /// Room for most commands.

@@ -1,6 +1,7 @@
 //! What can go wrong with a server, in the words of whoever must decide: may this connection live, is it worth another
 //! try, what does the user read.
 
+use crate::ftp::command::Unsendable;
 use crate::ftp::reply::{Malformed, Outcome, Reply};
 use std::fmt;
 use std::io;
@@ -80,7 +81,7 @@ pub enum Error {
     /// The argument cannot be sent in a command.
     Unsendable {
         /// Which byte or length.
-        why: String,
+        why: Unsendable,
     },
     /// The transfer ended before its last byte was known to have come.
     CutShort {

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) base: Option<Base>,
     /// What the server had under the name when this content began.
     pub(crate) origin: Origin,
+    /// What the server had was overwritten in place by an upload of ours that did not end well.
+    pub(crate) spoiled: bool,
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) modified: SystemTime,
@@ -85,8 +87,20 @@ impl Draft {
             }
             Origin::Absent { .. } => (0, wall, None),
         };
-        let (stamp, nameless, failed, refused, generation) = (None, false, None, None, 0);
-        let state = State { form, base, origin, size, modified, stamp, mode, nameless, failed, refused, generation };
+        let state = State {
+            form,
+            base,
+            origin,
+            spoiled: false,
+            size,
+            modified,
+            stamp: None,
+            mode,
+            nameless: false,
+            failed: None,
+            refused: None,
+            generation: 0,
+        };
         Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }
     }
 

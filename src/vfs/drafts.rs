@@ -154,8 +154,13 @@ impl Drafts {
             let (form, size) = usable(draft)?;
             match &form {
                 Form::Flow(outgoing) | Form::Append(outgoing) if offset == outgoing.end() => {
-                    if wait && size == 0 && self.way() == UploadWay::Direct {
+                    let in_place = outgoing.target == Target::Inode(draft.ino);
+                    if in_place && matches!(form, Form::Flow(_)) && outgoing.would_start(bytes.len()) {
+                        if !wait {
+                            return Err(Error::WouldBlock);
+                        }
                         self.check(draft)?;
+                        draft.state.lock().spoiled = true;
                     }
                     match outgoing.push(bytes, wait) {
                         Ok(()) => break,
@@ -198,19 +203,18 @@ impl Drafts {
         if size == before {
             return Ok(());
         }
-        if matches!(form, Form::Append(_)) {
-            self.land_append(draft, moment)?;
+        match &form {
+            Form::Append(_) => self.land_append(draft, moment)?,
+            // Two uploads to one name must not meet.
+            Form::Flow(outgoing) if self.is_under_way_in_place(draft, outgoing) => self.spool(draft, moment)?,
+            Form::Flow(outgoing) if size == 0 => outgoing.abandon(),
+            Form::Flow(_) | Form::Clean | Form::Uploaded | Form::Spooled(_) => {}
         }
         if size == 0 {
             let flow = Form::Flow(self.empty_flow(draft.ino, moment)?);
-            if let Form::Flow(outgoing) = form {
-                outgoing.abandon();
-            }
             self.reform(draft, flow, None);
         } else {
-            if !matches!(form, Form::Spooled(_)) {
-                self.spool(draft, moment)?;
-            }
+            self.spool(draft, moment)?;
             let Form::Spooled(spool) = usable(draft)?.0 else { return Err(Error::Stale) };
             spool.resize(size)?;
         }
@@ -468,7 +472,7 @@ impl Drafts {
             }
             Form::Flow(outgoing) => outgoing,
         };
-        if outgoing.is_whole() {
+        if outgoing.is_whole() && !self.is_under_way_in_place(draft, &outgoing) {
             return self.unpack(draft, &outgoing);
         }
         if let Err(error) = outgoing.finish() {
@@ -493,6 +497,10 @@ impl Drafts {
         self.reform(draft, Form::Spooled(Arc::new(spool)), None);
         outgoing.abandon();
         Ok(())
+    }
+
+    fn is_under_way_in_place(&self, draft: &Draft, outgoing: &Outgoing) -> bool {
+        outgoing.target == Target::Inode(draft.ino) && outgoing.is_started()
     }
 
     /// A content that is on the server as `target`.

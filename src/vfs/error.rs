@@ -141,6 +141,7 @@ fn remote_errno(kind: ErrorKind, listed: bool) -> Errno {
         ErrorKind::NotADirectory => Errno::ENOTDIR,
         ErrorKind::IsADirectory => Errno::EISDIR,
         ErrorKind::InvalidName => Errno::EINVAL,
+        ErrorKind::NameTooLong => Errno::ENAMETOOLONG,
         ErrorKind::Exists => Errno::EEXIST,
         ErrorKind::NotEmpty => Errno::ENOTEMPTY,
         ErrorKind::NoSpace => Errno::ENOSPC,

@@ -111,6 +111,17 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether `len` more bytes would make the upload begin.
+    pub(crate) fn would_start(&self, len: usize) -> bool {
+        let state = self.state.lock();
+        !state.running && state.window.end + len as u64 - self.begin >= START_BYTES
+    }
+
+    /// Whether the server may have something of it.
+    pub(crate) fn is_started(&self) -> bool {
+        self.state.lock().running
+    }
+
     /// Sends what is left, and waits until the server has all of it.
     ///
     /// # Errors

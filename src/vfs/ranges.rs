@@ -75,26 +75,27 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..64u64, 0..20u64), 0..30),
             asked in (0..64u64, 0..40u64),
         ) {
+            let at = |byte: u64| usize::try_from(byte).unwrap();
             let (mut ranges, mut model) = (Ranges::default(), [false; 128]);
             for (insert, start, len) in steps {
                 if insert {
                     ranges.insert(start..start + len);
-                    model[start as usize..(start + len) as usize].fill(true);
+                    model[at(start)..at(start + len)].fill(true);
                 } else {
                     ranges.cut(start);
-                    model[start as usize..].fill(false);
+                    model[at(start)..].fill(false);
                 }
             }
-            let mut at = asked.0;
+            let mut next = asked.0;
             for piece in ranges.pieces(asked.0..asked.0 + asked.1) {
-                prop_assert_eq!(piece.range.start, at);
+                prop_assert_eq!(piece.range.start, next);
                 prop_assert!(!piece.range.is_empty());
                 for byte in piece.range.clone() {
-                    prop_assert_eq!(model[byte as usize], piece.held);
+                    prop_assert_eq!(model[at(byte)], piece.held);
                 }
-                at = piece.range.end;
+                next = piece.range.end;
             }
-            prop_assert_eq!(at, asked.0 + asked.1);
+            prop_assert_eq!(next, asked.0 + asked.1);
         }
     }
 }

@@ -79,7 +79,7 @@ fn copy(file: &File, state: &State) -> io::Result<Vec<Range<u64>>> {
                 file.write_all_at(&chunk, end)?;
                 end += chunk.len() as u64;
             }
-            Ok(if start == end { Vec::new() } else { vec![start..end] })
+            Ok(std::iter::once(start..end).filter(|range| !range.is_empty()).collect())
         }
         Form::Spooled(spool) => copy_spool(file, spool, state.size),
     }

@@ -120,7 +120,7 @@ impl<'a> Transfer<'a> {
                 self.position = 0;
                 return Ok(());
             }
-            _ => return Err(self.lost(error)),
+            _ => return Err(self.failed(error)),
         }
         let size = match self.size() {
             Ok(size) => size,
@@ -130,7 +130,7 @@ impl<'a> Transfer<'a> {
             }
             Err(_) => return Err(self.lost(error)),
         };
-        let Some(size) = size.or((earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
+        let Some(size) = size.or_else(|| (earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
         if size < earliest || size > latest {
             return Err(self.lost(error));
         }
@@ -152,7 +152,8 @@ impl<'a> Transfer<'a> {
         for _ in 0..100 {
             let size = match self.tree.remote().stat(&path) {
                 Ok(metadata) => metadata.size,
-                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+                // The name is ours alone: what cannot be had is not there.
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => return Ok(None),
                 Err(error) => return Err(error),
             };
             if size.is_some() && size == before {
@@ -172,6 +173,16 @@ impl<'a> Transfer<'a> {
         }
         thread::sleep(BUSY_PAUSE);
         Ok(())
+    }
+
+    /// What the server said no to. If it took the temporary name all the same, it is not the name that it objects to: to
+    /// write in place instead would only destroy what is there.
+    fn failed(&mut self, error: &remote::Error) -> Error {
+        let temporary = matches!(self.target, Target::Name(..));
+        if temporary && Error::remote(error, true).is_refusal() && matches!(self.size(), Ok(Some(_))) {
+            return self.lost(&remote::Error::new(ErrorKind::Lost, error.to_string()));
+        }
+        self.lost(error)
     }
 
     fn lost(&self, error: &remote::Error) -> Error {

@@ -229,6 +229,11 @@ impl Tree {
         Ok((path, listed))
     }
 
+    /// Whether `ino` is a directory, as far as it is known at all.
+    pub(crate) fn is_directory(&self, ino: Ino) -> bool {
+        self.state.lock().inodes.kind(ino) == Some(Kind::Directory)
+    }
+
     /// How many directories lie between `ino` and the root.
     pub(crate) fn depth(&self, ino: Ino) -> Result<usize, Error> {
         self.state.lock().inodes.depth(ino).ok_or(Error::Stale)

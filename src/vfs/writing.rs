@@ -38,6 +38,11 @@ pub struct Creation {
     pub truncate: bool,
 }
 
+/// Whether the server was not there to say no.
+fn is_of_the_network(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy)
+}
+
 impl Vfs {
     pub(crate) fn open_to_write(
         &self,
@@ -253,22 +258,15 @@ impl Vfs {
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.tree.remote().set_modified(&path, modified) {
             Ok(()) => self.learn_anew(ino, moment),
-            Err(error) if self.tree.settings().ignore_perms => log::debug!("utimens {path}: {error}"),
-            // Some servers can, but not of directories, and say that these are no files.
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::IsADirectory) => {
-                return Err(Error::NotPermitted);
+            // Few servers set a directory's time, each sets it anew with the next entry, and `cp -a`, tar and rsync fail for
+            // nothing else.
+            Err(error) if self.tree.is_directory(ino) && !is_of_the_network(error.kind) => {
+                log::debug!("utimens {path}: left as it is: {error}");
             }
-            Err(error) if error.kind == ErrorKind::Unavailable && self.is_directory(ino, moment) => {
-                log::debug!("utimens {path}: {error}");
-                return Err(Error::NotPermitted);
-            }
+            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
             Err(error) => return Err(Error::logged("utimens", &path, &error, true)),
         }
         Ok(())
-    }
-
-    fn is_directory(&self, ino: Ino, moment: Moment) -> bool {
-        self.tree.getattr(ino, moment.now, false).is_ok_and(|found| found.attr.kind == Kind::Directory)
     }
 
     /// Asks for what we have just changed.

@@ -448,9 +448,11 @@ fn in_place_means_in_place() {
     assert_eq!(memory.content("/f").unwrap(), b"nEw");
     let fh = mount.open("f", Access::Truncate);
     memory.file("/f", "theirs");
-    assert_eq!(mount.write(fh, 0, "ours").unwrap_err().errno(), Errno::ESTALE);
-    mount.release(fh);
+    assert_eq!(mount.write(fh, 0, content(2 * MIB)).unwrap_err().errno(), Errno::ESTALE);
+    mount.write(fh, 0, "ours").unwrap();
+    assert_eq!(mount.close(fh).unwrap_err().errno(), Errno::ESTALE);
     assert_eq!(memory.content("/f").unwrap(), b"theirs");
+    assert!(memory.tree().keys().any(|path| path.starts_with("/f.conflict-box-")));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! From the protocol's errors to the file system's: what a refusal means.
 
+use crate::ftp::command::Unsendable;
 use crate::ftp::error::Error;
 use crate::ftp::reply::Reply;
 use crate::remote::{self, ErrorKind};
@@ -17,7 +18,8 @@ fn kind(error: &Error) -> ErrorKind {
         Error::WrongChecksum | Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
         Error::LoginRefused { .. } => ErrorKind::LoginRefused,
         Error::Busy { .. } => ErrorKind::Busy,
-        Error::Unsendable { .. } => ErrorKind::InvalidName,
+        Error::Unsendable { why: Unsendable::Forbidden(_) } => ErrorKind::InvalidName,
+        Error::Unsendable { why: Unsendable::TooLong } => ErrorKind::NameTooLong,
         Error::Preempted => ErrorKind::Preempted,
         Error::NotListed { .. } => ErrorKind::NotFound,
         Error::Unreadable { .. } => ErrorKind::PermissionDenied,
@@ -38,6 +40,7 @@ pub(super) fn refusal(reply: &Reply) -> ErrorKind {
         452 | 552 => ErrorKind::NoSpace,
         _ if says(&["no space left", "disk full", "not enough space", "insufficient storage"]) => ErrorKind::NoSpace,
         _ if says(&["quota"]) => ErrorKind::Quota,
+        _ if says(&["file name too long", "filename too long", "name too long"]) => ErrorKind::NameTooLong,
         _ if says(&["not empty"]) => ErrorKind::NotEmpty,
         _ if says(&["file exists", "already exists"]) => ErrorKind::Exists,
         _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {

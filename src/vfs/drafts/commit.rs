@@ -55,13 +55,16 @@ impl Drafts {
 
     fn commit_flow(&self, draft: &Draft, outgoing: &Arc<Outgoing>, moment: Moment) -> Result<(), Error> {
         let in_place = outgoing.target == Target::Inode(draft.ino);
-        if in_place && outgoing.is_whole() {
-            // Else it was checked when the first bytes came.
+        if in_place && !outgoing.is_started() {
+            // Else it was checked when it was started.
             if let Err(error) = self.check(draft) {
                 self.unpack(draft, outgoing)?;
                 let Form::Spooled(spool) = usable(draft)?.0 else { return Err(error) };
                 return Err(self.set_spool_aside(draft, &spool, error, moment));
             }
+        }
+        if in_place {
+            draft.state.lock().spoiled = true;
         }
         if let Err(error) = outgoing.finish() {
             self.rescue(draft, outgoing, error)?;
@@ -158,6 +161,7 @@ impl Drafts {
         }
         let size = draft.state.lock().size;
         // From here on the old content is gone: what lay under the spool is in it by now.
+        draft.state.lock().spoiled = true;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
         self.landed(draft, None, moment);
@@ -196,6 +200,9 @@ impl Drafts {
 
     /// Whether the server still has what it had when the content began.
     pub(super) fn check(&self, draft: &Draft) -> Result<(), Error> {
+        if draft.state.lock().spoiled {
+            return Ok(());
+        }
         let path = self.tree.target(&Target::Inode(draft.ino))?;
         let told = match self.tree.remote().stat(&path) {
             Ok(metadata) => metadata,
@@ -282,7 +289,7 @@ impl Drafts {
             let mut state = draft.state.lock();
             (state.size, state.stamp, state.refused) = (metadata.size.unwrap_or(size), None, None);
             state.modified = metadata.modified.map_or(moment.wall, |modified| modified.time);
-            state.mode = metadata.mode.or(state.mode);
+            (state.mode, state.spoiled) = (metadata.mode.or(state.mode), false);
             state.origin = Origin::Known(Metadata { mode: state.mode, ..metadata.clone() });
             let before = state.base.take();
             state.reform(Form::Clean, Some(base));
