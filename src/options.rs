@@ -156,7 +156,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "ignore_perms",
         argument: None,
-        meaning: "chmod and chown that the server cannot do succeed and do nothing",
+        meaning: "chmod, chown and touch that the server cannot do succeed and do nothing",
         default: None,
         set: |options, _| flag(&mut options.ignore_perms),
     },

@@ -102,21 +102,36 @@ impl Vfs {
         if self.tree.is_only_here(found.ino) {
             return Ok(None);
         }
+        match self.keep(found.ino, path, draft, moment)? {
+            None => self.remove_file(parent, path).map(|()| None),
+            kept => Ok(kept),
+        }
+    }
+
+    /// Renames the open file at `path` out of the way, if those who have it open need what the server has; gives whereto.
+    fn keep(
+        &self,
+        ino: Ino,
+        path: &RemotePath,
+        draft: Option<&Draft>,
+        moment: Moment,
+    ) -> Result<Option<Target>, Error> {
         // Nothing of the content on the server is of use to those who have it open.
         let replaced = draft.is_some_and(|draft| matches!(draft.state.lock().form, Form::Flow(_) | Form::Uploaded));
-        if !replaced {
-            let kept = self.tree.temporary(found.ino, moment.wall)?;
-            match self.tree.remote().rename(path, &self.tree.target(&kept)?) {
-                Ok(()) => {
-                    self.content.moved(found.ino);
-                    return Ok(Some(kept));
-                }
-                Err(error) if error.kind == ErrorKind::NotFound => {}
-                // Who has it open then has what is in the caches.
-                Err(error) => log::debug!("{path} is open and cannot be kept: {error}"),
-            }
+        if replaced || self.tree.is_only_here(ino) {
+            return Ok(None);
         }
-        self.remove_file(parent, path).map(|()| None)
+        let kept = self.tree.temporary(ino, moment.wall)?;
+        match self.tree.remote().rename(path, &self.tree.target(&kept)?) {
+            Ok(()) => {
+                self.content.moved(ino);
+                return Ok(Some(kept));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            // Who has it open then has what is in the caches.
+            Err(error) => log::debug!("{path} is open and cannot be kept: {error}"),
+        }
+        Ok(None)
     }
 
     fn remove_file(&self, parent: Ino, path: &RemotePath) -> Result<(), Error> {
@@ -210,7 +225,12 @@ impl Vfs {
                 self.drafts.land_append(draft, moment)?;
             }
         }
+        let kept = match replaced {
+            Some(ino) => self.keep_replaced(ino, &to, &drafts, moment)?,
+            None => None,
+        };
         self.rename_remote(&from, &to).inspect_err(|_| {
+            self.put_back(kept.as_ref(), &to);
             self.tree.doubt(parent);
             self.tree.doubt(new_parent);
         })?;
@@ -220,11 +240,34 @@ impl Vfs {
             if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == replaced) {
                 draft.state.lock().nameless = true;
             }
-            self.tree.orphaned(replaced, gone.metadata, None);
+            self.tree.orphaned(replaced, gone.metadata, kept);
         }
         self.tree.renamed(found.ino, new_parent, &new_name);
         self.content.moved(found.ino);
         Ok(())
+    }
+
+    /// A file that is open and about to be replaced: what was written to it goes along with what the server has of it.
+    fn keep_replaced(
+        &self,
+        ino: Ino,
+        path: &RemotePath,
+        drafts: &[(Ino, Arc<Draft>)],
+        moment: Moment,
+    ) -> Result<Option<Target>, Error> {
+        let draft = drafts.iter().find(|(other, _)| *other == ino).map(|(_, draft)| draft);
+        if let Some(draft) = draft {
+            let _ = self.drafts.land_append(draft, moment);
+        }
+        self.keep(ino, path, draft.map(Arc::as_ref), moment)
+    }
+
+    /// What was renamed out of the way for nothing.
+    fn put_back(&self, kept: Option<&Target>, path: &RemotePath) {
+        let Some(Ok(aside)) = kept.map(|kept| self.tree.target(kept)) else { return };
+        if let Err(error) = self.tree.remote().rename(&aside, path) {
+            log::error!("{path} is now {aside}: it could not be renamed back: {error}");
+        }
     }
 
     fn rename_remote(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {

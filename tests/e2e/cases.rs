@@ -1,10 +1,14 @@
 //! Which servers each test runs against.
 
 use crate::support::mountpoint::Mount;
-use crate::support::server::{Kind, Mode, Server, Spec, Tls};
+use crate::support::run::{PATIENCE, finish, within};
+use crate::support::server::{Kind, Mode, Server, Spec, Tls, USER, run_directory};
 use crate::support::tree;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A server, how it speaks TLS, and the tree that it serves.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub(crate) struct Case {
     /// What it serves, on the disk.
     pub(crate) disk: PathBuf,
     _turn: RwLockReadGuard<'static, ()>,
+    _fresh: Option<Fresh>,
 }
 
 impl Case {
@@ -26,7 +31,37 @@ impl Case {
     pub(crate) fn of(spec: Spec) -> Self {
         let turn = TURNS.read();
         let disk = tree_root();
-        Self { server: Server::start(Spec { root: disk.clone(), ..spec }), disk, _turn: turn }
+        Self { server: Server::start(Spec { root: disk.clone(), ..spec }), disk, _turn: turn, _fresh: None }
+    }
+
+    /// Starts `kind` over an empty directory, in which the account may write.
+    pub(crate) fn empty(kind: Kind, tls: Tls) -> Self {
+        Self::empty_of(Spec { tls, ..Spec::new(kind, "/") })
+    }
+
+    /// Starts what `spec` says, whose root is replaced by an empty directory.
+    pub(crate) fn empty_of(spec: Spec) -> Self {
+        Self::over(spec, Fresh::new())
+    }
+
+    /// Starts what `spec` says over `fresh`.
+    pub(crate) fn over(spec: Spec, fresh: Fresh) -> Self {
+        let turn = TURNS.read();
+        let disk = fresh.path.clone();
+        Self { server: Server::start(Spec { root: disk.clone(), ..spec }), disk, _turn: turn, _fresh: Some(fresh) }
+    }
+
+    /// Mounts the server for writing.
+    pub(crate) fn mount_rw(&self, options: &[&str]) -> Mount {
+        Mount::new(&self.server, &[&["rw"], options].concat())
+    }
+
+    /// Writes a file on the server's disk, for the account.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.disk.join(name);
+        fs::write(&path, content).unwrap();
+        give(&path);
+        path
     }
 
     /// Mounts the server.
@@ -43,6 +78,43 @@ impl Case {
     pub(crate) fn logs_commands(&self) -> bool {
         self.server.spec.kind != Kind::PureFtpd
     }
+}
+
+/// An empty directory of the account's, which goes with its value.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    around: PathBuf,
+}
+
+impl Fresh {
+    pub(crate) fn new() -> Self {
+        crate::support::server::setup();
+        let around = run_directory();
+        let path = around.join("served");
+        fs::create_dir(&path).unwrap();
+        give(&path);
+        Self { path, around }
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.around);
+        }
+    }
+}
+
+/// Makes the account the owner of `path`.
+pub(crate) fn give(path: &Path) {
+    static ACCOUNT: OnceLock<(u32, u32)> = OnceLock::new();
+    let (uid, gid) = *ACCOUNT.get_or_init(|| {
+        let id = |which| finish(within(PATIENCE, "id").args([which, USER])).succeeded().trim().parse().unwrap();
+        (id("-u"), id("-g"))
+    });
+    chown(path, Some(uid), Some(gid)).unwrap();
 }
 
 /// The tree, made first where it is not there.
@@ -84,6 +156,41 @@ macro_rules! on_every_server {
     };
 }
 
+/// Makes a module for each server, in TLS 1.3 over an empty directory, with a test for each function named.
+macro_rules! on_every_empty_server {
+    ($($test:ident),* $(,)?) => {
+        crate::cases::on_empty_servers! {
+            [$($test),*]
+            vsftpd: Vsftpd V13,
+            proftpd: Proftpd V13,
+            pureftpd: PureFtpd V13,
+            pyftpdlib: Pyftpdlib V13,
+        }
+    };
+}
+
+/// As [`on_every_empty_server`], on those named.
+macro_rules! on_empty_servers {
+    ($tests:tt $($name:ident: $kind:ident $tls:ident),* $(,)?) => {
+        $(crate::cases::on_empty_server!($name $kind $tls $tests);)*
+    };
+}
+
+macro_rules! on_empty_server {
+    ($name:ident $kind:ident $tls:ident [$($test:ident),*]) => {
+        mod $name {
+            use crate::cases::Case;
+            use crate::support::server::{Kind, Tls};
+            $(
+                #[test]
+                fn $test() {
+                    super::$test(&Case::empty(Kind::$kind, Tls::$tls));
+                }
+            )*
+        }
+    };
+}
+
 /// As [`on_every_server`], on those named.
 macro_rules! on_servers {
     ($tests:tt $($name:ident: $kind:ident $tls:ident $mode:ident),* $(,)?) => {
@@ -106,4 +213,5 @@ macro_rules! on_server {
     };
 }
 
+pub(crate) use {on_empty_server, on_empty_servers, on_every_empty_server};
 pub(crate) use {on_every_server, on_server, on_servers};

@@ -9,8 +9,14 @@ mod support;
 
 mod cases;
 
+mod exercise;
 mod failures;
+mod flags;
 mod holds;
+mod lost;
 mod mount;
+mod programs;
+mod refused;
 mod servers;
 mod sessions;
+mod uploads;

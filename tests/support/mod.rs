@@ -6,5 +6,6 @@ pub mod run;
 
 pub mod server;
 
+pub mod exerciser;
 pub mod mountpoint;
 pub mod tree;

@@ -81,6 +81,33 @@ impl Mount {
         self.point.join(name)
     }
 
+    /// A directory that lives as long as the mount, beside it.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        let path = self.directory.join(name);
+        fs::create_dir_all(&path).expect("the directory is ours");
+        path
+    }
+
+    /// What the program kept of uploads that failed: the bytes, and the text beside them.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    pub fn recovered(&self) -> Vec<(PathBuf, String)> {
+        let Ok(entries) = fs::read_dir(self.directory.join("recovery")) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.expect("the directory can be read").path());
+        let kept = paths.filter(|path| path.extension().is_none_or(|extension| extension != "json"));
+        kept.map(|path| {
+            let sidecar = path.with_file_name(format!("{}.json", path.file_name().unwrap_or_default().display()));
+            (path, fs::read_to_string(sidecar).expect("a text lies beside what is kept"))
+        })
+        .collect()
+    }
+
     /// What the program logged so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.join("log")).unwrap_or_default()).into_owned()
@@ -155,7 +182,7 @@ impl Mount {
         let (sender, receiver) = mpsc::channel();
         let (point, pid) = (self.point.clone(), self.pid());
         thread::spawn(move || {
-            if receiver.recv_timeout(LIFE_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if receiver.recv_timeout(life_max()) == Err(mpsc::RecvTimeoutError::Timeout) {
                 eprintln!("{} lives too long and is ended by force", point.display());
                 end_by_force(&point, pid);
             }
@@ -206,11 +233,13 @@ impl Drop for Mount {
 /// If the file with the password cannot be written.
 pub fn command(server: &Server, directory: &Path, options: &[&str]) -> Command {
     let credentials = write_credentials(directory, &server.password);
-    let mut all = vec![
-        format!("credentials={}", credentials.display()),
-        format!("cafile={}", server.cafile.display()),
-        "ro".to_owned(),
-    ];
+    let mut all = vec![format!("credentials={}", credentials.display()), format!("cafile={}", server.cafile.display())];
+    if options.contains(&"rw") {
+        all.push(format!("recovery_dir={}", directory.join("recovery").display()));
+    } else {
+        // The tree that most tests share must stay as it is.
+        all.push("ro".to_owned());
+    }
     if server.spec.mode == Mode::Implicit {
         all.push("tls=implicit".to_owned());
     }
@@ -277,4 +306,11 @@ const MOUNT_MAX: Duration = Duration::from_secs(30);
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// How long a test may use a mount.
-const LIFE_MAX: Duration = Duration::from_secs(420);
+fn life_max() -> Duration {
+    if long_run() { Duration::from_secs(4 * 3600) } else { Duration::from_secs(420) }
+}
+
+/// Whether `FTPSFS_TEST_LONG` asks for the runs that take minutes for each server.
+pub fn long_run() -> bool {
+    std::env::var_os("FTPSFS_TEST_LONG").is_some()
+}

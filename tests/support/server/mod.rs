@@ -165,6 +165,37 @@ impl Server {
         format!("ftps://{USER}@localhost:{}/{path}", self.port)
     }
 
+    /// Kills every process of the server that serves a client; the one that listens lives.
+    ///
+    /// # Panics
+    ///
+    /// Without /proc.
+    pub fn kill_sessions(&self) {
+        let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+            .expect("/proc is there")
+            .filter_map(|entry| {
+                let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+                // "<pid> (<name>) <state> <parent> …", and the name may hold anything.
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+                Some((pid, stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?))
+            })
+            .collect();
+        let children = |of: u32| parents.iter().filter(move |(_, parent)| *parent == of).map(|(pid, _)| *pid);
+        let is_shell =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sh");
+        // unshare → sh → the server and one more sh.
+        let first = children(self.process.id()).flat_map(children).filter(|pid| !is_shell(pid));
+        let mut sessions: Vec<u32> = first.flat_map(children).collect();
+        let mut next = 0;
+        while let Some(session) = sessions.get(next).copied() {
+            sessions.extend(children(session));
+            next += 1;
+        }
+        for session in sessions {
+            let _ = Command::new("kill").args(["-KILL", &session.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
     fn wait_until_it_answers(mut self) -> Self {
         let deadline = Instant::now() + START_MAX;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {

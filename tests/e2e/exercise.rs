@@ -1,0 +1,46 @@
+//! Random operations through a mount, compared with a model after each, and with the server's disk after each close.
+//!
+//! `FTPSFS_TEST_SEED` repeats a run; `FTPSFS_TEST_LONG` makes it fifty times as long.
+
+use crate::cases::{Case, on_every_empty_server};
+use crate::support::exerciser::{Exerciser, Place, here, seed};
+use crate::support::mountpoint::long_run;
+use crate::support::run::{PATIENCE, finish, within};
+use std::path::Path;
+
+on_every_empty_server! {
+    random_operations_are_as_in_memory,
+    random_operations_outlive_mounts,
+}
+
+fn operations() -> usize {
+    if long_run() { 100_000 } else { 2_000 }
+}
+
+fn random_operations_are_as_in_memory(case: &Case) {
+    let mut exerciser = Exerciser::new(seed());
+    let mount = case.mount_rw(&[]);
+    exerciser.run(Place { directory: &mount.point, disk: &case.disk }, operations());
+    mount.end();
+    exerciser.compare_all(&case.disk).unwrap();
+}
+
+fn random_operations_outlive_mounts(case: &Case) {
+    let mut exerciser = Exerciser::new(seed());
+    for _ in 0..10 {
+        let mount = case.mount_rw(&[]);
+        exerciser.compare_all(&mount.point).unwrap();
+        exerciser.run(Place { directory: &mount.point, disk: &case.disk }, operations() / 10);
+        mount.end();
+        exerciser.compare_all(&case.disk).unwrap();
+    }
+}
+
+/// The model is right: the kernel's own file system agrees with it.
+#[test]
+fn the_model_agrees_with_a_local_file_system() {
+    let made = finish(within(PATIENCE, "mktemp").args(["-d", "/dev/shm/ftpsfs-test-XXXXXX"])).succeeded();
+    let local = Path::new(made.trim());
+    Exerciser::new(seed()).run(here(local), 20_000);
+    std::fs::remove_dir_all(local).unwrap();
+}

@@ -1,0 +1,277 @@
+//! Uploads that cannot succeed: the writer hears of it, the old file is still there whole, and no byte is lost.
+
+use crate::cases::{Case, Fresh, give, on_every_empty_server};
+use crate::support::mountpoint::Mount;
+use crate::support::run::{PATIENCE, finish, within};
+use crate::support::server::{Kind, Spec, Tls};
+use crate::support::tree::big_content;
+use nix::errno::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+on_every_empty_server! {
+    a_file_changed_by_somebody_else_is_not_overwritten,
+    the_last_writer_wins_where_that_is_wished,
+    a_file_made_by_somebody_else_meanwhile_is_not_overwritten,
+    sessions_killed_in_the_middle_leave_no_wrong_file,
+    a_directory_deleted_under_an_open_file_loses_nothing,
+    what_changes_on_the_server_is_seen_at_the_next_open,
+}
+
+fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> Errno {
+    Errno::from_raw(result.unwrap_err().raw_os_error().unwrap())
+}
+
+fn close(file: File) -> io::Result<()> {
+    nix::unistd::close(file).map_err(io::Error::from)
+}
+
+/// Writes all of `content` and closes; what went wrong, wherever it did.
+fn store(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    let written = file.write_all(content);
+    written.and(close(file))
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The bytes are in the recovery directory, or still on the server beside the file: nothing that the writer gave is gone.
+fn assert_kept(mount: &Mount, disk: &Path, name: &str, content: &[u8]) {
+    let recovered = mount.recovered();
+    let here = recovered.iter().any(|(kept, sidecar)| {
+        let bytes = fs::read(kept).unwrap();
+        sidecar.contains(name)
+            && (bytes == content
+                || !bytes.is_empty()
+                    && content.ends_with(&bytes.as_slice()[bytes.iter().position(|byte| *byte != 0).unwrap_or(0)..]))
+    });
+    let beside =
+        names(disk).iter().any(|other| other != name && fs::read(disk.join(other)).is_ok_and(|bytes| bytes == content));
+    let sidecars: Vec<_> =
+        recovered.iter().map(|(path, sidecar)| (path, fs::metadata(path).unwrap().len(), sidecar)).collect();
+    assert!(here || beside, "{name} is lost: {sidecars:?}, on the server {:?}; {}", names(disk), mount.log());
+}
+
+/// A file system of 8 MiB as the server's root.
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+        let fresh = Fresh::new();
+        let small = Small::mount(&fresh.path);
+        give(&small.0);
+        let case = Case::over(Spec::new(kind, "/"), fresh);
+        let old = big_content(0, 1 << 20);
+        case.put("old", &old);
+        let mount = case.mount_rw(&[]);
+        for (name, size) in [("old", 12 << 20), ("new", 12 << 20), ("spooled", 12 << 20)] {
+            let content = big_content(1 << 30, size);
+            let result = if name == "spooled" {
+                store_backwards(&mount.path(name), &content)
+            } else {
+                store(&mount.path(name), &content)
+            };
+            let number = errno(result);
+            assert!([Errno::ENOSPC, Errno::EIO].contains(&number), "{kind:?} {name}: {number}");
+            println!("{kind:?} {name}: {number}");
+            assert!(fs::read(case.disk.join("old")).unwrap() == old, "{kind:?} {name}: the old file is not whole");
+            assert_kept(&mount, &case.disk, name, &content);
+        }
+        // What fits still goes.
+        for name in names(&case.disk).iter().filter(|name| *name != "old") {
+            println!("{kind:?}: {name} is left on the full server");
+            fs::remove_file(case.disk.join(name)).unwrap();
+        }
+        store(&mount.path("fits"), b"small").unwrap();
+        assert_eq!(fs::read(case.disk.join("fits")).unwrap(), b"small");
+        assert!(fs::read(mount.path("old")).unwrap() == old, "{kind:?}");
+        mount.end();
+        assert_eq!(names(&case.disk), ["fits", "old"], "{kind:?}");
+        drop(case.server);
+    }
+}
+
+fn store_backwards(path: &Path, content: &[u8]) -> io::Result<()> {
+    let file = File::create(path)?;
+    let half = content.len() / 2;
+    let written =
+        file.write_all_at(&content[half..], half as u64).and_then(|()| file.write_all_at(&content[..half], 0));
+    written.and(close(file))
+}
+
+/// A tmpfs of 8 MiB, until it is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(path: &Path) -> Self {
+        finish(within(PATIENCE, "mount").args(["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"]).arg(path))
+            .succeeded();
+        Self(path.to_owned())
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = within(PATIENCE, "umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
+    case.put("shared", b"as it was when opened");
+    let mount = case.mount_rw(&[]);
+    for (round, truncate) in [false, true].into_iter().enumerate() {
+        let file = OpenOptions::new().write(true).truncate(truncate).open(mount.path("shared")).unwrap();
+        file.write_all_at(b"OURS", 0).unwrap();
+        let theirs = format!("changed by somebody else, {round}, and longer than before");
+        case.put("shared", theirs.as_bytes());
+        assert_eq!(errno(close(file)), Errno::ESTALE);
+        assert_eq!(fs::read(case.disk.join("shared")).unwrap(), theirs.as_bytes());
+        let beside: Vec<String> = names(&case.disk).into_iter().filter(|name| name != "shared").collect();
+        let [conflict] = beside.as_slice() else { panic!("{beside:?}") };
+        assert!(conflict.starts_with("shared.conflict-"), "{conflict}");
+        let stored = fs::read(case.disk.join(conflict)).unwrap();
+        assert!(stored.starts_with(b"OURS"), "{}", stored.escape_ascii());
+        assert!(names(&mount.point).contains(conflict), "{:?}", names(&mount.point));
+        assert_eq!(fs::read(mount.path("shared")).unwrap(), theirs.as_bytes());
+        fs::remove_file(mount.path(conflict)).unwrap();
+    }
+    store(&mount.path("shared"), b"opened anew").unwrap();
+    assert_eq!(fs::read(case.disk.join("shared")).unwrap(), b"opened anew");
+    mount.end();
+    assert_eq!(names(&case.disk), ["shared"]);
+}
+
+fn the_last_writer_wins_where_that_is_wished(case: &Case) {
+    case.put("shared", b"as it was when opened");
+    let mount = case.mount_rw(&["conflict=overwrite"]);
+    let file = OpenOptions::new().write(true).truncate(true).open(mount.path("shared")).unwrap();
+    file.write_all_at(b"ours", 0).unwrap();
+    case.put("shared", b"changed by somebody else, and longer than before");
+    close(file).unwrap();
+    assert_eq!(fs::read(case.disk.join("shared")).unwrap(), b"ours");
+    assert_eq!(fs::read(mount.path("shared")).unwrap(), b"ours");
+    mount.end();
+    assert_eq!(names(&case.disk), ["shared"]);
+}
+
+fn a_file_made_by_somebody_else_meanwhile_is_not_overwritten(case: &Case) {
+    let mount = case.mount_rw(&[]);
+    let mut file = File::create(mount.path("new")).unwrap();
+    file.write_all(b"ours").unwrap();
+    case.put("new", b"theirs");
+    let number = errno(close(file));
+    assert!([Errno::ESTALE, Errno::EEXIST].contains(&number), "{number}");
+    assert_eq!(fs::read(case.disk.join("new")).unwrap(), b"theirs");
+    let [conflict, new] = <[String; 2]>::try_from(names(&case.disk)).unwrap_or_else(|all| panic!("{all:?}"));
+    let (conflict, _) = if new == "new" { (conflict, new) } else { (new, conflict) };
+    assert_eq!(fs::read(case.disk.join(&conflict)).unwrap(), b"ours");
+    mount.end();
+}
+
+/// The writer gets an error or it is there; never is there another content, old or new.
+fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
+    let old = big_content(0, 500_000);
+    case.put("file", &old);
+    let mount = case.mount_rw(&[]);
+    let (mut failed, mut done) = (0, 0);
+    for round in 0..6_u64 {
+        let before = fs::read(case.disk.join("file")).unwrap();
+        let content = big_content(4096 * (round + 1), 6 << 20);
+        let mut file = File::create(mount.path("file")).unwrap();
+        let mut result = Ok(());
+        for (number, chunk) in content.chunks(1 << 20).enumerate() {
+            if number as u64 == round {
+                case.server.kill_sessions();
+            }
+            result = result.and_then(|()| file.write_all(chunk));
+        }
+        let result = result.and(close(file));
+        let stored = fs::read(case.disk.join("file")).unwrap();
+        match result {
+            Ok(()) => {
+                done += 1;
+                assert!(
+                    stored == content,
+                    "round {round}: close said that it is there, and {} bytes are",
+                    stored.len()
+                );
+            }
+            Err(error) => {
+                failed += 1;
+                println!("{:?} round {round}: {error}", case.server.spec.kind);
+                assert!(stored == before, "round {round}: {error}, and the old file is not whole");
+                assert_kept(&mount, &case.disk, "file", &content);
+            }
+        }
+        let mut seen = Vec::new();
+        File::open(mount.path("file")).unwrap().read_to_end(&mut seen).unwrap();
+    }
+    println!("{:?}: {failed} failed, {done} done", case.server.spec.kind);
+    store(&mount.path("after"), b"works again").unwrap();
+    assert_eq!(fs::read(case.disk.join("after")).unwrap(), b"works again");
+    mount.end();
+}
+
+/// A server that is started again within the time that a mount waits for one.
+#[test]
+fn a_restart_of_the_server_is_survived() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+        let case = Case::empty(kind, Tls::V13);
+        let mount = case.mount_rw(&["timeout=5"]);
+        store(&mount.path("before"), b"before").unwrap();
+        case.server.kill_sessions();
+        store(&mount.path("after"), b"after").unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert_eq!(fs::read(case.disk.join("after")).unwrap(), b"after");
+        // Opened before, written after.
+        let mut file = File::create(mount.path("across")).unwrap();
+        case.server.kill_sessions();
+        file.write_all(b"across").unwrap();
+        close(file).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert_eq!(fs::read(case.disk.join("across")).unwrap(), b"across");
+        mount.end();
+        assert_eq!(names(&case.disk), ["across", "after", "before"]);
+    }
+}
+
+fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {
+    let mount = case.mount_rw(&[]);
+    fs::create_dir(mount.path("gone")).unwrap();
+    let mut file = File::create(mount.path("gone/file")).unwrap();
+    file.write_all(b"what is written").unwrap();
+    fs::remove_dir_all(case.disk.join("gone")).unwrap();
+    file.write_all(b" and goes on").unwrap();
+    close(file).unwrap_err();
+    assert_kept(&mount, &case.disk, "file", b"what is written and goes on");
+    store(&mount.path("after"), b"works").unwrap();
+    mount.end();
+    assert_eq!(names(&case.disk), ["after"]);
+}
+
+/// Close to open: what one mount has closed another sees that opens the file afterwards, if only it looks again.
+fn what_changes_on_the_server_is_seen_at_the_next_open(case: &Case) {
+    let one = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);
+    let other = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);
+    for round in 0..5 {
+        let content = format!("round {round}{}", "!".repeat(round));
+        store(&one.path("file"), content.as_bytes()).unwrap();
+        assert_eq!(fs::read_to_string(other.path("file")).unwrap(), content);
+        let answer = format!("{content}, answered");
+        store(&other.path("file"), answer.as_bytes()).unwrap();
+        assert_eq!(fs::read_to_string(one.path("file")).unwrap(), answer);
+    }
+    one.end();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while names(&case.disk) != ["file"] && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    other.end();
+    assert_eq!(names(&case.disk), ["file"]);
+}
