@@ -87,8 +87,20 @@ impl Draft {
             }
             Origin::Absent { .. } => (0, wall, None),
         };
-        let (stamp, nameless, failed, refused, generation) = (None, false, None, None, 0);
-        let state = State { form, base, origin, size, modified, stamp, mode, nameless, failed, refused, generation };
+        let state = State {
+            form,
+            base,
+            origin,
+            spoiled: false,
+            size,
+            modified,
+            stamp: None,
+            mode,
+            nameless: false,
+            failed: None,
+            refused: None,
+            generation: 0,
+        };
         Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }
     }
 
