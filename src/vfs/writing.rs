@@ -260,7 +260,10 @@ impl Vfs {
             Ok(()) => self.learn_anew(ino, moment),
             // Few servers set a directory's time, each sets it anew with the next entry, and `cp -a`, tar and rsync fail for
             // nothing else.
-            Err(error) if self.tree.is_directory(ino) && !is_of_the_network(error.kind) => {
+            Err(error)
+                if !is_of_the_network(error.kind)
+                    && (self.tree.is_directory(ino) || self.tree.settings().ignore_perms) =>
+            {
                 log::debug!("utimens {path}: left as it is: {error}");
             }
             Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
