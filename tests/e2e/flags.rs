@@ -155,7 +155,7 @@ impl Stage {
         self.said.push(match result {
             Ok(value) => format!("{call}: {value:?}"),
             Err(error) => {
-                let number = error.raw_os_error().map_or_else(|| error.to_string(), |number| errno(number));
+                let number = error.raw_os_error().map_or_else(|| error.to_string(), errno);
                 format!("{call}: {number}")
             }
         });
@@ -219,7 +219,9 @@ impl Stage {
     }
 }
 
-const SEQUENCES: &[(&str, fn(&mut Stage))] = &[
+type Sequence = (&'static str, fn(&mut Stage));
+
+const SEQUENCES: &[Sequence] = &[
     ("nothing", |_| {}),
     ("read", |stage| {
         stage.read(8);

@@ -111,13 +111,15 @@ fn store_counting(mount: &Mount, name: &str, content: &[u8]) -> (usize, io::Resu
         result = writer.write(taken..end);
         taken = if result.is_ok() { end } else { taken };
     }
-    (taken, result.and(writer.close()))
+    let closed = writer.close();
+    (taken, result.and(closed))
 }
 
 fn store(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     let written = file.write_all(content);
-    written.and(close(file))
+    let closed = close(file);
+    written.and(closed)
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -218,7 +220,8 @@ fn store_backwards(mount: &Mount, name: &str, content: &[u8]) -> io::Result<()> 
     let mut writer = Writer::open(mount, &mount.path(name), content, CREATE)?;
     let half = content.len() / 2;
     let written = writer.write(half..content.len()).and_then(|()| writer.write(0..half));
-    written.and(writer.close())
+    let closed = writer.close();
+    written.and(closed)
 }
 
 /// A tmpfs of 8 MiB, until it is dropped.
@@ -323,7 +326,8 @@ fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
             result = result.and_then(|()| writer.write(taken..end));
             taken = if result.is_ok() { end } else { taken };
         }
-        let result = result.and(writer.close());
+        let closed = writer.close();
+        let result = result.and(closed);
         let stored = fs::read(case.disk.join("file")).unwrap();
         match result {
             Ok(()) => {
