@@ -22,6 +22,8 @@ pub mod remote;
 pub mod ftp;
 pub mod vfs;
 
+mod values;
+
 pub mod credentials;
 pub mod fuse;
 pub mod logger;

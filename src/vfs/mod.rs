@@ -34,6 +34,7 @@ mod transfer;
 mod outgoing;
 
 mod draft;
+
 mod recovery;
 
 mod drafts;
