@@ -158,7 +158,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "ignore_perms",
         argument: None,
-        meaning: "chmod, chown and touch that the server cannot do succeed and do nothing",
+        meaning: "chmod and chown that the server cannot do succeed and do nothing",
         default: None,
         set: |options, _| flag(&mut options.ignore_perms),
     },

@@ -120,7 +120,7 @@ impl<'a> Transfer<'a> {
                 self.position = 0;
                 return Ok(());
             }
-            _ => return Err(self.lost(error)),
+            _ => return Err(self.failed(error)),
         }
         let size = match self.size() {
             Ok(size) => size,
@@ -173,6 +173,16 @@ impl<'a> Transfer<'a> {
         }
         thread::sleep(BUSY_PAUSE);
         Ok(())
+    }
+
+    /// What the server said no to. If it took the temporary name all the same, it is not the name that it objects to: to
+    /// write in place instead would only destroy what is there.
+    fn failed(&mut self, error: &remote::Error) -> Error {
+        let temporary = matches!(self.target, Target::Name(..));
+        if temporary && Error::remote(error, true).is_refusal() && matches!(self.size(), Ok(Some(_))) {
+            return self.lost(&remote::Error::new(ErrorKind::Lost, error.to_string()));
+        }
+        self.lost(error)
     }
 
     fn lost(&self, error: &remote::Error) -> Error {

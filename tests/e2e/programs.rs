@@ -3,7 +3,6 @@
 
 use crate::cases::{Case, Fresh, on_every_empty_server};
 use crate::support::run::shell;
-use crate::support::server::Kind;
 use std::fs;
 use std::path::Path;
 
@@ -51,9 +50,7 @@ fn archives_are_written_and_unpacked(case: &Case) {
 }
 
 fn through_a_mount(case: &Case, script: &str) {
-    // Neither can set the time of a directory, of which tar, unzip and rsync complain.
-    let lenient = matches!(case.server.spec.kind, Kind::Vsftpd | Kind::Pyftpdlib);
-    let mount = case.mount_rw(if lenient { &["ignore_perms"] } else { &[] });
+    let mount = case.mount_rw(&[]);
     run(&mount.point, &case.disk, &mount.beside("local"), script);
     mount.end();
 }

@@ -92,7 +92,7 @@ impl Mount {
         path
     }
 
-    /// What the program kept of uploads that failed: the bytes, and the text beside them.
+    /// What the program kept of uploads that failed: where the bytes are, and the text beside them.
     ///
     /// # Panics
     ///
@@ -100,12 +100,8 @@ impl Mount {
     pub fn recovered(&self) -> Vec<(PathBuf, String)> {
         let Ok(entries) = fs::read_dir(self.directory.join("recovery")) else { return Vec::new() };
         let paths = entries.map(|entry| entry.expect("the directory can be read").path());
-        let kept = paths.filter(|path| path.extension().is_none_or(|extension| extension != "json"));
-        kept.map(|path| {
-            let sidecar = path.with_file_name(format!("{}.json", path.file_name().unwrap_or_default().display()));
-            (path, fs::read_to_string(sidecar).expect("a text lies beside what is kept"))
-        })
-        .collect()
+        let texts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        texts.map(|text| (text.with_extension(""), fs::read_to_string(text).expect("the text can be read"))).collect()
     }
 
     /// What the program logged so far.
