@@ -45,6 +45,11 @@ impl Adapter {
         Self { vfs, workers: Workers::default() }
     }
 
+    /// Those who answer requests, to wait for them at the end.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
+    }
+
     /// Lets `vfs` take back what the kernel was told, through the session that the adapter went into.
     pub fn connect(vfs: &Vfs, notifier: Notifier) {
         vfs.on_change(move |ino| {

@@ -9,6 +9,7 @@ use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::filesystem::Patience;
 use crate::vfs::inodes::Ino;
+use crate::workers::Workers;
 use fuser::{MountOption, Session, SessionACL};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -21,6 +22,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long the end of a mount waits for what was closed a moment ago.
+const FINISH_MAX: Duration = Duration::from_secs(60);
 const DEVICE: &str = "/dev/fuse";
 /// The name after `fuse.` in the type that mount(8) shows.
 const SUBTYPE: &str = "ftpsfs";
@@ -89,6 +92,7 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
 struct Running {
     client: Arc<Client>,
     vfs: Arc<Vfs>,
+    workers: Workers,
     session: fuser::BackgroundSession,
     source: String,
 }
@@ -100,6 +104,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let vfs = Arc::new(Vfs::new(client.clone(), vfs));
     first_listing(&vfs).inspect_err(|_| client.close())?;
     let adapter = Adapter::new(Arc::clone(&vfs));
+    let workers = adapter.workers();
     let attached = watch.while_mounting(|| {
         let session = attach(adapter, mountpoint, &mount)?;
         Adapter::connect(&vfs, session.notifier());
@@ -110,7 +115,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let root = answer(mountpoint, patience)
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());
-    Ok(Running { client, vfs, session, source: mount.source })
+    Ok(Running { client, vfs, workers, session, source: mount.source })
 }
 
 /// Lists the root before there is a mount: a server whose data connections do not work is told of here, in words, and not
@@ -138,7 +143,7 @@ enum End {
 
 impl Running {
     fn serve(self, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
-        let Self { client, vfs, session, source } = self;
+        let Self { client, vfs, workers, session, source } = self;
         log::info!("{source} is mounted");
         thread::Builder::new()
             .name("session".into())
@@ -149,6 +154,9 @@ impl Running {
             Ok(End::Session(Err(error))) => log::error!("the mount ended with an error: {error}"),
             Ok(End::GivenUp) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
         }
+        // The kernel does not wait until it hears that a closed file is released.
+        workers.wait(FINISH_MAX);
+        vfs.end(Instant::now(), FINISH_MAX);
         log::info!("{source} is unmounted; {}", client.summary());
         log::debug!("{}", vfs.summary());
         // Its streams give their connections back, so that they hear a goodbye as well.

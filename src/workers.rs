@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many threads may wait at once. More work than that waits in a queue.
 const THREADS_MAX: usize = 64;
@@ -27,6 +27,8 @@ pub struct Workers {
 struct Shared {
     state: Mutex<State>,
     queued: Condvar,
+    /// A thread has nothing to do.
+    rested: Condvar,
 }
 
 #[derive(Default)]
@@ -63,6 +65,18 @@ impl Workers {
             log::error!("cannot start a thread, {} operations are dropped: {error}", lost.len());
         }
     }
+
+    /// Waits until all work is done, but no longer than `limit`; whether it is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut state = self.shared.state.lock();
+        while !state.queue.is_empty() || state.idle < state.threads {
+            if self.shared.rested.wait_until(&mut state, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
 }
 
 impl Shared {
@@ -84,9 +98,11 @@ impl Shared {
             }
             if idle_long {
                 state.threads -= 1;
+                self.rested.notify_all();
                 return None;
             }
             state.idle += 1;
+            self.rested.notify_all();
             idle_long = self.queued.wait_for(&mut state, IDLE_MAX).timed_out();
             state.idle -= 1;
         }
@@ -119,6 +135,17 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..10).collect::<Vec<_>>());
         release.send(()).unwrap();
+    }
+
+    #[test]
+    fn all_work_can_be_waited_for() {
+        let workers = Workers::default();
+        let (release, released) = mpsc::channel::<()>();
+        assert!(workers.wait(Duration::ZERO));
+        workers.spawn(move || released.recv().unwrap());
+        assert!(!workers.wait(Duration::from_millis(20)));
+        release.send(()).unwrap();
+        assert!(workers.wait(Duration::from_secs(10)));
     }
 
     #[test]

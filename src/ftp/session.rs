@@ -115,12 +115,20 @@ impl Session {
         self.control.exchange(command)
     }
 
-    /// Sends two commands that need no data connection in one write, and waits for both replies.
+    /// Sends two commands that need no data connection, in one write unless they are long, and waits for both replies.
     ///
     /// # Errors
     ///
     /// The connection's failures; negative replies are none.
     pub fn exchange_both(&mut self, first: &Command<'_>, second: &Command<'_>) -> Result<(Reply, Reply), Error> {
+        let mut together = Vec::new();
+        first
+            .encode_into(&mut together)
+            .and_then(|()| second.encode_into(&mut together))
+            .map_err(|why| Error::Unsendable { why })?;
+        if together.len() > TOGETHER_BYTES_MAX {
+            return Ok((self.exchange(first)?, self.exchange(second)?));
+        }
         self.settle()?;
         self.control.send(&[*first, *second])?;
         Ok((self.control.reply(first.verb())?, self.control.reply(second.verb())?))
@@ -516,6 +524,8 @@ fn refuses_session(reply: &Reply, resumed: bool) -> bool {
         || number == 425 && text.contains("operation not permitted")
 }
 
+/// What goes in one write: of more, ProFTPD and Pure-FTPd leave the end unread until yet more comes.
+const TOGETHER_BYTES_MAX: usize = 2 * 1024;
 /// The step of [`Session::settle`].
 const BROKEN_OFF: &str = "the end of a transfer that was broken off";
 /// How long to wait for a server's word on a data connection that is closed already. Most need milliseconds; Pure-FTPd may

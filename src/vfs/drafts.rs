@@ -499,7 +499,7 @@ impl Drafts {
             return Err(self.fail(draft, error));
         }
         if outgoing.target == Target::Inode(draft.ino) {
-            self.landed(draft, None, moment);
+            self.landed(draft, None, moment)?;
             return self.spool(draft, moment);
         }
         self.reform(draft, Form::Uploaded, Some(self.uploaded(draft.ino, &outgoing.target, size)));

@@ -10,6 +10,7 @@ use crate::vfs::error::Error;
 use crate::vfs::handles::{Handle, Handles, OpenFile};
 use crate::vfs::inodes::Ino;
 use crate::vfs::link;
+use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
 use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
@@ -149,6 +150,17 @@ impl Vfs {
     pub fn on_change(&self, changed: impl Fn(Ino) + Send + Sync + 'static) {
         // A second caller is a mistake without harm.
         let _ = self.changed.set(Box::new(changed));
+    }
+
+    /// Closes what is still open, as the kernel does not always say that it is not any more when a mount ends, and waits for
+    /// what goes on in the background, but no longer than `limit`.
+    pub fn end(&self, now: Instant, limit: Duration) {
+        for fh in self.handles.files() {
+            // Fails if another thread closed it just now.
+            let _ = self.release(fh, now, Patience::Network);
+        }
+        outgoing::wait_for_all(Instant::now() + limit);
+        self.tree.wait_for_removals(limit);
     }
 
     /// What was asked and answered since the mount.

@@ -75,6 +75,13 @@ impl Handles {
         }
     }
 
+    /// All files that are open.
+    pub(crate) fn files(&self) -> Vec<Fh> {
+        let open = self.open.lock();
+        let files = open.handles.iter().filter(|(_, handle)| matches!(handle, Handle::File(_)));
+        files.map(|(fh, _)| *fh).collect()
+    }
+
     /// Gives what was open, for the caller to drop: a listing may be large.
     pub(crate) fn close(&self, fh: Fh) -> Result<Handle, Error> {
         self.open.lock().handles.remove(&fh).ok_or(Error::BadHandle)

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What may wait to be sent (bytes): more makes the writer wait.
 const QUEUE_BYTES_MAX: u64 = 4 << 20;
@@ -28,6 +28,13 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 
 /// How many uploads run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits until no upload runs, but no longer than until `deadline`: those that were given up remove their files.
+pub(crate) fn wait_for_all(deadline: Instant) {
+    while RUNNING.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
 
 /// An upload that is fed piece by piece.
 #[derive(Debug)]
@@ -191,7 +198,6 @@ impl Outgoing {
     fn run(&self) {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| self.upload())).unwrap_or(Err(Error::Panicked));
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.result = Some(result);
         let abandoned = state.abandoned;
@@ -200,6 +206,7 @@ impl Outgoing {
         if abandoned {
             self.remove();
         }
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn remove(&self) {

@@ -22,6 +22,7 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Transfer<'a> {
     tree: &'a Tree,
     target: &'a Target,
+    begin: u64,
     /// Where the next byte goes.
     position: u64,
     /// How far the server's file was seen to reach at most.
@@ -37,7 +38,7 @@ impl<'a> Transfer<'a> {
     /// An upload that begins at byte `begin`: at the end of what is there already, or at the beginning.
     pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
         let (setbacks, busy_since, upload) = (0, None, None);
-        Self { tree, target, position: begin, reached: begin, setbacks, busy_since, upload, stored: None }
+        Self { tree, target, begin, position: begin, reached: begin, setbacks, busy_since, upload, stored: None }
     }
 
     /// Where the next byte goes.
@@ -175,11 +176,15 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// What the server said no to. If it took the temporary name all the same, it is not the name that it objects to: to
-    /// write in place instead would only destroy what is there.
+    /// What the server said no to. If it took the temporary name, or a part of what is to be appended, all the same, it is
+    /// not the way that it objects to: another would only destroy what is there.
     fn failed(&mut self, error: &remote::Error) -> Error {
-        let temporary = matches!(self.target, Target::Name(..));
-        if temporary && Error::remote(error, true).is_refusal() && matches!(self.size(), Ok(Some(_))) {
+        let least = match self.target {
+            Target::Name(..) => 0,
+            Target::Inode(_) => self.begin + 1,
+        };
+        let in_question = Error::remote(error, true).is_refusal() && (least == 0 || self.begin > 0);
+        if in_question && matches!(self.size(), Ok(Some(size)) if size >= least) {
             return self.lost(&remote::Error::new(ErrorKind::Lost, error.to_string()));
         }
         self.lost(error)

@@ -6,10 +6,12 @@ use crate::support::run::{PATIENCE, finish, within};
 use crate::support::server::{Kind, Spec, Tls};
 use crate::support::tree::big_content;
 use nix::errno::Errno;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use nix::libc::{O_CREAT, O_TRUNC, O_WRONLY};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,25 +32,92 @@ fn close(file: File) -> io::Result<()> {
     nix::unistd::close(file).map_err(io::Error::from)
 }
 
+/// A process that writes a content to a file, call by call. Not ours: a process that another test starts in the middle would
+/// have our file open for a moment, and its close would end an upload.
+struct Writer {
+    process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    source: PathBuf,
+}
+
+impl Writer {
+    fn open(mount: &Mount, path: &Path, content: &[u8], flags: i32) -> io::Result<Self> {
+        let source = mount.beside("source").join(path.file_name().unwrap());
+        fs::write(&source, content).unwrap();
+        let mut python = Command::new("/usr/bin/python3");
+        python.args(["-c", WRITER]).args([&source, path]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = python.spawn().unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut writer = Self { process, said, source };
+        writer.ask(&format!("open {flags}"))?;
+        Ok(writer)
+    }
+
+    fn write(&mut self, range: Range<usize>) -> io::Result<()> {
+        self.ask(&format!("write {} {}", range.start, range.len()))
+    }
+
+    fn close(mut self) -> io::Result<()> {
+        self.ask("close")
+    }
+
+    fn ask(&mut self, call: &str) -> io::Result<()> {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{call}").unwrap();
+        match self.said.next().unwrap().unwrap().parse().unwrap() {
+            0 => Ok(()),
+            number => Err(io::Error::from_raw_os_error(number)),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+        let _ = fs::remove_file(&self.source);
+    }
+}
+
+const WRITER: &str = "
+import os, sys
+source = os.open(sys.argv[1], os.O_RDONLY)
+for line in sys.stdin:
+    call, *numbers = line.split()
+    try:
+        if call == 'open':
+            file = os.open(sys.argv[2], int(numbers[0]), 0o644)
+        elif call == 'write':
+            offset, end = int(numbers[0]), int(numbers[0]) + int(numbers[1])
+            while offset < end:
+                offset += os.pwrite(file, os.pread(source, end - offset, offset), offset)
+        else:
+            os.close(file)
+        print(0, flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)
+";
+
+const CREATE: i32 = O_WRONLY | O_CREAT | O_TRUNC;
+
 /// Writes `content` and closes; how many bytes were taken, and what went wrong, wherever it did.
-fn store_counting(path: &Path, content: &[u8]) -> (usize, io::Result<()>) {
-    let mut file = match File::create(path) {
-        Ok(file) => file,
+fn store_counting(mount: &Mount, name: &str, content: &[u8]) -> (usize, io::Result<()>) {
+    let mut writer = match Writer::open(mount, &mount.path(name), content, CREATE) {
+        Ok(writer) => writer,
         Err(error) => return (0, Err(error)),
     };
     let (mut taken, mut result) = (0, Ok(()));
-    for chunk in content.chunks(100_000) {
-        result = file.write_all(chunk);
-        if result.is_err() {
-            break;
-        }
-        taken += chunk.len();
+    while taken < content.len() && result.is_ok() {
+        let end = content.len().min(taken + 100_000);
+        result = writer.write(taken..end);
+        taken = if result.is_ok() { end } else { taken };
     }
-    (taken, result.and(close(file)))
+    (taken, result.and(writer.close()))
 }
 
 fn store(path: &Path, content: &[u8]) -> io::Result<()> {
-    store_counting(path, content).1
+    let mut file = File::create(path)?;
+    let written = file.write_all(content);
+    written.and(close(file))
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -122,8 +191,8 @@ fn a_full_disk_is_told_and_loses_nothing() {
         for (name, size) in [("old", 12 << 20), ("new", 12 << 20), ("spooled", 12 << 20)] {
             let content = big_content(1 << 30, size);
             let (taken, result) = match name {
-                "spooled" => (content.len(), store_backwards(&mount.path(name), &content)),
-                _ => store_counting(&mount.path(name), &content),
+                "spooled" => (content.len(), store_backwards(&mount, name, &content)),
+                _ => store_counting(&mount, name, &content),
             };
             let number = errno(result);
             assert!([Errno::ENOSPC, Errno::EIO].contains(&number), "{kind:?} {name}: {number}");
@@ -145,12 +214,11 @@ fn a_full_disk_is_told_and_loses_nothing() {
     }
 }
 
-fn store_backwards(path: &Path, content: &[u8]) -> io::Result<()> {
-    let file = File::create(path)?;
+fn store_backwards(mount: &Mount, name: &str, content: &[u8]) -> io::Result<()> {
+    let mut writer = Writer::open(mount, &mount.path(name), content, CREATE)?;
     let half = content.len() / 2;
-    let written =
-        file.write_all_at(&content[half..], half as u64).and_then(|()| file.write_all_at(&content[..half], 0));
-    written.and(close(file))
+    let written = writer.write(half..content.len()).and_then(|()| writer.write(0..half));
+    written.and(writer.close())
 }
 
 /// A tmpfs of 8 MiB, until it is dropped.
@@ -173,11 +241,11 @@ impl Drop for Small {
 fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
     case.put("shared", b"as it was when opened");
     let mount = case.mount_rw(&[]);
-    let file = OpenOptions::new().write(true).truncate(true).open(mount.path("shared")).unwrap();
-    file.write_all_at(b"OURS", 0).unwrap();
+    let mut writer = Writer::open(&mount, &mount.path("shared"), b"OURS", O_WRONLY | O_TRUNC).unwrap();
+    writer.write(0..4).unwrap();
     let theirs = b"changed by somebody else, and longer than before";
     case.put("shared", theirs);
-    assert_eq!(errno(close(file)), Errno::ESTALE);
+    assert_eq!(errno(writer.close()), Errno::ESTALE);
     assert_eq!(fs::read(case.disk.join("shared")).unwrap(), theirs);
     let beside: Vec<String> = names(&case.disk).into_iter().filter(|name| name != "shared").collect();
     let [conflict] = beside.as_slice() else { panic!("{beside:?}") };
@@ -187,13 +255,20 @@ fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
     assert_eq!(fs::read(mount.path("shared")).unwrap(), theirs);
     fs::remove_file(mount.path(conflict)).unwrap();
 
-    // What was not written came from a version that is gone: there is nothing whole to store beside it.
-    let file = OpenOptions::new().write(true).open(mount.path("shared")).unwrap();
-    file.write_all_at(b"OURS", 0).unwrap();
+    // What was not written came from a version that is gone: where it is not in memory, nothing whole can be stored beside it.
+    let mut writer = Writer::open(&mount, &mount.path("shared"), b"OURS", O_WRONLY).unwrap();
+    writer.write(0..4).unwrap();
     case.put("shared", b"changed once more");
-    assert_eq!(errno(close(file)), Errno::ESTALE);
+    assert_eq!(errno(writer.close()), Errno::ESTALE);
     assert_eq!(fs::read(case.disk.join("shared")).unwrap(), b"changed once more");
-    assert_kept(&mount, &case.disk, "shared", b"OURS");
+    match names(&case.disk).iter().find(|name| name.starts_with("shared.conflict-")) {
+        Some(conflict) => {
+            let stored = fs::read(case.disk.join(conflict)).unwrap();
+            assert_eq!(stored, [b"OURS", &theirs[4..]].concat());
+            fs::remove_file(case.disk.join(conflict)).unwrap();
+        }
+        None => assert_kept(&mount, &case.disk, "shared", b"OURS"),
+    }
     assert_eq!(fs::read(mount.path("shared")).unwrap(), b"changed once more");
 
     store(&mount.path("shared"), b"opened anew").unwrap();
@@ -205,10 +280,10 @@ fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
 fn the_last_writer_wins_where_that_is_wished(case: &Case) {
     case.put("shared", b"as it was when opened");
     let mount = case.mount_rw(&["conflict=overwrite"]);
-    let file = OpenOptions::new().write(true).truncate(true).open(mount.path("shared")).unwrap();
-    file.write_all_at(b"ours", 0).unwrap();
+    let mut writer = Writer::open(&mount, &mount.path("shared"), b"ours", O_WRONLY | O_TRUNC).unwrap();
+    writer.write(0..4).unwrap();
     case.put("shared", b"changed by somebody else, and longer than before");
-    close(file).unwrap();
+    writer.close().unwrap();
     assert_eq!(fs::read(case.disk.join("shared")).unwrap(), b"ours");
     assert_eq!(fs::read(mount.path("shared")).unwrap(), b"ours");
     mount.end();
@@ -217,10 +292,10 @@ fn the_last_writer_wins_where_that_is_wished(case: &Case) {
 
 fn a_file_made_by_somebody_else_meanwhile_is_not_overwritten(case: &Case) {
     let mount = case.mount_rw(&[]);
-    let mut file = File::create(mount.path("new")).unwrap();
-    file.write_all(b"ours").unwrap();
+    let mut writer = Writer::open(&mount, &mount.path("new"), b"ours", CREATE).unwrap();
+    writer.write(0..4).unwrap();
     case.put("new", b"theirs");
-    let number = errno(close(file));
+    let number = errno(writer.close());
     assert!([Errno::ESTALE, Errno::EEXIST].contains(&number), "{number}");
     assert_eq!(fs::read(case.disk.join("new")).unwrap(), b"theirs");
     let [conflict, new] = <[String; 2]>::try_from(names(&case.disk)).unwrap_or_else(|all| panic!("{all:?}"));
@@ -238,16 +313,17 @@ fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
     for round in 0..6_u64 {
         let before = fs::read(case.disk.join("file")).unwrap();
         let content = big_content(4096 * (round + 1), 6 << 20);
-        let mut file = File::create(mount.path("file")).unwrap();
+        let mut writer = Writer::open(&mount, &mount.path("file"), &content, CREATE).unwrap();
         let (mut taken, mut result) = (0, Ok(()));
-        for (number, chunk) in content.chunks(1 << 20).enumerate() {
-            if number as u64 == round {
+        for number in 0..6 {
+            if number == round {
                 case.server.kill_sessions();
             }
-            result = result.and_then(|()| file.write_all(chunk));
-            taken += if result.is_ok() { chunk.len() } else { 0 };
+            let end = taken + (1 << 20);
+            result = result.and_then(|()| writer.write(taken..end));
+            taken = if result.is_ok() { end } else { taken };
         }
-        let result = result.and(close(file));
+        let result = result.and(writer.close());
         let stored = fs::read(case.disk.join("file")).unwrap();
         match result {
             Ok(()) => {
@@ -298,12 +374,13 @@ fn a_restart_of_the_server_is_survived() {
 fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {
     let mount = case.mount_rw(&[]);
     fs::create_dir(mount.path("gone")).unwrap();
-    let mut file = File::create(mount.path("gone/file")).unwrap();
-    file.write_all(b"what is written").unwrap();
+    let content = b"what is written and goes on";
+    let mut writer = Writer::open(&mount, &mount.path("gone/file"), content, CREATE).unwrap();
+    writer.write(0..15).unwrap();
     fs::remove_dir_all(case.disk.join("gone")).unwrap();
-    file.write_all(b" and goes on").unwrap();
-    close(file).unwrap_err();
-    assert_kept(&mount, &case.disk, "file", b"what is written and goes on");
+    writer.write(15..content.len()).unwrap();
+    writer.close().unwrap_err();
+    assert_kept(&mount, &case.disk, "file", content);
     store(&mount.path("after"), b"works").unwrap();
     mount.end();
     assert_eq!(names(&case.disk), ["after"]);
@@ -311,8 +388,8 @@ fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {
 
 /// Close to open: what one mount has closed another sees that opens the file afterwards, if only it looks again.
 fn what_changes_on_the_server_is_seen_at_the_next_open(case: &Case) {
-    let one = case.mount_rw(&["attr_timeout=0", "dir_timeout=0", "log_level=trace"]);
-    let other = case.mount_rw(&["attr_timeout=0", "dir_timeout=0", "log_level=trace"]);
+    let one = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);
+    let other = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);
     for round in 0..5 {
         let content = format!("round {round}{}", "!".repeat(round));
         store(&one.path("file"), content.as_bytes()).unwrap();

@@ -12,6 +12,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 on_every_empty_server! {
     names_that_no_command_carries_are_invalid,
@@ -56,7 +58,8 @@ fn names_that_are_too_long_are_said_to_be(case: &Case) {
         for step in $(seq 60); do
             name=$(printf 'd%.0s' $(seq 200))
             said=$(mkdir $name 2>&1) || break
-            cd $name; echo content >file; [ "$(cat file)" = content ]
+            cd $name; said=$(echo content | dd of=file status=none 2>&1) || break
+            [ "$(cat file)" = content ]
         done
         case $said in *'File name too long'* | '') ;; *) echo "$step: $said"; exit 1;; esac
         echo "$step""#;
@@ -74,15 +77,30 @@ fn odd_names_can_be_written(case: &Case) {
         fs::write(mount.path(name), name).unwrap_or_else(|error| panic!("{name:?}: {error}"));
         assert_eq!(fs::read(case.disk.join(name)).unwrap(), name.as_bytes(), "{name:?}");
         fs::remove_file(mount.path(name)).unwrap();
-        fs::create_dir(mount.path(name)).unwrap_or_else(|error| panic!("{name:?}: {error}"));
+        let made = fs::create_dir(mount.path(name));
+        // "Invalid directory name", says ProFTPD.
+        if case.server.spec.kind == Kind::Proftpd && name.contains('*') {
+            assert_eq!(errno(made), Errno::EACCES);
+            continue;
+        }
+        made.unwrap_or_else(|error| panic!("{name:?}: {error}"));
         fs::rename(mount.path(name), mount.path("renamed")).unwrap();
         fs::remove_dir(mount.path("renamed")).unwrap();
-        assert_eq!(names(&case.disk), [""; 0]);
+        wait_for_nothing(&case.disk);
     }
     // Names that some servers store under another name, or not at all: stored as they are, or refused.
     for name in [&b"trailing space "[..], b"tab\there", b"latin-1 \xe9", b"iac \xff", b"delete \x7f"] {
+        // These servers take another character for such bytes in whatever is asked, so that nobody can tell from outside.
+        let replaced = match case.server.spec.kind {
+            Kind::Pyftpdlib => str::from_utf8(name).is_err(),
+            Kind::PureFtpd => name.iter().any(u8::is_ascii_control),
+            _ => false,
+        };
+        if replaced {
+            continue;
+        }
         let path = mount.point.join(OsStr::from_bytes(name));
-        match fs::write(&path, b"content") {
+        match close_of(&path, b"content") {
             Ok(()) => {
                 assert_eq!(names(&case.disk), [OsStr::from_bytes(name)], "{:?}", name.escape_ascii().to_string());
                 fs::remove_file(&path).unwrap();
@@ -90,9 +108,13 @@ fn odd_names_can_be_written(case: &Case) {
             Err(error) => {
                 assert!(case.server.spec.kind != Kind::Vsftpd, "{:?}: {error}", name.escape_ascii().to_string());
                 println!("{:?}: {}: {error}", case.server.spec.kind, name.escape_ascii());
+                // Under the name that it was given instead.
+                for other in names(&case.disk) {
+                    fs::remove_file(case.disk.join(other)).unwrap();
+                }
             }
         }
-        assert_eq!(names(&case.disk), [""; 0], "{:?}", name.escape_ascii().to_string());
+        wait_for_nothing(&case.disk);
     }
     mount.end();
 }
@@ -105,6 +127,8 @@ fn what_the_server_forbids_to_write_is_forbidden(case: &Case) {
     let mount = case.mount_rw(&[]);
     assert_eq!(errno(close_of(&mount.path("locked/new"), b"new")), Errno::EACCES);
     assert_eq!(errno(close_of(&mount.path("locked/file"), b"new")), Errno::EACCES);
+    // What could not be written stays readable until it is released, which comes a moment after close.
+    eventually(|| fs::metadata(mount.path("locked/new")).is_err() && fs::read(mount.path("locked/file")).is_ok());
     assert_eq!(errno(fs::create_dir(mount.path("locked/new"))), Errno::EACCES);
     assert_eq!(errno(fs::remove_file(mount.path("locked/file"))), Errno::EACCES);
     assert_eq!(errno(fs::rename(mount.path("locked/file"), mount.path("moved"))), Errno::EACCES);
@@ -154,7 +178,9 @@ fn renames_keep_what_they_must(case: &Case) {
     assert_eq!(errno(fs::rename(mount.path("z"), mount.path("z/b/in"))), Errno::EINVAL);
     fs::create_dir(mount.path("full")).unwrap();
     fs::write(mount.path("full/kept"), b"kept").unwrap();
-    assert_eq!(errno(fs::rename(mount.path("z"), mount.path("full"))), Errno::ENOTEMPTY);
+    let onto_full = errno(fs::rename(mount.path("z"), mount.path("full")));
+    // vsftpd tells no reason.
+    assert!(onto_full == Errno::ENOTEMPTY || case.server.spec.kind == Kind::Vsftpd && onto_full == Errno::EACCES);
     assert_eq!(errno(fs::rename(mount.path("full/kept"), mount.path("z"))), Errno::EISDIR);
     assert_eq!(errno(fs::rename(mount.path("z"), mount.path("full/kept"))), Errno::ENOTDIR);
     assert_eq!(fs::read(mount.path("full/kept")).unwrap(), b"kept");
@@ -204,4 +230,17 @@ fn names(directory: &Path) -> Vec<std::ffi::OsString> {
     let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     names
+}
+
+/// What was removed while it was still open for a moment goes from the server a moment later.
+fn wait_for_nothing(directory: &Path) {
+    eventually(|| names(directory).is_empty());
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it does not come true");
+        thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -40,7 +40,7 @@ pub(super) fn refusal(reply: &Reply) -> ErrorKind {
         452 | 552 => ErrorKind::NoSpace,
         _ if says(&["no space left", "disk full", "not enough space", "insufficient storage"]) => ErrorKind::NoSpace,
         _ if says(&["quota"]) => ErrorKind::Quota,
-        _ if says(&["file name too long", "filename too long", "name too long"]) => ErrorKind::NameTooLong,
+        _ if says(&["name too long", "command too long", "line too long"]) => ErrorKind::NameTooLong,
         _ if says(&["not empty"]) => ErrorKind::NotEmpty,
         _ if says(&["file exists", "already exists"]) => ErrorKind::Exists,
         _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {

@@ -73,8 +73,7 @@ impl Drafts {
         }
         if in_place {
             self.set_mode_of_new(draft, &outgoing.target);
-            self.landed(draft, None, moment);
-            return Ok(());
+            return self.landed(draft, None, moment);
         }
         let base = self.uploaded(draft.ino, &outgoing.target, outgoing.end());
         self.reform(draft, Form::Uploaded, Some(base));
@@ -164,8 +163,7 @@ impl Drafts {
         draft.state.lock().spoiled = true;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
-        self.landed(draft, None, moment);
-        Ok(())
+        self.landed(draft, None, moment)
     }
 
     /// Renames what was uploaded as `temporary` to the file's name.
@@ -178,8 +176,7 @@ impl Drafts {
         }
         self.set_mode(draft, temporary);
         self.put(draft, temporary, size)?;
-        self.landed(draft, Some(temporary), moment);
-        Ok(())
+        self.landed(draft, Some(temporary), moment)
     }
 
     fn put(&self, draft: &Draft, temporary: &Target, size: u64) -> Result<(), Error> {
@@ -266,20 +263,29 @@ impl Drafts {
         }
     }
 
-    /// The server has the content under the file's name. What was uploaded as `renamed` is there no more.
-    pub(super) fn landed(&self, draft: &Draft, renamed: Option<&Target>, moment: Moment) {
+    /// The server has the content under the file's name, unless it gave it another. What was uploaded as `renamed` is there
+    /// no more.
+    pub(super) fn landed(&self, draft: &Draft, renamed: Option<&Target>, moment: Moment) -> Result<(), Error> {
         let (stamp, size) = {
             let state = draft.state.lock();
             (state.stamp, state.size)
         };
-        let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) else { return };
+        let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) else { return Ok(()) };
         if let Some(stamp) = stamp
             && let Err(error) = self.tree.remote().set_modified(&path, stamp)
             && !self.times_refused.swap(true, Ordering::Relaxed)
         {
             log::warn!("{path}: its time cannot be set: {error}");
         }
-        let told = self.tree.remote().stat(&path).ok().filter(|metadata| metadata.kind == FileKind::File);
+        let told = match self.tree.remote().stat(&path) {
+            Err(error)
+                if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) && may_be_changed(&path) =>
+            {
+                log::error!("{path}: the server stored it under another name");
+                return Err(self.fail(draft, Error::InvalidRequest));
+            }
+            told => told.ok().filter(|metadata| metadata.kind == FileKind::File),
+        };
         // It is there, whether the server answers now or not.
         let metadata = told.unwrap_or_else(|| Metadata { size: Some(size), ..Metadata::of_kind(FileKind::File) });
         // Another content may have the same size and, to the second, the same time.
@@ -303,13 +309,14 @@ impl Drafts {
             before => self.let_go(before),
         }
         self.tree.committed(draft.ino, metadata, moment.now);
+        Ok(())
     }
 
     /// Waits until what is being appended is there.
     pub(crate) fn land_append(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
         let Form::Append(outgoing) = usable(draft)?.0 else { return Ok(()) };
         match outgoing.finish() {
-            Ok(()) => self.landed(draft, None, moment),
+            Ok(()) => self.landed(draft, None, moment)?,
             Err(error) => self.rescue(draft, &outgoing, error)?,
         }
         Ok(())
@@ -422,6 +429,12 @@ impl Drafts {
         }
         u16::try_from(known & !MODE_KNOWN).ok()
     }
+}
+
+/// Whether the name is one that a server may store in another form (Pure-FTPd: control characters, a space at the end).
+fn may_be_changed(path: &RemotePath) -> bool {
+    let name = path.as_bytes();
+    name.ends_with(b" ") || name.iter().any(|byte| byte.is_ascii_control())
 }
 
 /// Whether the server refuses this way to store the content, so that another may work.

@@ -91,7 +91,15 @@ impl Tree {
 
     /// What `name` in `parent` is, without telling the kernel of it.
     pub(crate) fn peek(&self, parent: Ino, name: &Name, now: Instant, wait: bool) -> Result<Answer, Error> {
-        self.find(parent, name, now, wait, false)
+        match self.find(parent, name, now, wait, false) {
+            // A refusal without a reason, of what no listing shows: what comes next finds out more.
+            Err(Error::Remote {
+                kind: remote::ErrorKind::NotFound | remote::ErrorKind::Unavailable,
+                listed: false,
+                ..
+            }) => Ok(Answer::Absent(Duration::ZERO)),
+            answer => answer,
+        }
     }
 
     /// Whether files in the directory `ino` are only here so far.
@@ -310,6 +318,13 @@ impl Tree {
     pub(crate) fn discard(&self, target: &Target) {
         if let Ok(path) = self.target(target) {
             self.discard_path(path);
+        }
+    }
+
+    /// Waits until what was discarded is gone, but no longer than `limit`.
+    pub(crate) fn wait_for_removals(&self, limit: Duration) {
+        if !self.workers.wait(limit) {
+            log::warn!("temporary files are left on the server");
         }
     }
 
