@@ -215,7 +215,7 @@ fn vfs(options: &Options) -> VfsSettings {
         read_only: options.read_only,
         upload: options.upload,
         conflict: options.conflict,
-        spool_dir: options.spool_dir.clone().unwrap_or_else(|| directory("TMPDIR").unwrap_or_else(|| SPOOL_DIR.into())),
+        spool_dir: options.spool_dir.clone().unwrap_or_else(|| SPOOL_DIR.into()),
         recovery_dir: options.recovery_dir.clone().unwrap_or_else(recovery_dir),
         ignore_perms: options.ignore_perms,
         host: host(),

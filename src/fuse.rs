@@ -3,19 +3,16 @@
 //! A request is first tried in the dispatch loop with what is known. Only if it needs the network it goes to a worker
 //! thread, so that answers that are known are never stuck behind a server that is slow.
 
-use crate::errno::Errno;
-use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
 use crate::vfs::inodes::Ino;
 use crate::vfs::writing::{Changes, Creation};
 use crate::workers::Workers;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags,
-    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::io;
@@ -25,17 +22,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod replies;
+
+use replies::{GENERATION, NOTHING, errno, file_attr, file_type, respond_attr, respond_empty, respond_entry};
+
 /// Requests that the kernel sends without anybody waiting, read-ahead above all.
 const MAX_BACKGROUND: u16 = 64;
 /// What the kernel may read ahead (bytes); it allows itself less unless told otherwise at the mount.
 const MAX_READAHEAD: u32 = 1 << 20;
 /// What the kernel writes at once (bytes).
 const MAX_WRITE: u32 = 1 << 20;
-/// Inode numbers are never given twice.
-const GENERATION: Generation = Generation(0);
-/// What stat(2) calls the preferred size for reading (bytes).
-const BLKSIZE: u32 = 128 * 1024;
-
 /// The kernel's view of a [`Vfs`].
 #[derive(Debug)]
 pub struct Adapter {
@@ -550,61 +546,6 @@ fn attempt<T>(ask: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
-fn respond_empty(reply: ReplyEmpty, result: Result<(), fuser::Errno>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn respond_entry(reply: ReplyEntry, result: Result<Entry, fuser::Errno>) {
-    match result {
-        Ok(entry) => {
-            let attr = file_attr(entry.ino, &entry.attr);
-            reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
-        }
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn respond_attr(reply: ReplyAttr, result: Result<(INodeNo, (Attr, Duration)), fuser::Errno>) {
-    match result {
-        Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn errno(error: &Error) -> fuser::Errno {
-    let number: Errno = error.errno();
-    fuser::Errno::from_i32(number.raw())
-}
-
-fn file_attr(ino: Ino, attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(ino.0),
-        size: attr.size,
-        blocks: attr.blocks(),
-        atime: attr.modified,
-        mtime: attr.modified,
-        ctime: attr.modified,
-        kind: file_type(attr.kind),
-        perm: attr.mode,
-        nlink: attr.nlink,
-        uid: attr.uid,
-        gid: attr.gid,
-        blksize: BLKSIZE,
-        ..NOTHING
-    }
-}
-
-fn file_type(kind: Kind) -> FileType {
-    match kind {
-        Kind::File => FileType::RegularFile,
-        Kind::Directory => FileType::Directory,
-        Kind::Symlink => FileType::Symlink,
-    }
-}
-
 /// Flags of open(2), as Linux numbers them on all processors that Rust's standard library knows as Linux but a few old
 /// ones.
 struct Open;
@@ -617,22 +558,3 @@ impl Open {
 /// The bits of a mode that tell the kind of a file (inode(7)), and their value for a regular one.
 const MODE_KIND: u32 = 0o170_000;
 const MODE_FILE: u32 = 0o100_000;
-
-/// Attributes of no inode.
-const NOTHING: FileAttr = FileAttr {
-    ino: INodeNo(0),
-    size: 0,
-    blocks: 0,
-    atime: SystemTime::UNIX_EPOCH,
-    mtime: SystemTime::UNIX_EPOCH,
-    ctime: SystemTime::UNIX_EPOCH,
-    crtime: SystemTime::UNIX_EPOCH,
-    kind: FileType::RegularFile,
-    perm: 0,
-    nlink: 0,
-    uid: 0,
-    gid: 0,
-    rdev: 0,
-    blksize: BLKSIZE,
-    flags: 0,
-};

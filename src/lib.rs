@@ -4,6 +4,10 @@
 //! to the trait [`remote::Remote`], behind which [`ftp`] takes a logged-in session from its pool, opens a data connection
 //! that resumes the TLS session of its control connection, and hands the bytes back.
 //!
+//! A write: [`vfs`] keeps one draft of a file for all who have it open; what comes in order is uploaded at once under a
+//! temporary name, anything else waits in a spool, and when the file is closed the draft is whole on the server and is
+//! renamed.
+//!
 //! The front: [`cli`] reads the command line into what was typed, [`config`] makes settings of it that hold together, and
 //! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes.
 //!
@@ -21,6 +25,8 @@ pub mod remote;
 
 pub mod ftp;
 pub mod vfs;
+
+mod values;
 
 pub mod credentials;
 pub mod fuse;

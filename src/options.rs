@@ -1,6 +1,8 @@
 //! The options of `-o`: the one table from which the parser, `--help` and the tests of the documents are made.
 
 use crate::ftp::settings::{TlsMode, Verify};
+use crate::values::{conflict, connections, flag, level, number, positive_seconds, seconds, size, text, tls, umask};
+use crate::values::{upload, verify};
 use crate::vfs::settings::{Conflict, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::fmt;
@@ -125,8 +127,8 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "rw",
         argument: None,
-        meaning: "mount for reading and writing",
-        default: Some("so it is"),
+        meaning: "mount for reading and writing; so it does without",
+        default: None,
         set: |options, _| {
             options.read_only = false;
             Ok(())
@@ -164,7 +166,7 @@ pub const OPTIONS: &[Known] = &[
         name: "spool_dir",
         argument: Some("DIR"),
         meaning: "where content waits that is not written in order",
-        default: Some("$TMPDIR or /var/tmp"),
+        default: Some("/var/tmp"),
         set: |options, value| text(value).map(|value| options.spool_dir = Some(value.into())),
     },
     Known {
@@ -232,11 +234,6 @@ const GENERIC: &[&str] = &[
     "diratime",
     "nodiratime",
 ];
-
-/// Values that cannot be meant otherwise than as a mistake.
-const CONNECTIONS_MAX: usize = 64;
-const CACHE_BYTES_MIN: usize = 1 << 20;
-const SECONDS_MAX: f64 = 366.0 * 86400.0;
 
 /// The options as they were typed, each read but not yet seen together.
 #[derive(Debug, Clone)]
@@ -424,111 +421,6 @@ pub fn help() -> String {
         format!("  {head:<24}{}{tail}\n", known.meaning)
     };
     OPTIONS.iter().map(line).collect()
-}
-
-fn text(value: &str) -> Result<String, String> {
-    match value {
-        "" => Err("the value is empty".into()),
-        value if value.contains(['\0', '\r', '\n']) => Err("the value holds a line break".into()),
-        value => Ok(value.to_owned()),
-    }
-}
-
-fn flag(on: &mut bool) -> Result<(), String> {
-    *on = true;
-    Ok(())
-}
-
-fn tls(value: &str) -> Result<TlsMode, String> {
-    match value {
-        "explicit" => Ok(TlsMode::Explicit),
-        "implicit" => Ok(TlsMode::Implicit),
-        _ => Err("must be explicit or implicit".into()),
-    }
-}
-
-fn upload(value: &str) -> Result<UploadWay, String> {
-    match value {
-        "temporary" => Ok(UploadWay::Temporary),
-        "direct" => Ok(UploadWay::Direct),
-        other => Err(format!("{other:?} is neither temporary nor direct")),
-    }
-}
-
-fn verify(value: &str) -> Result<Verify, String> {
-    match value {
-        "size" => Ok(Verify::Size),
-        "hash" => Ok(Verify::Hash),
-        other => Err(format!("{other:?} is neither size nor hash")),
-    }
-}
-
-fn conflict(value: &str) -> Result<Conflict, String> {
-    match value {
-        "refuse" => Ok(Conflict::Refuse),
-        "overwrite" => Ok(Conflict::Overwrite),
-        other => Err(format!("{other:?} is neither refuse nor overwrite")),
-    }
-}
-
-fn connections(value: &str) -> Result<NonZeroUsize, String> {
-    let known = value.parse().ok().filter(|number: &NonZeroUsize| number.get() <= CONNECTIONS_MAX);
-    known.ok_or_else(|| format!("must be a number from 1 to {CONNECTIONS_MAX}"))
-}
-
-fn seconds(value: &str) -> Result<Duration, String> {
-    let decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number = value.parse().ok().filter(|number: &f64| decimal && *number <= SECONDS_MAX);
-    number
-        .and_then(|number| Duration::try_from_secs_f64(number).ok())
-        .ok_or_else(|| "must be a number of seconds, as 30 or 0.5".into())
-}
-
-fn positive_seconds(value: &str) -> Result<Duration, String> {
-    match seconds(value)? {
-        Duration::ZERO => Err("must be more than 0 seconds".into()),
-        seconds => Ok(seconds),
-    }
-}
-
-fn size(value: &str) -> Result<usize, String> {
-    let (digits, unit) = match value.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g']) {
-        Some(digits) => (digits, value.get(digits.len()..).unwrap_or_default()),
-        None => (value, ""),
-    };
-    let factor: usize = match unit.to_ascii_uppercase().as_str() {
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => 1,
-    };
-    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(factor));
-    match bytes {
-        None => Err("must be a number of bytes, as 33554432, 32768K, 32M or 1G".into()),
-        Some(bytes) if bytes < CACHE_BYTES_MIN => Err("must be at least 1M".into()),
-        Some(bytes) => Ok(bytes),
-    }
-}
-
-fn number(value: &str) -> Result<u32, String> {
-    // The greatest number means "no change" to chown(2) and is nobody's.
-    value.parse().ok().filter(|number| *number != u32::MAX).ok_or_else(|| "must be a number".into())
-}
-
-fn umask(value: &str) -> Result<u16, String> {
-    let bits = u16::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o777 && !value.starts_with('+'));
-    bits.ok_or_else(|| "must be octal digits, as 022".into())
-}
-
-fn level(value: &str) -> Result<LevelFilter, String> {
-    match value {
-        "error" => Ok(LevelFilter::Error),
-        "warn" => Ok(LevelFilter::Warn),
-        "info" => Ok(LevelFilter::Info),
-        "debug" => Ok(LevelFilter::Debug),
-        "trace" => Ok(LevelFilter::Trace),
-        _ => Err("must be error, warn, info, debug or trace".into()),
-    }
 }
 
 impl fmt::Display for Error {

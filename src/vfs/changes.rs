@@ -170,11 +170,12 @@ impl Vfs {
         let remote = self.tree.remote();
         let entries = remote.list(path).map_err(|_| Error::logged("rmdir", path, &error, true))?;
         let wall = Moment::new(Instant::now()).wall;
-        let ours = |name: &Name| self.tree.namer().is_left_behind(name.as_bytes(), wall);
+        let namer = self.tree.namer();
+        let ours = |entry: &remote::Entry| namer.is_left_behind(entry.name.as_bytes(), entry.metadata.modified, wall);
         if entries.is_empty() {
             return Err(Error::logged("rmdir", path, &error, true));
         }
-        if !entries.iter().all(|entry| ours(&entry.name)) {
+        if !entries.iter().all(ours) {
             let uploads = entries.iter().all(|entry| names::is_temporary(entry.name.as_bytes()));
             return Err(not_empty(if uploads { "files in it are open or being written" } else { "it has entries" }));
         }

@@ -269,6 +269,7 @@ impl Drafts {
         moment: Moment,
         wait: bool,
     ) -> Result<Bytes, Error> {
+        let mut revived = false;
         loop {
             let (form, base, end, generation) = {
                 let state = draft.state.lock();
@@ -284,6 +285,11 @@ impl Drafts {
                 Ok(Some(bytes)) => return Ok(bytes),
                 // The place that was read from went away meanwhile.
                 Err(error) if moved && error != Error::WouldBlock => {}
+                // An answer from before our last change may have ended the version that is there now.
+                Err(Error::Stale) if wait && !revived && matches!(form, Form::Clean) => {
+                    revived = true;
+                    self.revive(draft, moment)?;
+                }
                 Err(error) => return Err(error),
                 Ok(None) if !wait => return Err(Error::WouldBlock),
                 // What was sent is not here any more.
@@ -297,6 +303,20 @@ impl Drafts {
                 }
             }
         }
+    }
+
+    /// Believes in the content of a draft again, if the server still has it.
+    fn revive(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        let _turn = draft.turn.lock();
+        if draft.is_ahead() {
+            return Ok(());
+        }
+        self.check(draft).map_err(|_| Error::Stale)?;
+        let Origin::Known(metadata) = draft.state.lock().origin.clone() else { return Err(Error::Stale) };
+        self.content.end(draft.ino);
+        let base = self.published(draft.ino, &metadata, moment.now);
+        self.reform(draft, Form::Clean, Some(base));
+        Ok(())
     }
 
     /// `None` where the bytes have to be brought into another form first.

@@ -5,6 +5,12 @@
 //! answers from the block cache or lets a `stream` fetch them. Every question says how patient it is: with
 //! [`filesystem::Patience::CacheOnly`] nothing waits for the network.
 //!
+//! What is written to an inode is one `draft` for all who have it open: on its way to the server while it comes in order
+//! (`outgoing`, a `transfer` across connections that break), else in a `spool` over what lies underneath. `drafts` takes
+//! writes in and gets them to the file's name when flush or fsync asks for it: uploaded under a temporary name, compared
+//! with what the server had, renamed. `writing` and `changes` are the operations; `recovery` keeps what could not be
+//! uploaded. What was done here `tree` tells at once, whatever listings say that were asked for before.
+//!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
 
 pub mod error;
@@ -34,6 +40,7 @@ mod transfer;
 mod outgoing;
 
 mod draft;
+
 mod recovery;
 
 mod drafts;

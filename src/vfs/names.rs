@@ -1,6 +1,7 @@
 //! Names that ftpsfs gives: to uploads that are not whole yet, to open files that were unlinked, to versions in conflict.
 
 use crate::path::Name;
+use crate::remote::Modified;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,8 @@ const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(crate) struct Namer {
     host: String,
+    /// Tells this mount's names from those of others on this host: the upper half of the random number.
+    mount: u32,
 }
 
 /// A name that was found to be a temporary one, of whatever host.
@@ -26,6 +29,7 @@ pub(crate) struct Namer {
 struct Temporary<'a> {
     host: &'a [u8],
     made: SystemTime,
+    random: u64,
 }
 
 impl Namer {
@@ -33,12 +37,12 @@ impl Namer {
     pub(crate) fn new(host: &str) -> Self {
         let plain = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
         let host: String = host.chars().filter(plain).take(HOST_BYTES_MAX).collect();
-        Self { host: if host.is_empty() { "localhost".into() } else { host } }
+        Self { host: if host.is_empty() { "localhost".into() } else { host }, mount: upper(random()) }
     }
 
     /// A temporary name that was not given before: `.ftpsfs-<host>-<seconds>-<random>.part`, both numbers hexadecimal.
     pub(crate) fn temporary(&self, now: SystemTime) -> Name {
-        let random = RandomState::new().build_hasher().finish();
+        let random = u64::from(self.mount) << 32 | random() & u64::from(u32::MAX);
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         known_good(format!(".ftpsfs-{}-{seconds:x}-{random:016x}.part", self.host).into_bytes())
     }
@@ -51,11 +55,15 @@ impl Namer {
         known_good([shortened(name.as_bytes(), room), suffix.as_bytes()].concat())
     }
 
-    /// Whether `name` is a temporary of this host that was left behind.
-    pub(crate) fn is_left_behind(&self, name: &[u8], now: SystemTime) -> bool {
+    /// Whether `name` is a temporary of this host that was left behind. This mount's own never is, nor one that was
+    /// `modified` not long ago: a program may write or keep a file open for days.
+    pub(crate) fn is_left_behind(&self, name: &[u8], modified: Option<Modified>, now: SystemTime) -> bool {
+        let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > STALE_AFTER);
         recognised(name).is_some_and(|temporary| {
             temporary.host == self.host.as_bytes()
-                && now.duration_since(temporary.made).is_ok_and(|age| age > STALE_AFTER)
+                && upper(temporary.random) != self.mount
+                && is_old(temporary.made)
+                && modified.is_none_or(|modified| is_old(modified.time))
         })
     }
 }
@@ -78,8 +86,15 @@ fn recognised(name: &[u8]) -> Option<Temporary<'_>> {
     let mut parts = middle.rsplitn(3, |&byte| byte == b'-');
     let (random, seconds, host) = (hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?, parts.next()?);
     let made = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
-    let _ = random;
-    Some(Temporary { host, made })
+    Some(Temporary { host, made, random })
+}
+
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn upper(number: u64) -> u32 {
+    u32::try_from(number >> 32).unwrap_or_default()
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
@@ -124,10 +139,15 @@ mod tests {
     #[test]
     fn only_old_ones_of_this_host_are_left_behind() {
         let (ours, theirs) = (Namer::new("a"), Namer::new("b"));
+        let other_mount = Namer::new("a");
         let name = ours.temporary(at(1_000_000));
-        assert!(!ours.is_left_behind(name.as_bytes(), at(1_000_000 + 86_400)));
-        assert!(ours.is_left_behind(name.as_bytes(), at(1_000_001 + 86_400)));
-        assert!(!theirs.is_left_behind(name.as_bytes(), at(9_000_000)));
+        let now = at(1_000_001 + 86_400);
+        assert!(!other_mount.is_left_behind(name.as_bytes(), None, at(1_000_000 + 86_400)));
+        assert!(other_mount.is_left_behind(name.as_bytes(), None, now));
+        let recent = Some(Modified { time: at(1_000_002), precision: Duration::from_secs(1) });
+        assert!(!other_mount.is_left_behind(name.as_bytes(), recent, now));
+        assert!(!ours.is_left_behind(name.as_bytes(), None, now));
+        assert!(!theirs.is_left_behind(name.as_bytes(), None, at(9_000_000)));
     }
 
     #[test]

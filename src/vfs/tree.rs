@@ -17,7 +17,7 @@ use crate::vfs::names::{self, Namer};
 use crate::vfs::settings::Settings;
 use crate::workers::Workers;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -49,8 +49,19 @@ struct State {
     epoch: Epoch,
     /// What is true here and not on the server, or not yet.
     local: HashMap<Ino, Local>,
+    /// The local changes last made, the oldest first, and up to when there were others.
+    recent: VecDeque<Recent>,
+    noted_since: Epoch,
     /// Temporaries that were left behind and are being removed.
     swept: HashSet<RemotePath>,
+}
+
+/// What was done in a directory; `None` if only that something was.
+#[derive(Debug)]
+struct Recent {
+    epoch: Epoch,
+    parent: Ino,
+    what: Option<(Name, Option<Metadata>)>,
 }
 
 /// An inode of which we know better than the server.
@@ -107,6 +118,8 @@ impl Tree {
             habits: Habits::new(),
             epoch: Epoch::default(),
             local: HashMap::new(),
+            recent: VecDeque::new(),
+            noted_since: Epoch::default(),
             swept: HashSet::new(),
         };
         Self {
@@ -396,15 +409,19 @@ impl Tree {
             self.counters.listings.add(1);
             let started = Instant::now();
             let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
-            entries.retain(|entry| !self.is_temporary(&path, &entry.name));
+            entries.retain(|entry| !self.is_temporary(&path, entry));
             // A long listing is as young as its end: else it would be too old when it arrives.
             let as_of = now + started.elapsed();
             let listed = Listed { directory: Arc::new(Directory::new(entries)), as_of };
             let mut state = self.state.lock();
-            if state.epoch == epoch {
-                state.directories.insert(ino, listed.clone());
+            let Some(done) = state.done_since(epoch, ino) else {
+                return Ok(Listed { as_of: self.too_old(as_of), ..listed });
+            };
+            state.directories.insert(ino, listed.clone());
+            for (name, metadata) in done {
+                state.directories.change(ino, &name, metadata);
             }
-            Ok(listed)
+            Ok(state.directories.fresh(ino, as_of, self.settings.dir_timeout).cloned().unwrap_or(listed))
         })
     }
 
@@ -422,11 +439,20 @@ impl Tree {
             if let Some(before) = state.attributes.last(ino) {
                 known.refine(&before.metadata);
             }
-            if state.epoch == epoch {
+            let done = state.done_since(epoch, parent);
+            if done.is_some_and(|done| done.iter().all(|(changed, _)| changed != name)) {
                 state.attributes.insert(ino, known.clone());
+            } else {
+                known.as_of = self.too_old(known.as_of);
             }
             Ok(known)
         })
+    }
+
+    /// A moment before `as_of` of which no answer is believed any more.
+    fn too_old(&self, as_of: Instant) -> Instant {
+        let Settings { attr_timeout, dir_timeout, .. } = self.settings;
+        as_of.checked_sub(attr_timeout.max(dir_timeout)).unwrap_or(as_of)
     }
 
     fn ask_stat(&self, path: &RemotePath, shown: bool, now: Instant) -> Result<Known, Error> {

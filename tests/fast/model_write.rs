@@ -217,7 +217,7 @@ fn ways() -> impl Strategy<Value = UploadWay> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     /// Without failures and second clients the mount is a local file system, and after the last close the server has it.
     #[test]

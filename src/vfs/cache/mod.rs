@@ -9,7 +9,7 @@ pub(crate) mod versions;
 pub(crate) mod blocks;
 
 /// Counts local changes. An answer that was asked for before a change may be older than it, and is not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Epoch(u64);
 
 impl Epoch {

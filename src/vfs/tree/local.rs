@@ -3,18 +3,22 @@
 use crate::path::{Name, RemotePath};
 use crate::remote::{self, Entry, FileKind, Metadata, Remote};
 use crate::vfs::attr::Kind;
+use crate::vfs::cache::Epoch;
 use crate::vfs::cache::attributes::Known;
 use crate::vfs::cache::directories::{Directory, Listed};
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use crate::vfs::names::{self, NAME_BYTES_MAX, Namer};
 use crate::vfs::settings::Settings;
-use crate::vfs::tree::{Answer, Found, Local, Standing, State, Tree};
+use crate::vfs::tree::{Answer, Found, Local, Recent, Standing, State, Tree};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How many temporaries are swept at most: a directory full of them must not keep the server busy.
 const SWEPT_MAX: usize = 1024;
+
+/// How many local changes are remembered for answers that were asked for before.
+const RECENT_MAX: usize = 1024;
 
 /// A place on the server, whatever becomes of the directories on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +201,7 @@ impl Tree {
     pub(crate) fn removed(&self, parent: Ino, name: &Name) {
         let mut state = self.state.lock();
         state.epoch.advance();
-        state.directories.change(parent, name, None);
+        state.change(parent, name, None);
         if let Some(ino) = state.inodes.child(parent, name.as_bytes()) {
             state.remove(ino);
         }
@@ -239,24 +243,22 @@ impl Tree {
         let metadata = state.known(ino);
         if let Some((before, Some(old))) = state.inodes.place(ino) {
             let old = old.clone();
-            state.directories.change(before, &old, None);
+            state.change(before, &old, None);
         }
         if let Some(replaced) = state.inodes.child(parent, name.as_bytes()).filter(|replaced| *replaced != ino) {
             state.remove(replaced);
         }
         state.inodes.rename(ino, parent, name);
         match metadata {
-            Some(metadata) => state.directories.change(parent, name, Some(metadata)),
-            None => state.directories.remove(parent),
+            Some(metadata) => state.change(parent, name, Some(metadata)),
+            None => state.doubt(parent),
         }
         state.epoch.advance();
     }
 
     /// Believes nothing of what is in `parent`.
     pub(crate) fn doubt(&self, parent: Ino) {
-        let mut state = self.state.lock();
-        state.directories.remove(parent);
-        state.epoch.advance();
+        self.state.lock().doubt(parent);
     }
 
     pub(super) fn nameless(&self, ino: Ino, now: Instant) -> Option<Found> {
@@ -283,11 +285,11 @@ impl Tree {
     }
 
     /// Whether `name` in `directory` is a temporary of whoever; one of ours that was left behind is removed.
-    pub(super) fn is_temporary(&self, directory: &RemotePath, name: &Name) -> bool {
+    pub(super) fn is_temporary(&self, directory: &RemotePath, Entry { name, metadata }: &Entry) -> bool {
         if !names::is_temporary(name.as_bytes()) {
             return false;
         }
-        let left_behind = self.namer.is_left_behind(name.as_bytes(), SystemTime::now());
+        let left_behind = self.namer.is_left_behind(name.as_bytes(), metadata.modified, SystemTime::now());
         let path = directory.join(name);
         if left_behind && !self.settings.read_only && self.is_to_be_swept(&path) {
             log::info!("{path} was left behind by an upload that never ended: it is removed");
@@ -353,11 +355,41 @@ impl State {
         }
     }
 
+    /// Here `name` in `parent` is this by now, or nothing.
+    fn change(&mut self, parent: Ino, name: &Name, metadata: Option<Metadata>) {
+        self.directories.change(parent, name, metadata.clone());
+        self.note(parent, Some((name.clone(), metadata)));
+    }
+
+    fn doubt(&mut self, parent: Ino) {
+        self.directories.remove(parent);
+        self.note(parent, None);
+    }
+
+    fn note(&mut self, parent: Ino, what: Option<(Name, Option<Metadata>)>) {
+        self.epoch.advance();
+        self.recent.push_back(Recent { epoch: self.epoch, parent, what });
+        if self.recent.len() > RECENT_MAX
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.noted_since = oldest.epoch;
+        }
+    }
+
+    /// What was done in `parent` since `asked`; `None` where that is not known, so that no older answer counts.
+    pub(super) fn done_since(&self, asked: Epoch, parent: Ino) -> Option<Vec<(Name, Option<Metadata>)>> {
+        if asked < self.noted_since {
+            return None;
+        }
+        let recent = self.recent.iter().filter(|recent| recent.epoch > asked && recent.parent == parent);
+        recent.map(|recent| recent.what.clone()).collect()
+    }
+
     /// The server has this under the name of `ino`.
     fn learn(&mut self, ino: Ino, metadata: Metadata, now: Instant) {
         if let Some((parent, Some(name))) = self.inodes.place(ino) {
             let name = name.clone();
-            self.directories.change(parent, &name, Some(metadata.clone()));
+            self.change(parent, &name, Some(metadata.clone()));
         }
         self.attributes.insert(ino, Known { metadata, as_of: now });
         self.epoch.advance();
@@ -380,7 +412,7 @@ impl State {
     fn remove(&mut self, ino: Ino) {
         if let Some((parent, Some(name))) = self.inodes.place(ino) {
             let name = name.clone();
-            self.directories.change(parent, &name, None);
+            self.change(parent, &name, None);
         }
         self.inodes.detach(ino);
         self.attributes.remove(ino);

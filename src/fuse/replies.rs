@@ -1,0 +1,88 @@
+//! What the kernel hears, in its own words.
+
+use crate::errno::Errno;
+use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::Entry;
+use crate::vfs::inodes::Ino;
+use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry};
+use std::time::{Duration, SystemTime};
+
+/// Inode numbers are never given twice.
+pub(super) const GENERATION: Generation = Generation(0);
+/// What stat(2) calls the preferred size for reading (bytes).
+const BLKSIZE: u32 = 128 * 1024;
+
+pub(super) fn respond_empty(reply: ReplyEmpty, result: Result<(), fuser::Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_entry(reply: ReplyEntry, result: Result<Entry, fuser::Errno>) {
+    match result {
+        Ok(entry) => {
+            let attr = file_attr(entry.ino, &entry.attr);
+            reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_attr(reply: ReplyAttr, result: Result<(INodeNo, (Attr, Duration)), fuser::Errno>) {
+    match result {
+        Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn errno(error: &Error) -> fuser::Errno {
+    let number: Errno = error.errno();
+    fuser::Errno::from_i32(number.raw())
+}
+
+pub(super) fn file_attr(ino: Ino, attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(ino.0),
+        size: attr.size,
+        blocks: attr.blocks(),
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        kind: file_type(attr.kind),
+        perm: attr.mode,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        blksize: BLKSIZE,
+        ..NOTHING
+    }
+}
+
+pub(super) fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+    }
+}
+
+/// Attributes of no inode.
+pub(super) const NOTHING: FileAttr = FileAttr {
+    ino: INodeNo(0),
+    size: 0,
+    blocks: 0,
+    atime: SystemTime::UNIX_EPOCH,
+    mtime: SystemTime::UNIX_EPOCH,
+    ctime: SystemTime::UNIX_EPOCH,
+    crtime: SystemTime::UNIX_EPOCH,
+    kind: FileType::RegularFile,
+    perm: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    blksize: BLKSIZE,
+    flags: 0,
+};
