@@ -86,8 +86,19 @@ impl Vfs {
         if let Some(draft) = &draft {
             draft.state.lock().nameless = true;
         }
-        self.tree.orphaned(found.ino, found.metadata, kept);
+        self.orphan(found.ino, found.metadata, kept);
         Ok(())
+    }
+
+    /// The open file `ino` has no name any more.
+    fn orphan(&self, ino: Ino, metadata: Metadata, kept: Option<Target>) {
+        self.tree.orphaned(ino, metadata, kept);
+        // The last one who had it open may have left meanwhile, and found nothing to remove yet.
+        if !self.drafts.is_open(ino)
+            && let Some(kept) = self.tree.abandoned(ino)
+        {
+            self.tree.discard(&kept);
+        }
     }
 
     /// Takes its name from a file that is open; gives where the server keeps it.
@@ -241,7 +252,7 @@ impl Vfs {
             if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == replaced) {
                 draft.state.lock().nameless = true;
             }
-            self.tree.orphaned(replaced, gone.metadata, kept);
+            self.orphan(replaced, gone.metadata, kept);
         }
         self.tree.renamed(found.ino, new_parent, &new_name);
         self.content.moved(found.ino);
