@@ -6,7 +6,7 @@ use ftpsfs::ftp::features::Features;
 use ftpsfs::ftp::listing::{Listing, Parser, read_mlst};
 use ftpsfs::ftp::passive;
 use ftpsfs::ftp::reply::{Malformed, Reader, Reply};
-use ftpsfs::ftp::time::{ListClock, time_val};
+use ftpsfs::ftp::time::{DateOrder, ListClock, time_val};
 use ftpsfs::path::RemotePath;
 use ftpsfs::secret::Secret;
 use proptest::collection::vec;
@@ -49,7 +49,7 @@ proptest! {
         let clock = ListClock { now, utc_offset };
         let words: Vec<&[u8]> = bytes.splitn(3, |&byte| byte == b' ').chain([&b""[..]; 3]).take(3).collect();
         if let [first, second, third] = words[..] {
-            let _ = (clock.unix(first, second, third), clock.iso(first, second), clock.dos(first, second));
+            let _ = (clock.unix(first, second, third), clock.iso(first, second), clock.numeric(DateOrder::DayFirst, first, second));
             let _ = clock.unix(b"Nov", b"23", b"14:40");
         }
         let _ = (time_val(&bytes), read_mlst(&bytes), list(Parser::list(now, utc_offset), &[&bytes]));

@@ -7,16 +7,33 @@
 
 mod line;
 
+mod dates;
+
 mod dos;
+mod eplf;
 mod facts;
+mod mac;
+mod mvs;
+mod netware;
+mod nonstop;
+mod os2;
+mod os400;
+mod os9;
+mod pds;
+mod supertcp;
 mod unix;
+mod vms;
+mod vshell;
+mod vxworks;
+mod wftpd;
+mod zvm;
 
 pub use facts::read_mlst;
 
 use crate::ftp::listing::line::{Form, Line};
 use crate::ftp::time::ListClock;
 use crate::path;
-use crate::path::Name;
+use crate::path::{Name, NameError};
 use crate::remote::{Entry, Metadata};
 use std::collections::HashSet;
 use std::fmt;
@@ -43,6 +60,8 @@ pub struct Listing {
     pub duplicates: usize,
     /// Entries left out because they are devices, sockets and the like.
     pub special: usize,
+    /// What the form of a `LIST` is called, for [`Parser::preferring`] and the log; `None` of one without lines.
+    pub form: Option<&'static str>,
 }
 
 /// Reads a listing from the bytes of a data connection. How the bytes were cut into pieces makes no difference.
@@ -50,6 +69,8 @@ pub struct Parser {
     form: Choice,
     /// A line whose end has not come.
     partial: Vec<u8>,
+    /// A whole line that is only the beginning of an entry.
+    begun: Vec<u8>,
     /// Whether `partial` was too long and the rest of its line is left out.
     skipping: bool,
     listing: Listing,
@@ -61,9 +82,16 @@ pub struct TooBig;
 
 enum Choice {
     Facts,
-    /// The lines so far, each with an LF.
-    Undecided(Vec<u8>, ListClock),
+    Undecided(Head),
     Decided(&'static Form, ListClock),
+}
+
+/// The beginning of a listing of which the form is not yet known.
+struct Head {
+    /// The lines so far, each with an LF.
+    lines: Vec<u8>,
+    clock: ListClock,
+    preferred: Option<&'static str>,
 }
 
 impl Parser {
@@ -74,11 +102,22 @@ impl Parser {
 
     /// For `LIST`. The server's clock is `utc_offset` seconds ahead of UTC; `now` finds the year that dates leave out.
     pub fn list(now: SystemTime, utc_offset: i32) -> Self {
-        Self::new(Choice::Undecided(Vec::new(), ListClock { now, utc_offset }))
+        let clock = ListClock { now, utc_offset };
+        Self::new(Choice::Undecided(Head { lines: Vec::new(), clock, preferred: None }))
+    }
+
+    /// Takes the form that the server was last seen to use ([`Listing::form`]) where another understands no more lines:
+    /// a short listing may leave the order of day and month open.
+    #[must_use]
+    pub fn preferring(mut self, form: Option<&'static str>) -> Self {
+        if let Choice::Undecided(head) = &mut self.form {
+            head.preferred = form;
+        }
+        self
     }
 
     fn new(form: Choice) -> Self {
-        Self { form, partial: Vec::new(), skipping: false, listing: Listing::default() }
+        Self { form, partial: Vec::new(), begun: Vec::new(), skipping: false, listing: Listing::default() }
     }
 
     /// Takes the next bytes.
@@ -106,6 +145,7 @@ impl Parser {
     pub fn finish(mut self) -> Listing {
         self.take_partial();
         self.decide();
+        self.give_up_begun();
         let mut seen = HashSet::with_capacity(self.listing.entries.len());
         let first: Vec<bool> = self.listing.entries.iter().map(|entry| seen.insert(entry.name.as_bytes())).collect();
         let before = first.len();
@@ -146,50 +186,107 @@ impl Parser {
         }
         match &mut self.form {
             Choice::Facts => self.listing.add(line, facts::read(line)),
-            Choice::Decided(form, clock) => self.listing.add(line, (form.read)(line, clock)),
-            Choice::Undecided(head, _) => {
-                head.extend_from_slice(line);
-                head.push(b'\n');
-                if head.len() >= HEAD_BYTES {
+            Choice::Decided(form, clock) => {
+                let (form, clock) = (*form, *clock);
+                self.read_line(line, form, &clock);
+            }
+            Choice::Undecided(head) => {
+                head.lines.extend_from_slice(line);
+                head.lines.push(b'\n');
+                if head.lines.len() >= HEAD_BYTES {
                     self.decide();
                 }
             }
         }
     }
 
-    /// Chooses the form by the lines so far, and reads them.
-    fn decide(&mut self) {
-        let Choice::Undecided(head, clock) = &mut self.form else { return };
-        let (head, clock) = (std::mem::take(head), *clock);
-        let lines = || head.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let understood = |form: &Form| lines().filter(|line| (form.read)(line, &clock).is_some()).count();
-        // The first of equals, as the table has the commonest first.
-        let Some(form) = FORMS.iter().rev().max_by_key(|form| understood(form)) else { return };
-        log::trace!("a listing in {} form", form.name);
-        self.form = Choice::Decided(form, clock);
-        for line in lines() {
-            self.listing.add(line, (form.read)(line, &clock));
+    fn read_line(&mut self, line: &[u8], form: &Form, clock: &ListClock) {
+        if !self.begun.is_empty() {
+            let whole = [self.begun.as_slice(), b" ", line].concat();
+            if let Some(read @ Line::Entry(..)) = (form.read)(&whole, clock) {
+                self.begun.clear();
+                // The lines of one entry count one by one, so that all are accounted for.
+                self.listing.lines += 1;
+                return self.listing.add(&whole, Some(read));
+            }
+            self.give_up_begun();
+        }
+        match (form.read)(line, clock) {
+            Some(Line::Begun) => self.begun.extend_from_slice(line),
+            read => self.listing.add(line, read),
         }
     }
+
+    fn give_up_begun(&mut self) {
+        let begun = std::mem::take(&mut self.begun);
+        if !begun.is_empty() {
+            self.listing.add(&begun, None);
+        }
+    }
+
+    /// Chooses the form by the lines so far, and reads them.
+    fn decide(&mut self) {
+        let Choice::Undecided(head) = &mut self.form else { return };
+        let (lines, clock) = (std::mem::take(&mut head.lines), head.clock);
+        if lines.is_empty() {
+            return;
+        }
+        let Some(form) = best_form(&lines, &clock, head.preferred) else { return };
+        log::trace!("a listing in {} form", form.name);
+        self.form = Choice::Decided(form, clock);
+        self.listing.form = Some(form.name);
+        for line in each(&lines) {
+            self.read_line(line, form, &clock);
+        }
+    }
+}
+
+/// The form that understands most lines; of equals the preferred one, or else the first, as the table has the commonest
+/// first.
+fn best_form(lines: &[u8], clock: &ListClock, preferred: Option<&str>) -> Option<&'static Form> {
+    let all = each(lines).count();
+    let preferred = FORMS.iter().filter(|form| Some(form.name) == preferred);
+    let mut best = None;
+    for form in preferred.chain(FORMS) {
+        let understood = each(lines).filter(|line| (form.read)(line, clock).is_some()).count();
+        if best.is_none_or(|(most, _)| understood > most) {
+            best = Some((understood, form));
+        }
+        if understood == all {
+            break;
+        }
+    }
+    best.map(|(_, form)| form)
+}
+
+fn each(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
 }
 
 impl Listing {
     fn add(&mut self, line: &[u8], read: Option<Line<'_>>) {
         self.lines += 1;
         match read {
-            None => self.misunderstand(line),
+            None | Some(Line::Begun) => self.misunderstand(line),
             Some(Line::Other) => {}
             Some(Line::Special) => self.special += 1,
             Some(Line::Itself(metadata)) => {
                 self.saw_dot = true;
                 self.itself.get_or_insert(metadata);
             }
-            Some(Line::Entry(name, metadata)) => match Name::new(name) {
-                // One more than may be, so that `feed` notices.
-                Ok(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
-                Ok(_) => {}
-                Err(_) => self.refused_names += 1,
-            },
+            Some(Line::Entry(name, metadata)) => self.add_entry(Name::new(name), metadata),
+            Some(Line::Joined(name, extension, metadata)) => {
+                self.add_entry(Name::new([name, extension].join(&b"."[..])), metadata);
+            }
+        }
+    }
+
+    fn add_entry(&mut self, name: Result<Name, NameError>, metadata: Metadata) {
+        match name {
+            // One more than may be, so that `feed` notices.
+            Ok(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
+            Ok(_) => {}
+            Err(_) => self.refused_names += 1,
         }
     }
 
@@ -214,7 +311,29 @@ impl fmt::Display for TooBig {
 impl std::error::Error for TooBig {}
 
 /// The forms of `LIST` that are known, the commonest first.
-const FORMS: &[Form] = &[unix::FORM, dos::FORM];
+const FORMS: &[Form] = &[
+    unix::FORM,
+    dos::MONTH_FIRST,
+    dos::DAY_FIRST,
+    facts::FORM,
+    os400::FORM,
+    os400::DAY_FIRST,
+    os400::YEAR_FIRST,
+    mvs::FORM,
+    pds::FORM,
+    vms::FORM,
+    netware::FORM,
+    eplf::FORM,
+    mac::FORM,
+    nonstop::FORM,
+    os2::FORM,
+    vshell::FORM,
+    vxworks::FORM,
+    zvm::FORM,
+    os9::FORM,
+    wftpd::FORM,
+    supertcp::FORM,
+];
 
 /// A line longer than this (bytes) is not kept but counted as not understood.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;

@@ -1,9 +1,11 @@
 //! The form of ls(1) with `-l`, which most servers write.
 
 use crate::ftp::decimal::number;
-use crate::ftp::listing::line::{Form, Line, target, words};
+use crate::ftp::listing::dates;
+use crate::ftp::listing::line;
+use crate::ftp::listing::line::{Form, Line, Word, Words, target};
 use crate::ftp::time::ListClock;
-use crate::remote::{FileKind, Metadata, Modified};
+use crate::remote::{FileKind, Metadata};
 
 /// `-rw-r--r--   1 lab      lab            16 Nov 23 14:40 hello.txt`.
 ///
@@ -12,47 +14,62 @@ use crate::remote::{FileKind, Metadata, Modified};
 pub(super) const FORM: Form = Form { name: "Unix", read };
 
 fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
-    let words = words(line);
-    let [(permissions, _), columns @ ..] = words.as_slice() else { return None };
-    if permissions.eq_ignore_ascii_case(b"total") {
-        return matches!(columns, [(blocks, _)] if blocks.first()?.is_ascii_digit()).then_some(Line::Other);
+    let words = Words::of(line);
+    let words = without_inode(words.as_slice());
+    let ((permissions, after), columns) = words.split_first()?;
+    if let Some((kind, mode)) = kind_and_mode(permissions) {
+        let Some(kind) = kind else { return Some(Line::Special) };
+        return entry(kind, mode, columns, clock);
     }
-    let (kind, mode) = kind_and_mode(permissions)?;
-    let Some(kind) = kind else { return Some(Line::Special) };
+    is_total(permissions, after).then_some(Line::Other)
+}
+
+fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock) -> Option<Line<'a>> {
     let (owners, size, modified, rest) = (0..columns.len()).find_map(|index| {
         let (owners, size_and_date) = columns.split_at_checked(index)?;
         let ((size, _), date) = size_and_date.split_first()?;
-        let (size, (modified, rest)) = (number::<u64>(size)?, read_date(date, clock)?);
+        let (size, (modified, rest)) = (column_of_size(size)?, dates::read(date, clock)?);
         Some((owners, size, modified, rest))
     })?;
-    // One space, and not more: the name may begin with others.
-    let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
+    let name = line::name(rest)?;
     let (name, kind) = match kind {
         FileKind::Symlink(_) => split_link(name, size),
         other => (name, other),
     };
     let (uid, gid) = ids(owners);
-    let metadata = Metadata { kind, size: Some(size), modified, mode: Some(mode), uid, gid, unique: None };
-    Some(Line::named(name, metadata))
+    Some(Line::named(name, Metadata { kind, size, modified, mode: Some(mode), uid, gid, unique: None }))
 }
 
-/// The date at the front of `words`, and the line after it.
-fn read_date<'a>(words: &[(&[u8], &'a [u8])], clock: &ListClock) -> Option<(Option<Modified>, &'a [u8])> {
-    let (first, second) = (words.first()?, words.get(1)?);
-    if let Some(modified) = clock.iso(first.0, second.0) {
-        return Some((Some(modified), second.1));
+/// The words from the permissions on: `ls -is` puts the inode and the blocks before them.
+fn without_inode<'w, 'a>(words: &'w [Word<'a>]) -> &'w [Word<'a>] {
+    let numbers = words.iter().take(2).take_while(|(word, _)| word.iter().all(u8::is_ascii_digit)).count();
+    words.get(numbers..).unwrap_or_default()
+}
+
+/// `total 12`, in some language: one word and the count of blocks, and nothing else.
+fn is_total(word: &[u8], after: &[u8]) -> bool {
+    let digits = after.trim_ascii().trim_ascii_end();
+    let count = digits.strip_suffix(b"K").or_else(|| digits.strip_suffix(b"M")).unwrap_or(digits);
+    let is_count = !count.is_empty() && count.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
+    is_count
+        && count.first().is_some_and(u8::is_ascii_digit)
+        && TOTALS.iter().any(|total| word.eq_ignore_ascii_case(total.as_bytes()))
+}
+
+/// A size in bytes. Where it was rounded to be read by people (`1.2K`) it is one that was not told.
+fn column_of_size(text: &[u8]) -> Option<Option<u64>> {
+    if let Some(size) = line::size(text) {
+        return Some(Some(size));
     }
-    let third = words.get(2)?;
-    if [first, second, third].iter().all(|(word, _)| word.iter().all(|&byte| byte == b'?')) {
-        // FileZilla Server, of a dangling link: `??? ?? ?????`.
-        return Some((None, third.1));
-    }
-    Some((Some(clock.unix(first.0, second.0, third.0)?), third.1))
+    let (unit, digits) = text.split_last()?;
+    let is_rounded =
+        digits.first()?.is_ascii_digit() && digits.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
+    (is_rounded && b"KMGTkmgt".contains(unit)).then_some(None)
 }
 
 /// The kind and the mode of `drwxr-xr-x`, possibly with a mark for further access rules behind it; no kind for devices,
 /// sockets and the like.
-fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
+pub(super) fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
     let ([kind, permissions @ ..], mark) = text.split_first_chunk::<10>()?;
     if !matches!(mark, b"" | b"+" | b"." | b"@") {
         return None;
@@ -83,8 +100,8 @@ fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
 
 /// Owner and group where they are told as numbers, from the columns between the permissions and the size: links, owner
 /// and group as a rule, without links or without group on some servers.
-fn ids(columns: &[(&[u8], &[u8])]) -> (Option<u32>, Option<u32>) {
-    let id = |column: &(&[u8], &[u8])| number(column.0);
+fn ids(columns: &[Word<'_>]) -> (Option<u32>, Option<u32>) {
+    let id = |column: &Word<'_>| number(column.0);
     match columns {
         [_, owner, group] => (id(owner), id(group)),
         [links, owner] if id(links).is_some() => (id(owner), None),
@@ -95,9 +112,9 @@ fn ids(columns: &[(&[u8], &[u8])]) -> (Option<u32>, Option<u32>) {
 
 /// Parts `name -> target`. Either may hold ` -> ` itself: then the size of a link, which is the length of its target,
 /// tells which one parts them, and the first does where no length fits.
-fn split_link(text: &[u8], size: u64) -> (&[u8], FileKind) {
+fn split_link(text: &[u8], size: Option<u64>) -> (&[u8], FileKind) {
     let arrows = || text.windows(ARROW.len()).enumerate().filter(|(_, window)| *window == ARROW).map(|(at, _)| at);
-    let fits = |at: &usize| u64::try_from(text.len() - at - ARROW.len()).is_ok_and(|length| length == size);
+    let fits = |at: &usize| u64::try_from(text.len() - at - ARROW.len()).is_ok_and(|length| Some(length) == size);
     let sides = arrows().find(fits).or_else(|| arrows().next()).and_then(|at| text.split_at_checked(at));
     match sides {
         Some((name, rest)) => (name, FileKind::Symlink(rest.strip_prefix(ARROW).and_then(target))),
@@ -106,6 +123,27 @@ fn split_link(text: &[u8], size: u64) -> (&[u8], FileKind) {
 }
 
 const ARROW: &[u8] = b" -> ";
+
+/// What `ls` calls the sum of the blocks, in the languages of servers.
+const TOTALS: &[&str] = &[
+    "total",
+    "totale",
+    "totaal",
+    "totalt",
+    "insgesamt",
+    "gesamt",
+    "razem",
+    "celkem",
+    "összesen",
+    "toplam",
+    "yhteensä",
+    "итого",
+    "всего",
+    "合計",
+    "总用量",
+    "總計",
+    "합계",
+];
 
 #[cfg(test)]
 mod tests {
