@@ -20,7 +20,7 @@ fn month_first<'a>(words: &[Word<'a>], clock: &ListClock) -> Option<(Modified, &
         return Some((modified, rest));
     }
     // BSD's `ls -T`: `Nov 23 14:40:36 2026`, and with the day of the week before it in older `--full-time`.
-    let (&(year, rest), weekday) = (words.get(3)?, WEEKDAYS.iter().any(|day| month.eq_ignore_ascii_case(*day)));
+    let (&(year, rest), weekday) = (words.get(3)?, WEEKDAYS.iter().any(|day| month.eq_ignore_ascii_case(day)));
     match weekday {
         false => Some((clock.unix_to_the_second(month, day, last, year)?, rest)),
         true => match *words {

@@ -60,7 +60,7 @@ pub struct Listing {
     pub duplicates: usize,
     /// Entries left out because they are devices, sockets and the like.
     pub special: usize,
-    /// What the form of a `LIST` is called, for [`Parser::preferring`] and the log; `None` of one without lines.
+    /// What the form of a `LIST` is called, for [`Parser::preferring`] and the log; `None` where no line was understood.
     pub form: Option<&'static str>,
 }
 
@@ -231,32 +231,33 @@ impl Parser {
         if lines.is_empty() {
             return;
         }
-        let Some(form) = best_form(&lines, &clock, head.preferred) else { return };
+        let best = best_form(&lines, &clock, head.preferred);
+        self.listing.form = best.map(|form| form.name);
+        let form = best.unwrap_or(&unix::FORM);
         log::trace!("a listing in {} form", form.name);
         self.form = Choice::Decided(form, clock);
-        self.listing.form = Some(form.name);
         for line in each(&lines) {
             self.read_line(line, form, &clock);
         }
     }
 }
 
-/// The form that understands most lines; of equals the preferred one, or else the first, as the table has the commonest
-/// first.
+/// The form that understands most lines, `None` if none understands any; of equals the preferred one, or else the first,
+/// as the table has the commonest first.
 fn best_form(lines: &[u8], clock: &ListClock, preferred: Option<&str>) -> Option<&'static Form> {
     let all = each(lines).count();
     let preferred = FORMS.iter().filter(|form| Some(form.name) == preferred);
-    let mut best = None;
+    let mut best = (0, None);
     for form in preferred.chain(FORMS) {
         let understood = each(lines).filter(|line| (form.read)(line, clock).is_some()).count();
-        if best.is_none_or(|(most, _)| understood > most) {
-            best = Some((understood, form));
+        if understood > best.0 {
+            best = (understood, Some(form));
         }
         if understood == all {
             break;
         }
     }
-    best.map(|(_, form)| form)
+    best.1
 }
 
 fn each(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -312,19 +313,20 @@ impl std::error::Error for TooBig {}
 
 /// The forms of `LIST` that are known, the commonest first.
 const FORMS: &[Form] = &[
+    // Understands no more than Unix does, and better.
+    mac::FORM,
     unix::FORM,
     dos::MONTH_FIRST,
     dos::DAY_FIRST,
     facts::FORM,
     os400::FORM,
-    os400::DAY_FIRST,
     os400::YEAR_FIRST,
+    os400::DAY_FIRST,
     mvs::FORM,
     pds::FORM,
     vms::FORM,
     netware::FORM,
     eplf::FORM,
-    mac::FORM,
     nonstop::FORM,
     os2::FORM,
     vshell::FORM,
@@ -384,6 +386,21 @@ mod tests {
         let listing = list(b"total 3\n11-23-26  02:40PM   <DIR>          dos\n11-23-26  02:40PM   <DIR>          b\n");
         assert_eq!(names(&listing), ["dos", "b"]);
         assert_eq!(listing.entries.first().map(|entry| &entry.metadata.kind), Some(&FileKind::Directory));
+    }
+
+    #[test]
+    fn the_form_last_seen_wins_a_draw() {
+        let day = |form| {
+            let mut parser = Parser::list(SystemTime::UNIX_EPOCH, 0).preferring(form);
+            parser.feed(b"05-11-26  02:40PM   <DIR>          dos\r\n").unwrap();
+            let listing = parser.finish();
+            let modified = listing.entries.first().and_then(|entry| entry.metadata.modified).unwrap();
+            (listing.form.unwrap(), modified.time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / 86_400)
+        };
+        assert_eq!(day(None), ("DOS", 20_584));
+        assert_eq!(day(Some("DOS, day first")), ("DOS, day first", 20_762));
+        assert_eq!(day(Some("VMS")), ("DOS", 20_584));
+        assert_eq!(list(b"nothing known\n").form, None);
     }
 
     #[test]

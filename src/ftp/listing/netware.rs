@@ -3,6 +3,7 @@
 use crate::ftp::listing::dates;
 use crate::ftp::listing::line;
 use crate::ftp::listing::line::{Form, Line, Words};
+use crate::ftp::listing::unix;
 use crate::ftp::time::ListClock;
 use crate::remote::{FileKind, Metadata};
 
@@ -10,6 +11,9 @@ use crate::remote::{FileKind, Metadata};
 pub(super) const FORM: Form = Form { name: "NetWare", read };
 
 fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
+    if unix::is_total(line) {
+        return Some(Line::Other);
+    }
     let (letter, rest) = line.split_first()?;
     let kind = match letter {
         b'd' => FileKind::Directory,

@@ -12,7 +12,7 @@ pub(super) const FORM: Form = Form { name: "OS/400", read: |line, clock| read(li
 pub(super) const DAY_FIRST: Form =
     Form { name: "OS/400, day first", read: |line, clock| read(line, clock, DateOrder::DayFirst) };
 
-/// `26-11-23`.
+/// `26-11-23`: with hyphens, as jobs with this order have them.
 pub(super) const YEAR_FIRST: Form =
     Form { name: "OS/400, year first", read: |line, clock| read(line, clock, DateOrder::YearFirst) };
 
@@ -47,7 +47,8 @@ fn size_and_date(columns: &[Word<'_>], clock: &ListClock, order: DateOrder) -> O
     match columns {
         [] | [_] => Some((None, None)),
         [_, (size, _), (date, _), (time, _)] | [(size, _), (date, _), (time, _)] => {
-            Some((Some(line::size(size)?), Some(clock.numeric(order, date, time)?)))
+            let fits = order != DateOrder::YearFirst || date.contains(&b'-');
+            fits.then_some((Some(line::size(size)?), Some(clock.numeric(order, date, time)?)))
         }
         _ => None,
     }

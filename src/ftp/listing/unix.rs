@@ -16,12 +16,12 @@ pub(super) const FORM: Form = Form { name: "Unix", read };
 fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
     let words = Words::of(line);
     let words = without_inode(words.as_slice());
-    let ((permissions, after), columns) = words.split_first()?;
+    let ((permissions, _), columns) = words.split_first()?;
     if let Some((kind, mode)) = kind_and_mode(permissions) {
         let Some(kind) = kind else { return Some(Line::Special) };
         return entry(kind, mode, columns, clock);
     }
-    is_total(permissions, after).then_some(Line::Other)
+    is_total(line).then_some(Line::Other)
 }
 
 fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock) -> Option<Line<'a>> {
@@ -37,7 +37,10 @@ fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock)
         other => (name, other),
     };
     let (uid, gid) = ids(owners);
-    Some(Line::named(name, Metadata { kind, size, modified, mode: Some(mode), uid, gid, unique: None }))
+    // Services of Windows write `drw-rw-rw-   1 user     group`, which would let nobody into the directory.
+    let means_nothing = kind == FileKind::Directory && mode & 0o111 == 0 && is_placeholder(owners);
+    let mode = Some(mode).filter(|_| !means_nothing);
+    Some(Line::named(name, Metadata { kind, size, modified, mode, uid, gid, unique: None }))
 }
 
 /// The words from the permissions on: `ls -is` puts the inode and the blocks before them.
@@ -47,24 +50,30 @@ fn without_inode<'w, 'a>(words: &'w [Word<'a>]) -> &'w [Word<'a>] {
 }
 
 /// `total 12`, in some language: one word and the count of blocks, and nothing else.
-fn is_total(word: &[u8], after: &[u8]) -> bool {
-    let digits = after.trim_ascii().trim_ascii_end();
-    let count = digits.strip_suffix(b"K").or_else(|| digits.strip_suffix(b"M")).unwrap_or(digits);
-    let is_count = !count.is_empty() && count.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
-    is_count
-        && count.first().is_some_and(u8::is_ascii_digit)
-        && TOTALS.iter().any(|total| word.eq_ignore_ascii_case(total.as_bytes()))
+pub(super) fn is_total(line: &[u8]) -> bool {
+    let Some(total) = TOTALS.iter().find(|total| starts_with_word(line, total.as_bytes())) else { return false };
+    let count = line.get(total.len()..).unwrap_or_default().trim_ascii();
+    let count = count.strip_suffix(b"K").or_else(|| count.strip_suffix(b"M")).unwrap_or(count);
+    count.first().is_some_and(u8::is_ascii_digit)
+        && count.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte))
 }
 
-/// A size in bytes. Where it was rounded to be read by people (`1.2K`) it is one that was not told.
+fn starts_with_word(line: &[u8], word: &[u8]) -> bool {
+    line.split_at_checked(word.len())
+        .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(word) && rest.starts_with(b" "))
+}
+
+/// A size in bytes. Where it was rounded to be read by people (`1.2K`) or can be that of no file, it is one that was not
+/// told.
 fn column_of_size(text: &[u8]) -> Option<Option<u64>> {
     if let Some(size) = line::size(text) {
         return Some(Some(size));
     }
-    let (unit, digits) = text.split_last()?;
-    let is_rounded =
+    let with_unit = text.split_last().filter(|(unit, _)| b"KMGTkmgt".contains(unit));
+    let digits = with_unit.map_or(text, |(_, digits)| digits);
+    let is_number =
         digits.first()?.is_ascii_digit() && digits.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
-    (is_rounded && b"KMGTkmgt".contains(unit)).then_some(None)
+    is_number.then_some(None)
 }
 
 /// The kind and the mode of `drwxr-xr-x`, possibly with a mark for further access rules behind it; no kind for devices,
@@ -108,6 +117,11 @@ fn ids(columns: &[Word<'_>]) -> (Option<u32>, Option<u32>) {
         [owner, group] => (id(owner), id(group)),
         _ => (None, None),
     }
+}
+
+/// The owner and the group of a system that knows no such.
+fn is_placeholder(columns: &[Word<'_>]) -> bool {
+    matches!(columns, [.., (b"user" | b"owner" | b"User" | b"Owner", _), (b"group" | b"Group" | b"Owner", _)])
 }
 
 /// Parts `name -> target`. Either may hold ` -> ` itself: then the size of a link, which is the length of its target,
