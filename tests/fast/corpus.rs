@@ -63,7 +63,7 @@ fn replies_of_every_server_are_read() {
 }
 
 /// Every `.txt` of a part of the corpus.
-fn corpus(part: &str) -> Vec<PathBuf> {
+pub(crate) fn corpus(part: &str) -> Vec<PathBuf> {
     let servers = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(part)).unwrap();
     let files = servers.flat_map(|server| fs::read_dir(server.unwrap().path()).unwrap());
     let mut files: Vec<_> =

@@ -16,6 +16,7 @@ mod mac;
 mod mvs;
 mod netware;
 mod nonstop;
+mod octal;
 mod os2;
 mod os400;
 mod os9;
@@ -333,6 +334,7 @@ const FORMS: &[Form] = &[
     vxworks::FORM,
     zvm::FORM,
     os9::FORM,
+    octal::FORM,
     wftpd::FORM,
     supertcp::FORM,
 ];
@@ -441,6 +443,13 @@ mod tests {
             assert_eq!((listing.lines, listing.not_understood), (2, 1));
             assert_eq!(listing.sample.map(|sample| sample.len()), Some(SAMPLE_BYTES_MAX));
         }
+    }
+
+    /// `benches/listing.rs` measures it, with all that the allocator adds.
+    #[test]
+    fn an_entry_takes_at_most_200_bytes_beside_its_name() {
+        let unique = 2 * size_of::<usize>() + "FE00UE0001234567".len();
+        assert!(size_of::<Entry>() + unique <= 200, "{}", size_of::<Entry>());
     }
 
     #[test]
