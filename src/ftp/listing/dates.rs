@@ -3,6 +3,7 @@
 use crate::ftp::listing::line::Word;
 use crate::ftp::time::{DateOrder, ListClock};
 use crate::remote::Modified;
+use std::ops::RangeInclusive;
 
 /// The date at the front of `words`, and the line after it. `None` inside where the server knows no date.
 pub(super) fn read<'a>(words: &[Word<'a>], clock: &ListClock) -> Option<(Option<Modified>, &'a [u8])> {
@@ -12,6 +13,20 @@ pub(super) fn read<'a>(words: &[Word<'a>], clock: &ListClock) -> Option<(Option<
         b'?' => unknown(words).map(|rest| (None, rest)),
         _ => month_first(words, clock).map(|(modified, rest)| (Some(modified), rest)),
     }
+}
+
+/// The line after what looks like a date and is none that we can read: of a month in another language, of a day that does
+/// not exist. A file without its time is better than none.
+pub(super) fn skip<'a>(words: &[Word<'a>]) -> Option<&'a [u8]> {
+    let [(month, _), (day, _), (last, rest), ..] = *words else { return None };
+    let digits = |text: &[u8], lengths: RangeInclusive<usize>| {
+        lengths.contains(&text.len()) && text.iter().all(u8::is_ascii_digit)
+    };
+    let is_time = |text: &[u8]| {
+        matches!(text, [_, _, b':', _, _]) && text.iter().filter(|byte| byte.is_ascii_digit()).count() == 4
+    };
+    let fits = !month.iter().any(u8::is_ascii_digit) && digits(day, 1..=2) && (digits(last, 4..=4) || is_time(last));
+    fits.then_some(rest)
 }
 
 fn month_first<'a>(words: &[Word<'a>], clock: &ListClock) -> Option<(Modified, &'a [u8])> {
@@ -117,6 +132,15 @@ mod tests {
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
             assert_eq!(modified, Some(Modified { time, precision: Duration::from_secs(precision) }), "{line}");
             assert_eq!(rest, b" a name", "{line}");
+        }
+        for (text, rest) in [
+            ("Foo 23 14:40  x", Some("  x")),
+            ("Nov 31 2025 x", Some(" x")),
+            ("Nov 31 20255 x", None),
+            ("Nov 31 1:40 x", None),
+            ("F1o 31 2025 x", None),
+        ] {
+            assert_eq!(skip(Words::of(text.as_bytes()).as_slice()), rest.map(str::as_bytes), "{text}");
         }
         for text in ["Nov 23", "23 Nov", "2026-11-23 name", "14:40 Nov 23 x", "??? ?? x", "Mon 23 14:40:00 2026 x", ""]
         {

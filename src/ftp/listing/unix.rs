@@ -25,12 +25,8 @@ fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
 }
 
 fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock) -> Option<Line<'a>> {
-    let (owners, size, modified, rest) = (0..columns.len()).find_map(|index| {
-        let (owners, size_and_date) = columns.split_at_checked(index)?;
-        let ((size, _), date) = size_and_date.split_first()?;
-        let (size, (modified, rest)) = (column_of_size(size)?, dates::read(date, clock)?);
-        Some((owners, size, modified, rest))
-    })?;
+    let (owners, size, (modified, rest)) = split_at_size(columns, |date| dates::read(date, clock))
+        .or_else(|| split_at_size(columns, |date| Some((None, dates::skip(date)?))))?;
     let name = line::name(rest)?;
     let (name, kind) = match kind {
         FileKind::Symlink(_) => split_link(name, size),
@@ -41,6 +37,18 @@ fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock)
     let means_nothing = kind == FileKind::Directory && mode & 0o111 == 0 && is_placeholder(owners);
     let mode = Some(mode).filter(|_| !means_nothing);
     Some(Line::named(name, Metadata { kind, size, modified, mode, uid, gid, unique: None }))
+}
+
+/// The columns before the size, the size, and what `date` makes of those behind it: where it takes them for a date first.
+fn split_at_size<'w, 'a, D>(
+    columns: &'w [Word<'a>],
+    date: impl Fn(&'w [Word<'a>]) -> Option<D>,
+) -> Option<(&'w [Word<'a>], Option<u64>, D)> {
+    (0..columns.len()).find_map(|index| {
+        let (owners, size_and_date) = columns.split_at_checked(index)?;
+        let ((size, _), rest) = size_and_date.split_first()?;
+        Some((owners, column_of_size(size)?, date(rest)?))
+    })
 }
 
 /// The words from the permissions on: `ls -is` puts the inode and the blocks before them.
