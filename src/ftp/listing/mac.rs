@@ -3,7 +3,7 @@
 use crate::ftp::listing::dates;
 use crate::ftp::listing::line;
 use crate::ftp::listing::line::{Form, Line, Words};
-use crate::ftp::listing::unix;
+use crate::ftp::listing::permissions;
 use crate::ftp::time::ListClock;
 use crate::remote::{FileKind, Metadata};
 
@@ -14,7 +14,7 @@ pub(super) const FORM: Form = Form { name: "MacWebStar", read };
 fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
     let words = Words::of(line);
     let ((permissions, _), columns) = words.as_slice().split_first()?;
-    let (kind, mode) = unix::kind_and_mode(permissions)?;
+    let (kind, mode) = permissions::kind_and_mode(permissions)?;
     let (size, date) = match (kind?, columns) {
         (FileKind::File, [(resources, _), (data, _), (both, _), date @ ..]) => {
             let (resources, data, both) = (line::size(resources)?, line::size(data)?, line::size(both)?);

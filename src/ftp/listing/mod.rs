@@ -8,6 +8,7 @@
 mod line;
 
 mod dates;
+mod permissions;
 
 mod dos;
 mod eplf;
@@ -28,6 +29,8 @@ mod vshell;
 mod vxworks;
 mod wftpd;
 mod zvm;
+
+mod forms;
 
 pub use facts::read_mlst;
 
@@ -232,37 +235,15 @@ impl Parser {
         if lines.is_empty() {
             return;
         }
-        let best = best_form(&lines, &clock, head.preferred);
+        let best = forms::best(&lines, &clock, head.preferred);
         self.listing.form = best.map(|form| form.name);
         let form = best.unwrap_or(&unix::FORM);
         log::trace!("a listing in {} form", form.name);
         self.form = Choice::Decided(form, clock);
-        for line in each(&lines) {
+        for line in forms::each(&lines) {
             self.read_line(line, form, &clock);
         }
     }
-}
-
-/// The form that understands most lines, `None` if none understands any; of equals the preferred one, or else the first,
-/// as the table has the commonest first.
-fn best_form(lines: &[u8], clock: &ListClock, preferred: Option<&str>) -> Option<&'static Form> {
-    let all = each(lines).count();
-    let preferred = FORMS.iter().filter(|form| Some(form.name) == preferred);
-    let mut best = (0, None);
-    for form in preferred.chain(FORMS) {
-        let understood = each(lines).filter(|line| (form.read)(line, clock).is_some()).count();
-        if understood > best.0 {
-            best = (understood, Some(form));
-        }
-        if understood == all {
-            break;
-        }
-    }
-    best.1
-}
-
-fn each(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
 }
 
 impl Listing {
@@ -311,33 +292,6 @@ impl fmt::Display for TooBig {
 }
 
 impl std::error::Error for TooBig {}
-
-/// The forms of `LIST` that are known, the commonest first.
-const FORMS: &[Form] = &[
-    // Understands no more than Unix does, and better.
-    mac::FORM,
-    unix::FORM,
-    dos::MONTH_FIRST,
-    dos::DAY_FIRST,
-    facts::FORM,
-    os400::FORM,
-    os400::YEAR_FIRST,
-    os400::DAY_FIRST,
-    mvs::FORM,
-    pds::FORM,
-    vms::FORM,
-    netware::FORM,
-    eplf::FORM,
-    nonstop::FORM,
-    os2::FORM,
-    vshell::FORM,
-    vxworks::FORM,
-    zvm::FORM,
-    os9::FORM,
-    octal::FORM,
-    wftpd::FORM,
-    supertcp::FORM,
-];
 
 /// A line longer than this (bytes) is not kept but counted as not understood.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;

@@ -4,6 +4,7 @@ use crate::ftp::decimal::number;
 use crate::ftp::listing::dates;
 use crate::ftp::listing::line;
 use crate::ftp::listing::line::{Form, Line, Word, Words, target};
+use crate::ftp::listing::permissions;
 use crate::ftp::time::ListClock;
 use crate::remote::{FileKind, Metadata};
 
@@ -17,7 +18,7 @@ fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
     let words = Words::of(line);
     let words = without_inode(words.as_slice());
     let ((permissions, _), columns) = words.split_first()?;
-    if let Some((kind, mode)) = kind_and_mode(permissions) {
+    if let Some((kind, mode)) = permissions::kind_and_mode(permissions) {
         let Some(kind) = kind else { return Some(Line::Special) };
         return entry(kind, mode, columns, clock);
     }
@@ -82,37 +83,6 @@ fn column_of_size(text: &[u8]) -> Option<Option<u64>> {
     let is_number =
         digits.first()?.is_ascii_digit() && digits.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
     is_number.then_some(None)
-}
-
-/// The kind and the mode of `drwxr-xr-x`, possibly with a mark for further access rules behind it; no kind for devices,
-/// sockets and the like.
-pub(super) fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
-    let ([kind, permissions @ ..], mark) = text.split_first_chunk::<10>()?;
-    if !matches!(mark, b"" | b"+" | b"." | b"@") {
-        return None;
-    }
-    let kind = match kind {
-        b'-' => Some(FileKind::File),
-        b'd' => Some(FileKind::Directory),
-        b'l' => Some(FileKind::Symlink(None)),
-        b'b' | b'c' | b'p' | b's' | b'D' | b'P' | b'C' | b'M' | b'n' => None,
-        _ => return None,
-    };
-    let mode = permissions.iter().enumerate().try_fold(0, |mode, (index, &letter)| {
-        let plain = 0o400 >> index;
-        // The special bit of this group of three: setuid, setgid, sticky.
-        let special = 0o4000 >> (index / 3);
-        let bits = match (index % 3, letter) {
-            (_, b'-') => 0,
-            (0, b'r') | (1, b'w') | (2, b'x') => plain,
-            (2, b's' | b't') => plain | special,
-            // `l`: the same bit, read as mandatory locking.
-            (2, b'S' | b'T' | b'l' | b'L') => special,
-            _ => return None,
-        };
-        Some(mode | bits)
-    })?;
-    Some((kind, mode))
 }
 
 /// Owner and group where they are told as numbers, from the columns between the permissions and the size: links, owner
@@ -227,21 +197,6 @@ mod tests {
             let (told, metadata) = entry(&format!("lrwxrwxrwx 1 ftp ftp {rest}"));
             let target = target.map(|target| Box::from(target.as_bytes()));
             assert_eq!((told.as_str(), metadata.kind), (name, FileKind::Symlink(target)), "{rest}");
-        }
-    }
-
-    #[test]
-    fn modes_are_read_with_their_special_bits() {
-        for (text, mode) in [
-            ("-rwsr-sr-t", Some(0o7755)),
-            ("-rwSr-Sr-T", Some(0o7644)),
-            ("-r-xr-l---", Some(0o2540)),
-            ("-rwxrwxrw", None),
-            ("-xwrr--r--", None),
-            ("-rw-r--r--x", None),
-            ("?rw-r--r--", None),
-        ] {
-            assert_eq!(kind_and_mode(text.as_bytes()).map(|(_, mode)| mode), mode, "{text}");
         }
     }
 
