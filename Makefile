@@ -7,7 +7,7 @@ bindir ?= $(prefix)/bin
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 
-.PHONY: help demo test check build install
+.PHONY: help demo test check bench fuzz build install
 
 help: ## Shows this.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -23,6 +23,12 @@ test: ## Prepares this machine (Debian, as root) and runs every check and test.
 check: ## Checks format and lints.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+
+bench: ## Measures how fast listings are read and what memory they take; fails below the figures promised.
+	$(CARGO) bench --bench listing
+
+fuzz: ## Builds the fuzz entry points; `cargo fuzz run list` runs one. Needs a C++ compiler.
+	$(CARGO) build --manifest-path fuzz/Cargo.toml --target-dir target
 
 build:
 	$(CARGO) build --release

@@ -1,4 +1,5 @@
-//! What real servers send, and what it must be read as: `tests/corpus/`.
+//! What servers send, and what it must be read as: `tests/corpus/`. Directories named for a server and its version hold
+//! what that server sent; the others, what the documentation of their kind says.
 //!
 //! Beside each `x.txt` stands `x.expected`. Listings of the name `mlsd*` are read as facts, all others as `LIST`; their
 //! line ends are LF in the file and both LF and CRLF in the test.
@@ -10,6 +11,7 @@ use ftpsfs::ftp::passive;
 use ftpsfs::ftp::reply::{Reader, Reply};
 use ftpsfs::path::escaped;
 use ftpsfs::remote::{Entry, FileKind, Metadata};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,16 +24,27 @@ fn listings_of_every_server_are_read() {
         let with_crlf: Vec<u8> =
             text.iter().flat_map(|&byte| if byte == b'\n' { vec![b'\r', b'\n'] } else { vec![byte] }).collect();
         for text in [text, with_crlf] {
-            let mut parser = match file.file_name().unwrap().to_str().unwrap().starts_with("mlsd") {
-                true => Parser::facts(),
-                false => Parser::list(now(), 0),
-            };
-            for piece in text.chunks(7) {
-                parser.feed(piece).unwrap();
+            for bytes in [1, 7, 4096] {
+                let mut parser = match file.file_name().unwrap().to_str().unwrap().starts_with("mlsd") {
+                    true => Parser::facts(),
+                    false => Parser::list(now(), 0),
+                };
+                for piece in text.chunks(bytes) {
+                    parser.feed(piece).unwrap();
+                }
+                expect(&file, &shown(&parser.finish()));
             }
-            expect(&file, &shown(&parser.finish()));
         }
     }
+}
+
+#[test]
+fn the_corpus_is_of_many_kinds() {
+    let files = corpus("listing");
+    let kinds: HashSet<_> = files.iter().map(|file| file.parent().unwrap()).collect();
+    let expected = files.iter().map(|file| fs::read_to_string(file.with_extension("expected")).unwrap());
+    let entries: usize = expected.map(|text| text.lines().filter(|line| line.contains('"')).count()).sum();
+    assert!(kinds.len() >= 20 && entries >= 150, "{entries} entries of {} kinds", kinds.len());
 }
 
 #[test]
@@ -50,7 +63,7 @@ fn replies_of_every_server_are_read() {
 }
 
 /// Every `.txt` of a part of the corpus.
-fn corpus(part: &str) -> Vec<PathBuf> {
+pub(crate) fn corpus(part: &str) -> Vec<PathBuf> {
     let servers = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(part)).unwrap();
     let files = servers.flat_map(|server| fs::read_dir(server.unwrap().path()).unwrap());
     let mut files: Vec<_> =
@@ -83,6 +96,9 @@ fn shown(listing: &Listing) -> String {
             writeln!(told, "{what}: {count}").unwrap();
         }
     }
+    if let Some(form) = listing.form {
+        writeln!(told, "form: {form}").unwrap();
+    }
     told
 }
 
@@ -104,10 +120,12 @@ fn columns(metadata: &Metadata) -> String {
 }
 
 fn utc(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let civil = time::UtcDateTime::from_unix_timestamp(since.as_secs().try_into().unwrap()).unwrap();
+    let civil = match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => time::UtcDateTime::UNIX_EPOCH + after,
+        Err(before) => time::UtcDateTime::UNIX_EPOCH - before.duration(),
+    };
     let (date, hour, minute, second) = (civil.date(), civil.hour(), civil.minute(), civil.second());
-    format!("{date}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+    format!("{date}T{hour:02}:{minute:02}:{second:02}.{:03}Z", civil.millisecond())
 }
 
 fn target(kind: &FileKind) -> String {

@@ -1,20 +1,29 @@
 //! What holds for every input.
 #![allow(clippy::unwrap_used)]
 
+use crate::corpus::corpus;
 use ftpsfs::ftp::command::Command;
 use ftpsfs::ftp::features::Features;
 use ftpsfs::ftp::listing::{Listing, Parser, read_mlst};
 use ftpsfs::ftp::passive;
 use ftpsfs::ftp::reply::{Malformed, Reader, Reply};
-use ftpsfs::ftp::time::{ListClock, time_val};
+use ftpsfs::ftp::time::{DateOrder, ListClock, time_val};
 use ftpsfs::path::RemotePath;
 use ftpsfs::secret::Secret;
 use proptest::collection::vec;
-use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, TestCaseError, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+use std::fs;
 use std::mem::discriminant;
+use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
+use time::UtcDateTime;
 
 proptest! {
+    #![proptest_config(config(256))]
+
     #[test]
     fn replies_are_the_same_for_every_chunking(bytes in replies(), cuts in vec(1..40_usize, 0..40)) {
         let (whole, end) = read(&[bytes.as_slice()]);
@@ -31,36 +40,7 @@ proptest! {
 
     #[test]
     fn every_line_of_a_listing_is_accounted_for(bytes in listing(), facts: bool) {
-        let listing = list(parser(facts), &[bytes.as_slice()]);
-        let entries = listing.entries.len() + listing.duplicates;
-        prop_assert!(entries + listing.not_understood + listing.refused_names + listing.special <= listing.lines);
-        prop_assert_eq!(listing.not_understood > 0, listing.sample.is_some());
-        for entry in listing.entries {
-            let name = entry.name.as_bytes();
-            prop_assert!(!name.iter().any(|byte| b"/\0\r\n".contains(byte)) && name != b"." && name != b"..");
-        }
-    }
-
-    #[test]
-    fn no_bytes_make_a_parser_panic(bytes in vec(any::<u8>(), 0..300), seconds: i64, utc_offset: i32) {
-        let distance = Duration::from_secs(seconds.unsigned_abs());
-        let now = SystemTime::UNIX_EPOCH;
-        let now = if seconds < 0 { now.checked_sub(distance) } else { now.checked_add(distance) }.unwrap_or(now);
-        let clock = ListClock { now, utc_offset };
-        let words: Vec<&[u8]> = bytes.splitn(3, |&byte| byte == b' ').chain([&b""[..]; 3]).take(3).collect();
-        if let [first, second, third] = words[..] {
-            let _ = (clock.unix(first, second, third), clock.iso(first, second), clock.dos(first, second));
-            let _ = clock.unix(b"Nov", b"23", b"14:40");
-        }
-        let _ = (time_val(&bytes), read_mlst(&bytes), list(Parser::list(now, utc_offset), &[&bytes]));
-        for reply in read(&[&[b"211-", bytes.as_slice(), b"\n 1\n211 x\n"].concat()]).0 {
-            let _ = (Features::read(&reply), passive::passive(&reply), passive::extended(&reply), reply.to_string());
-        }
-    }
-
-    #[test]
-    fn digits_in_the_form_of_a_time_do_not_panic(text in "[0-9]{14,15}(\\.[0-9]{0,5})?") {
-        let _ = time_val(text.as_bytes());
+        sound(&list(parser(facts), &[bytes.as_slice()]))?;
     }
 
     #[test]
@@ -86,6 +66,210 @@ proptest! {
             prop_assert!(path.names().all(|name| name != b".." && name != b"."));
         }
     }
+}
+
+/// What must hold for every byte that a server can send, tried so often that a rare mistake shows: 100,000 times each in a
+/// release build, which is the one that `make test` runs.
+mod often {
+    use super::*;
+
+    proptest! {
+        #![proptest_config(config(if cfg!(debug_assertions) { 256 } else { 100_000 }))]
+
+        #[test]
+        fn no_bytes_make_a_parser_panic(bytes in vec(any::<u8>(), 0..120), seconds: i64, utc_offset: i32) {
+            let distance = Duration::from_secs(seconds.unsigned_abs());
+            let now = SystemTime::UNIX_EPOCH;
+            let now = if seconds < 0 { now.checked_sub(distance) } else { now.checked_add(distance) }.unwrap_or(now);
+            let clock = ListClock { now, utc_offset };
+            let words: Vec<&[u8]> = bytes.splitn(3, |&byte| byte == b' ').chain([&b""[..]; 3]).take(3).collect();
+            if let [first, second, third] = words[..] {
+                let _ = (clock.unix(first, second, third), clock.iso(first, second), clock.numeric(DateOrder::DayFirst, first, second));
+                let _ = (clock.named(first, second), clock.month_and_day(first, second), clock.iso_day(first));
+                let _ = clock.unix_to_the_second(first, second, third, b"2026");
+                let _ = clock.unix(b"Nov", b"23", b"14:40");
+            }
+            let _ = (time_val(&bytes), read_mlst(&bytes));
+            for listing in [list(Parser::list(now, utc_offset), &[&bytes]), list(Parser::facts(), &[&bytes])] {
+                sound(&listing)?;
+            }
+            let _ = read(&[&bytes]);
+            for reply in read(&[&[b"211-", bytes.as_slice(), b"\n 1\n211 x\n"].concat()]).0 {
+                let _ = (Features::read(&reply), passive::passive(&reply), passive::extended(&reply), reply.to_string());
+            }
+        }
+
+        #[test]
+        fn digits_in_the_form_of_a_time_do_not_panic(text in "[0-9]{14,15}(\\.[0-9]{0,5})?") {
+            let _ = time_val(text.as_bytes());
+        }
+
+        #[test]
+        fn a_listing_with_some_bytes_changed_is_read_soundly(
+            text in changed(&LISTINGS, 6), cut in 0..400_usize, facts: bool,
+        ) {
+            let whole = list(parser(facts), &[&text]);
+            sound(&whole)?;
+            prop_assert_eq!(whole, list(parser(facts), &chunks(&text, &[cut])));
+        }
+
+        #[test]
+        fn a_reply_with_some_bytes_changed_is_read_soundly(text in changed(&REPLIES, 12), cut in 0..400_usize) {
+            let (whole, end) = read(&[&text]);
+            for reply in &whole {
+                let _ = (Features::read(reply), passive::passive(reply), passive::extended(reply), reply.to_string());
+                for line in &reply.lines {
+                    let _ = (read_mlst(line), time_val(line));
+                }
+            }
+            let (pieces, pieces_end) = read(&chunks(&text, &[cut]));
+            prop_assert_eq!(whole, pieces);
+            prop_assert_eq!(end.as_ref().map(discriminant), pieces_end.as_ref().map(discriminant));
+        }
+
+        /// `Mon dd hh:mm` is what `ls` writes of the last six months, and of the future by as much as clocks differ.
+        #[test]
+        fn a_date_without_a_year_is_found_from_a_day_ahead_to_a_year_back(
+            now in YEARS, age in -86_340..363 * 86_400_i64, quarters in OFFSETS,
+        ) {
+            let utc_offset = quarters * 900;
+            let clock = clock(now, utc_offset);
+            let minute = (now - age).div_euclid(60) * 60;
+            let told = civil(minute + i64::from(utc_offset));
+            let (month, day) = (MONTHS[usize::from(u8::from(told.month())) - 1], told.day().to_string());
+            let time = format!("{:02}:{:02}", told.hour(), told.minute());
+            let read = clock.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
+            prop_assert_eq!((seconds(read.time), read.precision.as_secs()), (minute, 60));
+            // Where the server's clock was put an hour on or back since, the time is an hour off, and no more.
+            let other = ListClock { utc_offset: utc_offset + 3600, ..clock };
+            let hour_off = other.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
+            prop_assert!(seconds(hour_off.time) == minute - 3600 || age < -82_800);
+        }
+
+        #[test]
+        fn a_whole_date_is_read_as_it_was_written(at in YEARS, quarters in OFFSETS) {
+            let utc_offset = quarters * 900;
+            let clock = clock(0, utc_offset);
+            let told = civil(at + i64::from(utc_offset));
+            let (year, month, day) = (told.year(), u8::from(told.month()), told.day());
+            let name = MONTHS[usize::from(month) - 1];
+            let to_the_second = format!("{:02}:{:02}:{:02}", told.hour(), told.minute(), told.second());
+            let half = if told.hour() < 12 { "AM" } else { "PM" };
+            let half_day = format!("{:02}:{:02}{half}", (told.hour() + 11) % 12 + 1, told.minute());
+            let date = |text: String| text.into_bytes();
+            let day_of = |time: i64| (time + i64::from(utc_offset)).div_euclid(86_400);
+            for read in [
+                clock.iso(&date(format!("{year:04}-{month:02}-{day:02}")), to_the_second.as_bytes()),
+                clock.named(&date(format!("{day}-{name}-{year:04}")), to_the_second.as_bytes()),
+                clock.numeric(DateOrder::DayFirst, &date(format!("{day}.{month}.{year:04}")), to_the_second.as_bytes()),
+                clock.unix_to_the_second(
+                    name.as_bytes(), &date(format!("{day}")), to_the_second.as_bytes(), &date(format!("{year:04}")),
+                ),
+            ] {
+                prop_assert_eq!(read.map(|read| seconds(read.time)), Some(at));
+            }
+            let minute = clock.numeric(DateOrder::MonthFirst, &date(format!("{month}-{day}-{year:04}")), half_day.as_bytes());
+            prop_assert_eq!(minute.map(|read| seconds(read.time)), Some(at.div_euclid(60) * 60));
+            let days = clock.unix(name.as_bytes(), &date(format!("{day}")), &date(format!("{year:04}")));
+            prop_assert_eq!(days.map(|read| seconds(read.time)), Some(day_of(at) * 86_400 - i64::from(utc_offset)));
+        }
+
+        #[test]
+        fn a_time_val_is_read_as_it_was_written(at in YEARS, millisecond in 0..1000_u16) {
+            let told = civil(at);
+            let (date, time) = (told.date(), told.time());
+            let text = format!(
+                "{:04}{:02}{:02}{:02}{:02}{:02}.{millisecond:03}",
+                date.year(), u8::from(date.month()), date.day(), time.hour(), time.minute(), time.second(),
+            );
+            let read = time_val(text.as_bytes()).unwrap();
+            let expected = at * 1000 + i64::from(millisecond);
+            let whole = read.time.duration_since(SystemTime::UNIX_EPOCH);
+            let milliseconds = whole.map_or_else(
+                |before| -i64::try_from(before.duration().as_millis()).unwrap(),
+                |after| i64::try_from(after.as_millis()).unwrap(),
+            );
+            prop_assert_eq!(milliseconds, expected);
+        }
+    }
+
+    /// From 1601 to 2200, in seconds since 1970.
+    const YEARS: Range<i64> = -11_644_473_600..7_289_654_400;
+
+    /// Of all the zones there are, in quarters of an hour.
+    const OFFSETS: Range<i32> = -12 * 4..14 * 4 + 1;
+
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+    static LISTINGS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| lines("listing"));
+    static REPLIES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| lines("replies"));
+
+    /// Some lines that follow one another in the corpus, with up to `edits` changes of some bytes.
+    fn changed(lines: &'static [Vec<u8>], edits: usize) -> impl Strategy<Value = Vec<u8>> {
+        let edit = (any::<u16>(), 0..5_u8, any::<u8>());
+        (0..lines.len(), 1..8_usize, 0..lines.len(), vec(edit, 0..edits)).prop_map(
+            move |(first, count, stray, edits)| {
+                let mut text =
+                    lines[first..].iter().take(count).chain([&lines[stray]]).flatten().copied().collect::<Vec<_>>();
+                for (place, edit, byte) in edits {
+                    let place = usize::from(place) % text.len().max(1);
+                    match edit {
+                        _ if text.is_empty() => {}
+                        0 => text[place] = byte,
+                        1 => drop(text.remove(place)),
+                        2 => text.insert(place, byte),
+                        // What is found in listings is likelier to lead astray than any byte.
+                        3 => text[place] = b" 0:-;=,.\t/>"[usize::from(byte) % 11],
+                        _ => text.truncate(place + 1),
+                    }
+                }
+                text
+            },
+        )
+    }
+
+    /// All lines of a part of the corpus, with their ends.
+    fn lines(part: &str) -> Vec<Vec<u8>> {
+        let texts = corpus(part).into_iter().map(|file| fs::read(file).unwrap());
+        texts
+            .flat_map(|text| text.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn clock(now: i64, utc_offset: i32) -> ListClock {
+        let distance = Duration::from_secs(now.unsigned_abs());
+        let epoch = SystemTime::UNIX_EPOCH;
+        ListClock { now: if now < 0 { epoch - distance } else { epoch + distance }, utc_offset }
+    }
+
+    fn civil(seconds: i64) -> UtcDateTime {
+        UtcDateTime::from_unix_timestamp(seconds).unwrap()
+    }
+
+    fn seconds(time: SystemTime) -> i64 {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_secs()).unwrap(),
+            Err(before) => -i64::try_from(before.duration().as_secs()).unwrap(),
+        }
+    }
+}
+
+/// What holds for every listing: each line is accounted for, and each name is one.
+fn sound(listing: &Listing) -> Result<(), TestCaseError> {
+    let entries = listing.entries.len() + listing.duplicates;
+    prop_assert!(entries + listing.not_understood + listing.refused_names + listing.special <= listing.lines);
+    prop_assert_eq!(listing.not_understood > 0, listing.sample.is_some());
+    for entry in &listing.entries {
+        let name = entry.name.as_bytes();
+        prop_assert!(!name.iter().any(|byte| b"/\0\r\n".contains(byte)) && name != b"." && name != b"..");
+    }
+    Ok(())
+}
+
+/// So many cases unless `PROPTEST_CASES` says otherwise.
+fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
+    ProptestConfig { cases, ..ProptestConfig::default() }
 }
 
 /// Replies as servers send them, with every kind of line end, and now and then something else.

@@ -1,9 +1,12 @@
 //! The facts of `MLSD` and `MLST` (RFC 3659 section 7).
 
 use crate::ftp::decimal::number;
-use crate::ftp::listing::line::{Line, target};
+use crate::ftp::listing::line::{Form, Line, target};
 use crate::ftp::time::time_val;
 use crate::remote::{FileKind, Metadata};
+
+/// The facts of `MLSD` in answer to `LIST`, as some servers send them.
+pub(super) const FORM: Form = Form { name: "facts", read: |line, _| read(line) };
 
 /// Reads a line of `MLSD`, without its end: `type=file;size=16; name`.
 pub(super) fn read(line: &[u8]) -> Option<Line<'_>> {
@@ -55,37 +58,49 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The facts and the name, which begins after the first space that follows a fact's `;` and keeps its own spaces.
+    /// The facts and the name, which begins after the space that follows the last fact's `;` and keeps its own spaces.
+    /// Some servers leave out that `;`, and some that space.
     fn read(line: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        // A link's target may hold spaces, so that the first space is not the end; but the last `;` may be missing.
-        let end = line.windows(2).position(|pair| pair == b"; ").map(|semicolon| semicolon + 1);
-        let end = end.or_else(|| line.iter().position(|&byte| byte == b' '))?;
-        let (facts, name) = (line.get(..end)?, line.get(end + 1..)?);
         let mut read = Self::default();
-        for fact in facts.split(|&byte| byte == b';') {
-            let mut sides = fact.splitn(2, |&byte| byte == b'=');
-            if let (Some(key), Some(value)) = (sides.next(), sides.next()) {
-                read.take(&key.to_ascii_lowercase(), value);
+        let mut rest = line;
+        loop {
+            if let Some(name) = rest.strip_prefix(b" ") {
+                return Some((read, name));
+            }
+            let equals = rest.iter().position(|byte| matches!(byte, b'=' | b';' | b' ')).unwrap_or(rest.len());
+            let (key, from_equals) = rest.split_at_checked(equals)?;
+            let Some(from_value) = from_equals.strip_prefix(b"=") else {
+                // No fact: the name, with nothing before it.
+                return Some((read, rest)).filter(|_| !rest.is_empty() && rest.len() < line.len());
+            };
+            let key = Key::of(key);
+            let end = from_value
+                .iter()
+                .position(|&byte| byte == b';' || byte == b' ' && !key.may_hold_spaces())
+                .or_else(|| from_value.iter().position(|&byte| byte == b' '))?;
+            let (value, after) = from_value.split_at_checked(end)?;
+            read.take(key, value);
+            rest = after;
+            while let Some(after) = rest.strip_prefix(b";") {
+                rest = after;
             }
         }
-        Some((read, name))
     }
 
     /// A value that makes no sense is a fact that was not told.
-    fn take(&mut self, key: &[u8], value: &'a [u8]) {
+    fn take(&mut self, key: Key, value: &'a [u8]) {
         match key {
-            b"type" => self.kind = Some(kind(value)),
-            b"size" => self.size = number(value),
-            b"sizd" => self.size_of_directory = number(value),
-            b"modify" => self.modify = Some(value),
-            // FileZilla Server 1.9 writes `perms`.
-            b"perm" | b"perms" => self.perm = Some(value),
-            b"unique" => self.unique = Some(value),
+            Key::Type => self.kind = Some(kind(value)),
+            Key::Size => self.size = number(value),
+            Key::SizeOfDirectory => self.size_of_directory = number(value),
+            Key::Modify => self.modify = Some(value),
+            Key::Perm => self.perm = Some(value),
+            Key::Unique => self.unique = Some(value),
             // pyftpdlib writes Python's `0o644`.
-            b"unix.mode" => self.mode = mode(value.strip_prefix(b"0o").unwrap_or(value)),
-            b"unix.uid" | b"unix.owner" => self.uid = number(value).or(self.uid),
-            b"unix.gid" | b"unix.group" => self.gid = number(value).or(self.gid),
-            _ => {}
+            Key::Mode => self.mode = mode(value.strip_prefix(b"0o").unwrap_or(value)),
+            Key::Uid => self.uid = number(value).or(self.uid),
+            Key::Gid => self.gid = number(value).or(self.gid),
+            Key::Other => {}
         }
     }
 
@@ -103,14 +118,59 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The facts that we know.
+#[derive(Clone, Copy)]
+enum Key {
+    Type,
+    Size,
+    SizeOfDirectory,
+    Modify,
+    Perm,
+    Unique,
+    Mode,
+    Uid,
+    Gid,
+    Other,
+}
+
+impl Key {
+    /// Case does not matter (RFC 3659 section 7.2).
+    fn of(name: &[u8]) -> Self {
+        // A million times a second: without memory of its own.
+        let mut lower = [0; KEY_BYTES_MAX];
+        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Other };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        match &*lower {
+            b"type" => Self::Type,
+            b"size" => Self::Size,
+            b"sizd" => Self::SizeOfDirectory,
+            b"modify" => Self::Modify,
+            // FileZilla Server 1.9 writes `perms`.
+            b"perm" | b"perms" => Self::Perm,
+            b"unique" => Self::Unique,
+            b"unix.mode" => Self::Mode,
+            b"unix.uid" | b"unix.owner" => Self::Uid,
+            b"unix.gid" | b"unix.group" => Self::Gid,
+            _ => Self::Other,
+        }
+    }
+
+    /// A link's target may hold spaces, and so may what we do not know: the name of an owner.
+    fn may_hold_spaces(self) -> bool {
+        matches!(self, Self::Type | Self::Unique | Self::Uid | Self::Gid | Self::Other)
+    }
+}
+
 fn kind(value: &[u8]) -> Kind {
-    match value.to_ascii_lowercase().as_slice() {
-        b"file" => Kind::Is(FileKind::File),
-        b"dir" => Kind::Is(FileKind::Directory),
-        b"cdir" => Kind::Itself,
-        b"pdir" => Kind::Parent,
-        b"os.unix=symlink" | b"os.unix=slink" => Kind::Is(FileKind::Symlink(None)),
-        other if other.starts_with(SLINK) => Kind::Is(FileKind::Symlink(value.get(SLINK.len()..).and_then(target))),
+    let is = |other: &[u8]| value.eq_ignore_ascii_case(other);
+    match value.split_at_checked(SLINK.len()) {
+        _ if is(b"file") => Kind::Is(FileKind::File),
+        _ if is(b"dir") => Kind::Is(FileKind::Directory),
+        _ if is(b"cdir") => Kind::Itself,
+        _ if is(b"pdir") => Kind::Parent,
+        _ if is(b"os.unix=symlink") || is(b"os.unix=slink") => Kind::Is(FileKind::Symlink(None)),
+        Some((slink, path)) if slink.eq_ignore_ascii_case(SLINK) => Kind::Is(FileKind::Symlink(target(path))),
         _ => Kind::Special,
     }
 }
@@ -136,6 +196,9 @@ fn mode_of_perm(kind: &FileKind, perm: &[u8]) -> Option<u16> {
     let mode = grants(read, read_bits) | grants(write, 0o222);
     (mode != 0).then_some(mode)
 }
+
+/// The longest name of a [`Key`] that we know has fewer (bytes).
+const KEY_BYTES_MAX: usize = 16;
 
 const SLINK: &[u8] = b"os.unix=slink:";
 
@@ -173,6 +236,12 @@ mod tests {
             ("type=file; a; b=c; d", "a; b=c; d"),
             ("type=file;size=1 no semicolon", "no semicolon"),
             ("type=OS.unix=slink:/a b;size=3; link", "link"),
+            ("type=OS.unix=slink:/a; b;size=3; link", "b;size=3; link"),
+            ("type=file;size=1;no space", "no space"),
+            ("type=file;size=1;nothing", "nothing"),
+            ("type=file;UNIX.ownername=Domain Users;size=1; owner", "owner"),
+            ("type=file;UNIX.ownername=lab;size=1 a; b", "a; b"),
+            ("type=file;; odd", "odd"),
         ] {
             assert_eq!(entry(line).0, name, "{line}");
         }

@@ -1,9 +1,12 @@
 //! The form of ls(1) with `-l`, which most servers write.
 
 use crate::ftp::decimal::number;
-use crate::ftp::listing::line::{Form, Line, target, words};
+use crate::ftp::listing::dates;
+use crate::ftp::listing::line;
+use crate::ftp::listing::line::{Form, Line, Word, Words, target};
+use crate::ftp::listing::permissions;
 use crate::ftp::time::ListClock;
-use crate::remote::{FileKind, Metadata, Modified};
+use crate::remote::{FileKind, Metadata};
 
 /// `-rw-r--r--   1 lab      lab            16 Nov 23 14:40 hello.txt`.
 ///
@@ -12,79 +15,80 @@ use crate::remote::{FileKind, Metadata, Modified};
 pub(super) const FORM: Form = Form { name: "Unix", read };
 
 fn read<'a>(line: &'a [u8], clock: &ListClock) -> Option<Line<'a>> {
-    let words = words(line);
-    let [(permissions, _), columns @ ..] = words.as_slice() else { return None };
-    if permissions.eq_ignore_ascii_case(b"total") {
-        return matches!(columns, [(blocks, _)] if blocks.first()?.is_ascii_digit()).then_some(Line::Other);
+    let words = Words::of(line);
+    let words = without_inode(words.as_slice());
+    let ((permissions, _), columns) = words.split_first()?;
+    if let Some((kind, mode)) = permissions::kind_and_mode(permissions) {
+        let Some(kind) = kind else { return Some(Line::Special) };
+        return entry(kind, mode, columns, clock);
     }
-    let (kind, mode) = kind_and_mode(permissions)?;
-    let Some(kind) = kind else { return Some(Line::Special) };
-    let (owners, size, modified, rest) = (0..columns.len()).find_map(|index| {
-        let (owners, size_and_date) = columns.split_at_checked(index)?;
-        let ((size, _), date) = size_and_date.split_first()?;
-        let (size, (modified, rest)) = (number::<u64>(size)?, read_date(date, clock)?);
-        Some((owners, size, modified, rest))
-    })?;
-    // One space, and not more: the name may begin with others.
-    let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
+    is_total(line).then_some(Line::Other)
+}
+
+fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock) -> Option<Line<'a>> {
+    let (owners, size, (modified, rest)) = split_at_size(columns, |date| dates::read(date, clock))
+        .or_else(|| split_at_size(columns, |date| Some((None, dates::skip(date)?))))?;
+    let name = line::name(rest)?;
     let (name, kind) = match kind {
         FileKind::Symlink(_) => split_link(name, size),
         other => (name, other),
     };
     let (uid, gid) = ids(owners);
-    let metadata = Metadata { kind, size: Some(size), modified, mode: Some(mode), uid, gid, unique: None };
-    Some(Line::named(name, metadata))
+    // Services of Windows write `drw-rw-rw-   1 user     group`, which would let nobody into the directory.
+    let means_nothing = kind == FileKind::Directory && mode & 0o111 == 0 && is_placeholder(owners);
+    let mode = Some(mode).filter(|_| !means_nothing);
+    Some(Line::named(name, Metadata { kind, size, modified, mode, uid, gid, unique: None }))
 }
 
-/// The date at the front of `words`, and the line after it.
-fn read_date<'a>(words: &[(&[u8], &'a [u8])], clock: &ListClock) -> Option<(Option<Modified>, &'a [u8])> {
-    let (first, second) = (words.first()?, words.get(1)?);
-    if let Some(modified) = clock.iso(first.0, second.0) {
-        return Some((Some(modified), second.1));
-    }
-    let third = words.get(2)?;
-    if [first, second, third].iter().all(|(word, _)| word.iter().all(|&byte| byte == b'?')) {
-        // FileZilla Server, of a dangling link: `??? ?? ?????`.
-        return Some((None, third.1));
-    }
-    Some((Some(clock.unix(first.0, second.0, third.0)?), third.1))
+/// The columns before the size, the size, and what `date` makes of those behind it: where it takes them for a date first.
+fn split_at_size<'w, 'a, D>(
+    columns: &'w [Word<'a>],
+    date: impl Fn(&'w [Word<'a>]) -> Option<D>,
+) -> Option<(&'w [Word<'a>], Option<u64>, D)> {
+    (0..columns.len()).find_map(|index| {
+        let (owners, size_and_date) = columns.split_at_checked(index)?;
+        let ((size, _), rest) = size_and_date.split_first()?;
+        Some((owners, column_of_size(size)?, date(rest)?))
+    })
 }
 
-/// The kind and the mode of `drwxr-xr-x`, possibly with a mark for further access rules behind it; no kind for devices,
-/// sockets and the like.
-fn kind_and_mode(text: &[u8]) -> Option<(Option<FileKind>, u16)> {
-    let ([kind, permissions @ ..], mark) = text.split_first_chunk::<10>()?;
-    if !matches!(mark, b"" | b"+" | b"." | b"@") {
-        return None;
+/// The words from the permissions on: `ls -is` puts the inode and the blocks before them.
+fn without_inode<'w, 'a>(words: &'w [Word<'a>]) -> &'w [Word<'a>] {
+    let numbers = words.iter().take(2).take_while(|(word, _)| word.iter().all(u8::is_ascii_digit)).count();
+    words.get(numbers..).unwrap_or_default()
+}
+
+/// `total 12`, in some language: one word and the count of blocks, and nothing else.
+pub(super) fn is_total(line: &[u8]) -> bool {
+    let Some(total) = TOTALS.iter().find(|total| starts_with_word(line, total.as_bytes())) else { return false };
+    let count = line.get(total.len()..).unwrap_or_default().trim_ascii();
+    let count = count.strip_suffix(b"K").or_else(|| count.strip_suffix(b"M")).unwrap_or(count);
+    count.first().is_some_and(u8::is_ascii_digit)
+        && count.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte))
+}
+
+fn starts_with_word(line: &[u8], word: &[u8]) -> bool {
+    line.split_at_checked(word.len())
+        .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(word) && rest.starts_with(b" "))
+}
+
+/// A size in bytes. Where it was rounded to be read by people (`1.2K`) or can be that of no file, it is one that was not
+/// told.
+fn column_of_size(text: &[u8]) -> Option<Option<u64>> {
+    if let Some(size) = line::size(text) {
+        return Some(Some(size));
     }
-    let kind = match kind {
-        b'-' => Some(FileKind::File),
-        b'd' => Some(FileKind::Directory),
-        b'l' => Some(FileKind::Symlink(None)),
-        b'b' | b'c' | b'p' | b's' | b'D' | b'P' | b'C' | b'M' | b'n' => None,
-        _ => return None,
-    };
-    let mode = permissions.iter().enumerate().try_fold(0, |mode, (index, &letter)| {
-        let plain = 0o400 >> index;
-        // The special bit of this group of three: setuid, setgid, sticky.
-        let special = 0o4000 >> (index / 3);
-        let bits = match (index % 3, letter) {
-            (_, b'-') => 0,
-            (0, b'r') | (1, b'w') | (2, b'x') => plain,
-            (2, b's' | b't') => plain | special,
-            // `l`: the same bit, read as mandatory locking.
-            (2, b'S' | b'T' | b'l' | b'L') => special,
-            _ => return None,
-        };
-        Some(mode | bits)
-    })?;
-    Some((kind, mode))
+    let with_unit = text.split_last().filter(|(unit, _)| b"KMGTkmgt".contains(unit));
+    let digits = with_unit.map_or(text, |(_, digits)| digits);
+    let is_number =
+        digits.first()?.is_ascii_digit() && digits.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte));
+    is_number.then_some(None)
 }
 
 /// Owner and group where they are told as numbers, from the columns between the permissions and the size: links, owner
 /// and group as a rule, without links or without group on some servers.
-fn ids(columns: &[(&[u8], &[u8])]) -> (Option<u32>, Option<u32>) {
-    let id = |column: &(&[u8], &[u8])| number(column.0);
+fn ids(columns: &[Word<'_>]) -> (Option<u32>, Option<u32>) {
+    let id = |column: &Word<'_>| number(column.0);
     match columns {
         [_, owner, group] => (id(owner), id(group)),
         [links, owner] if id(links).is_some() => (id(owner), None),
@@ -93,11 +97,16 @@ fn ids(columns: &[(&[u8], &[u8])]) -> (Option<u32>, Option<u32>) {
     }
 }
 
+/// The owner and the group of a system that knows no such.
+fn is_placeholder(columns: &[Word<'_>]) -> bool {
+    matches!(columns, [.., (b"user" | b"owner" | b"User" | b"Owner", _), (b"group" | b"Group" | b"Owner", _)])
+}
+
 /// Parts `name -> target`. Either may hold ` -> ` itself: then the size of a link, which is the length of its target,
 /// tells which one parts them, and the first does where no length fits.
-fn split_link(text: &[u8], size: u64) -> (&[u8], FileKind) {
+fn split_link(text: &[u8], size: Option<u64>) -> (&[u8], FileKind) {
     let arrows = || text.windows(ARROW.len()).enumerate().filter(|(_, window)| *window == ARROW).map(|(at, _)| at);
-    let fits = |at: &usize| u64::try_from(text.len() - at - ARROW.len()).is_ok_and(|length| length == size);
+    let fits = |at: &usize| u64::try_from(text.len() - at - ARROW.len()).is_ok_and(|length| Some(length) == size);
     let sides = arrows().find(fits).or_else(|| arrows().next()).and_then(|at| text.split_at_checked(at));
     match sides {
         Some((name, rest)) => (name, FileKind::Symlink(rest.strip_prefix(ARROW).and_then(target))),
@@ -106,6 +115,27 @@ fn split_link(text: &[u8], size: u64) -> (&[u8], FileKind) {
 }
 
 const ARROW: &[u8] = b" -> ";
+
+/// What `ls` calls the sum of the blocks, in the languages of servers.
+const TOTALS: &[&str] = &[
+    "total",
+    "totale",
+    "totaal",
+    "totalt",
+    "insgesamt",
+    "gesamt",
+    "razem",
+    "celkem",
+    "összesen",
+    "toplam",
+    "yhteensä",
+    "итого",
+    "всего",
+    "合計",
+    "总用量",
+    "總計",
+    "합계",
+];
 
 #[cfg(test)]
 mod tests {
@@ -167,21 +197,6 @@ mod tests {
             let (told, metadata) = entry(&format!("lrwxrwxrwx 1 ftp ftp {rest}"));
             let target = target.map(|target| Box::from(target.as_bytes()));
             assert_eq!((told.as_str(), metadata.kind), (name, FileKind::Symlink(target)), "{rest}");
-        }
-    }
-
-    #[test]
-    fn modes_are_read_with_their_special_bits() {
-        for (text, mode) in [
-            ("-rwsr-sr-t", Some(0o7755)),
-            ("-rwSr-Sr-T", Some(0o7644)),
-            ("-r-xr-l---", Some(0o2540)),
-            ("-rwxrwxrw", None),
-            ("-xwrr--r--", None),
-            ("-rw-r--r--x", None),
-            ("?rw-r--r--", None),
-        ] {
-            assert_eq!(kind_and_mode(text.as_bytes()).map(|(_, mode)| mode), mode, "{text}");
         }
     }
 
