@@ -36,6 +36,8 @@ pub struct Server {
     pub has_appended: Once,
     /// The way to set a file's time that worked last.
     pub time_way: Mutex<Option<TimeWay>>,
+    /// The form of `LIST` that the last understood listing had.
+    list_form: Mutex<Option<&'static str>>,
     /// A transfer ended without `close_notify` and was whole all the same.
     pub omits_close_notify: Once,
 }
@@ -88,6 +90,7 @@ impl Server {
             append_refused: Once::default(),
             has_appended: Once::default(),
             time_way: Mutex::new(None),
+            list_form: Mutex::new(None),
             omits_close_notify: Once::default(),
         })
     }
@@ -102,6 +105,18 @@ impl Server {
         let features = Arc::new(features);
         *self.features.lock() = Some(Arc::clone(&features));
         features
+    }
+
+    /// The form of `LIST` that the server was last seen to use.
+    pub fn list_form(&self) -> Option<&'static str> {
+        *self.list_form.lock()
+    }
+
+    /// Keeps the form of a listing that was understood, and logs what is new.
+    pub fn learn_list_form(&self, form: &'static str) {
+        if self.list_form.lock().replace(form) != Some(form) {
+            log::debug!("the server lists in the form {form}");
+        }
     }
 
     /// Whether the mounted directory is known.

@@ -158,7 +158,7 @@ impl Session {
         self.server.counters.listings.up();
         let mut parser = match command {
             Command::Mlsd(_) => Parser::facts(),
-            _ => Parser::list(now, 0),
+            _ => Parser::list(now, 0).preferring(self.server.list_form()),
         };
         let mut data = self.transfer(&[*command])?;
         let mut buffer = vec![0; LISTING_BUFFER_BYTES];
@@ -180,7 +180,11 @@ impl Session {
         if end == End::Cut && self.server.omits_close_notify.set() {
             log::warn!("the server ends data connections without TLS's close_notify; its 226 has to be believed");
         }
-        Ok(parser.finish())
+        let listing = parser.finish();
+        if let (Some(form), false) = (listing.form, matches!(command, Command::Mlsd(_))) {
+            self.server.learn_list_form(form);
+        }
+        Ok(listing)
     }
 
     /// Starts a download at `offset` (`REST` and `RETR` in one write; RFC 3659 section 5).
