@@ -2,6 +2,7 @@
 
 use crate::path::Name;
 use crate::remote::Modified;
+use parking_lot::Mutex;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
@@ -22,6 +23,8 @@ pub(crate) struct Namer {
     host: String,
     /// Tells this mount's names from those of others on this host: the upper half of the random number.
     mount: u32,
+    /// The second of the last conflict, and how many there were in it.
+    conflicts: Mutex<(String, u32)>,
 }
 
 /// A name that was found to be a temporary one, of whatever host.
@@ -37,7 +40,11 @@ impl Namer {
     pub(crate) fn new(host: &str) -> Self {
         let plain = |character: &char| character.is_ascii_alphanumeric() || "-_.".contains(*character);
         let host: String = host.chars().filter(plain).take(HOST_BYTES_MAX).collect();
-        Self { host: if host.is_empty() { "localhost".into() } else { host }, mount: upper(random()) }
+        Self {
+            host: if host.is_empty() { "localhost".into() } else { host },
+            mount: upper(random()),
+            conflicts: Mutex::default(),
+        }
     }
 
     /// A temporary name that was not given before: `.ftpsfs-<host>-<seconds>-<random>.part`, both numbers hexadecimal.
@@ -48,9 +55,18 @@ impl Namer {
     }
 
     /// Where our version goes when the server's `name` is not to be overwritten:
-    /// `<name>.conflict-<host>-<YYYYmmddTHHMMSSZ>`.
+    /// `<name>.conflict-<host>-<YYYYmmddTHHMMSSZ>`, with a number behind it from the second in one second on: one version
+    /// must not replace another.
     pub(crate) fn conflict(&self, name: &Name, now: SystemTime) -> Name {
-        let suffix = format!(".conflict-{}-{}", self.host, utc(now));
+        let second = utc(now);
+        let count = {
+            let mut conflicts = self.conflicts.lock();
+            let count = if conflicts.0 == second { conflicts.1 + 1 } else { 1 };
+            *conflicts = (second.clone(), count);
+            count
+        };
+        let number = if count > 1 { format!("-{count}") } else { String::new() };
+        let suffix = format!(".conflict-{}-{second}{number}", self.host);
         let room = NAME_BYTES_MAX.saturating_sub(suffix.len());
         known_good([shortened(name.as_bytes(), room), suffix.as_bytes()].concat())
     }
@@ -156,6 +172,7 @@ mod tests {
         let namer = Namer::new("h");
         let conflict = namer.conflict(&name("a.txt"), at(1_700_000_000));
         assert_eq!(conflict.as_bytes(), b"a.txt.conflict-h-20231114T221320Z");
+        assert_ne!(namer.conflict(&name("a.txt"), at(1_700_000_000)), conflict, "one version must not replace another");
         let long = namer.conflict(&name(&"ä".repeat(127)), at(1_700_000_000));
         assert!(long.as_bytes().len() <= NAME_BYTES_MAX && std::str::from_utf8(long.as_bytes()).is_ok());
     }
