@@ -24,6 +24,10 @@ pub struct Control {
     opened: Instant,
     lifetime: Option<Duration>,
     private: Privacy,
+    /// The line sent last was one that some servers cannot take.
+    long_line: bool,
+    /// A long line was refused: what replies follow, and to what, is not known.
+    out_of_step: bool,
 }
 
 /// Whether `PBSZ 0` and `PROT P` have been accepted.
@@ -61,6 +65,8 @@ impl Control {
             opened,
             lifetime,
             private: Privacy::AfterLogin,
+            long_line: false,
+            out_of_step: false,
         };
         if settings.tls == TlsMode::Implicit {
             greeting(control.reply("the greeting")?)?;
@@ -96,6 +102,7 @@ impl Control {
             log::trace!("> {command}");
         }
         self.counters.commands.add(commands.len() as u64);
+        self.long_line = lines.len() > LINE_BYTES_SAFE;
         self.tcp.quick_ack();
         let step = commands.last().map_or("", Command::verb);
         self.tcp.set_limit(self.timeout).and_then(|()| self.records.write(&mut self.tcp, &lines)).map_err(|source| {
@@ -126,6 +133,11 @@ impl Control {
         loop {
             if let Some(reply) = self.reader.next().map_err(|malformed| Error::malformed(step, &malformed))? {
                 log::trace!("< {reply}");
+                // pyftpdlib answers a line over 2048 bytes twice, or once more for each piece of it.
+                if self.long_line && reply.code.number() == 500 {
+                    self.out_of_step = true;
+                    return Err(unsendable(Unsendable::TooLong));
+                }
                 return Ok(reply);
             }
             self.receive(deadline).map_err(|source| Error::io(step, source))?;
@@ -170,6 +182,11 @@ impl Control {
         let lifetimes = self.records.ticket_lifetime().into_iter().chain(self.lifetime);
         let lifetime = lifetimes.filter(|lifetime| !lifetime.is_zero()).min();
         lifetime.is_some_and(|lifetime| now.saturating_duration_since(self.opened) >= lifetime * 4 / 5)
+    }
+
+    /// Whether replies may come that belong to no command: the connection must not be used again.
+    pub fn is_out_of_step(&self) -> bool {
+        self.out_of_step
     }
 
     /// Whether something has come on an idle connection: a `421` or its end. Either way it is of no more use.
@@ -310,6 +327,8 @@ fn unsendable(why: Unsendable) -> Error {
     Error::Unsendable { why }
 }
 
+/// Lines up to this length every server takes.
+const LINE_BYTES_SAFE: usize = 1024;
 /// Room for most commands.
 const COMMANDS_BYTES: usize = 256;
 /// How long a goodbye may take.

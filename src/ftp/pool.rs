@@ -260,9 +260,10 @@ impl Pool {
     fn put_back(&self, session: Session) {
         let mut state = self.state.lock();
         state.lent -= 1;
-        if state.closed {
+        if state.closed || session.is_out_of_step() {
             drop(state);
             session.quit();
+            self.changed.notify_one();
             return;
         }
         state.idle.push_back(Idle { session, since: Instant::now() });

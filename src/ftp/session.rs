@@ -70,7 +70,14 @@ impl Session {
     /// Whether the session has to be replaced before it is used again: its TLS session is about to be too old, or the
     /// server has said something, or left, since the last command.
     pub fn is_stale(&self, now: Instant) -> bool {
-        self.control.session_is_old(now) || (!self.reply_owed && self.control.has_unread())
+        self.control.is_out_of_step()
+            || self.control.session_is_old(now)
+            || (!self.reply_owed && self.control.has_unread())
+    }
+
+    /// Whether replies may come that belong to no command: the session must not be used again.
+    pub fn is_out_of_step(&self) -> bool {
+        self.control.is_out_of_step()
     }
 
     /// Makes the control connection ready for a command after a transfer that was broken off: takes one reply as the
