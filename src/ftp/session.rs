@@ -20,7 +20,6 @@ pub struct Session {
     control: Control,
     server: Arc<Server>,
     features: Arc<Features>,
-    directory: Option<Vec<u8>>,
     transfer: Option<Running>,
     /// The final reply of a transfer that was broken off has not been read.
     reply_owed: bool,
@@ -59,7 +58,7 @@ impl Session {
             server.learn_root(&login_directory(&mut control)?);
         }
         let server = Arc::clone(server);
-        Ok(Self { control, server, features, directory: None, transfer: None, reply_owed: false })
+        Ok(Self { control, server, features, transfer: None, reply_owed: false })
     }
 
     /// What the server offers.
@@ -141,22 +140,17 @@ impl Session {
         Ok((self.control.reply(first.verb())?, self.control.reply(second.verb())?))
     }
 
-    /// Goes to a directory (`CWD`), unless the session is there already.
+    /// Goes to a directory (`CWD`). Each time anew: the name may stand for another directory by now, or for none, and the
+    /// server would go on listing the one where the session was.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`]: it is missing, no directory, or not permitted.
     pub fn change_directory(&mut self, pathname: &[u8]) -> Result<(), Error> {
-        if self.directory.as_deref() == Some(pathname) {
-            return Ok(());
-        }
-        self.directory = None;
-        self.exchange(&Command::Cwd(pathname))?.completion("CWD")?;
-        self.directory = Some(pathname.to_vec());
-        Ok(())
+        self.exchange(&Command::Cwd(pathname))?.completion("CWD").map(drop)
     }
 
-    /// Lists a directory by one `command` on a data connection. `complete` is what the server's last words were.
+    /// Lists a directory by one `command` on a data connection.
     ///
     /// # Errors
     ///
@@ -336,8 +330,6 @@ impl Session {
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         self.exchange(&Command::Rnfr(from))?.intermediate("RNFR")?;
         self.exchange(&Command::Rnto(to))?.completion("RNTO")?;
-        // The directory where the session is may have another name now.
-        self.directory = None;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
 }
 
-/// Explicit or implicit TLS (RFC 4217 section 4, appendix A of its drafts).
+/// When TLS begins on a control connection: RFC 4217 section 4, or as servers on port 990 do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
     /// `AUTH TLS` on a connection that begins in clear.

@@ -50,6 +50,19 @@ fn stat_tells_of_files_directories_and_what_is_missing() {
     }
 }
 
+/// A session used to remember where it was and spared itself the CWD. When the directory had been renamed meanwhile, and
+/// another one made under its name, LIST told of the wrong one.
+#[test]
+fn a_directory_is_entered_anew_for_each_listing() {
+    let server = Server::start(Behaviour::default().without_facts(), tree());
+    let client = client(&server);
+    let before = server.commands()["CWD"];
+    for _ in 0..3 {
+        client.list(&path("/d")).unwrap();
+    }
+    assert_eq!(server.commands()["CWD"], before + 3);
+}
+
 /// Some servers put blank lines into MLST replies.
 #[test]
 fn an_mlst_reply_with_blank_lines_is_read() {
