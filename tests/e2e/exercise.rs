@@ -7,6 +7,7 @@ use crate::support::exerciser::{Exerciser, Place, here, seed};
 use crate::support::mountpoint::long_run;
 use crate::support::run::{PATIENCE, finish, within};
 use std::path::Path;
+use std::time::Instant;
 
 on_every_empty_server! {
     random_operations_are_as_in_memory,
@@ -19,14 +20,18 @@ fn operations() -> usize {
 
 fn random_operations_are_as_in_memory(case: &Case) {
     let mut exerciser = Exerciser::new(seed());
+    let start = Instant::now();
     let mount = case.mount_rw(&[]);
     exerciser.run(Place { directory: &mount.point, disk: &case.disk }, operations());
-    mount.end();
+    let summary = mount.end();
     exerciser.compare_all(&case.disk).unwrap();
+    let kind = case.server.spec.kind;
+    println!("{kind:?}: {} operations in {:.0?}; {summary:?}", operations(), start.elapsed());
 }
 
 fn random_operations_outlive_mounts(case: &Case) {
     let mut exerciser = Exerciser::new(seed());
+    let start = Instant::now();
     for _ in 0..10 {
         let mount = case.mount_rw(&[]);
         exerciser.compare_all(&mount.point).unwrap();
@@ -34,6 +39,7 @@ fn random_operations_outlive_mounts(case: &Case) {
         mount.end();
         exerciser.compare_all(&case.disk).unwrap();
     }
+    println!("{:?}: {} operations on ten mounts in {:.0?}", case.server.spec.kind, operations(), start.elapsed());
 }
 
 /// The model is right: the kernel's own file system agrees with it.

@@ -29,6 +29,7 @@ crate::cases::on_empty_servers! {
 fn every_upload_is_whole_when_close_returns(case: &Case) {
     let uploads = if long_run() { 500 } else { 60 };
     let resets = Resets::watch(case.server.port);
+    let start = Instant::now();
     let mount = case.mount_rw(&[]);
     for number in 0..uploads {
         let size = size(number);
@@ -54,7 +55,14 @@ fn every_upload_is_whole_when_close_returns(case: &Case) {
         assert_eq!(summary.full, 0, "{summary:?}");
         assert!(summary.resumed >= uploads, "{summary:?}");
     }
-    assert_eq!(resets.end(), "", "data connections were reset");
+    let resets = resets.end();
+    let (kind, tls) = (case.server.spec.kind, case.server.spec.tls);
+    println!(
+        "{kind:?} {tls:?}: {uploads} uploads in {:.0?}, {} resets; {summary:?}",
+        start.elapsed(),
+        resets.lines().count()
+    );
+    assert_eq!(resets, "", "data connections were reset");
 }
 
 /// From nothing to 8 MiB, around the sizes of TLS records and pages first.
