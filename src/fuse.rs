@@ -402,7 +402,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let space = self.vfs.statfs();
+        let space = self.vfs.statfs(Instant::now());
         let (blocks, free, size) = (space.blocks, space.blocks_free, space.block_bytes);
         reply.statfs(blocks, free, free, space.files, space.files_free, size, space.name_bytes_max, size);
     }

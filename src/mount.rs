@@ -103,6 +103,8 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
     let vfs = Arc::new(Vfs::new(client.clone(), vfs));
     first_listing(&vfs).inspect_err(|_| client.close())?;
+    // So that the first who asks for the free space hears what the server tells.
+    vfs.statfs(Instant::now());
     let adapter = Adapter::new(Arc::clone(&vfs));
     let workers = adapter.workers();
     let attached = watch.while_mounting(|| {

@@ -94,6 +94,15 @@ pub trait Remote: Send + Sync + fmt::Debug {
     ///
     /// As [`Remote::list`]; [`ErrorKind::Unsupported`] where the server cannot.
     fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error>;
+
+    /// How many bytes the server has room for.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] where the server does not tell, now or ever.
+    fn free_space(&self) -> Result<u64, Error> {
+        Err(Error::new(ErrorKind::Unsupported, "the server does not tell its free space"))
+    }
 }
 
 /// Where an upload begins.

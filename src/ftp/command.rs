@@ -86,6 +86,8 @@ pub enum Command<'a> {
     Xsha256(&'a [u8]),
     /// `XMD5`: a file.
     Xmd5(&'a [u8]),
+    /// `AVBL`: a directory (draft-peterson-streamlined-ftp-command-extensions).
+    Avbl(&'a [u8]),
     /// `NOOP`.
     Noop,
     /// `QUIT`.
@@ -139,6 +141,7 @@ impl Command<'_> {
             Self::Hash(_) => "HASH",
             Self::Xsha256(_) => "XSHA256",
             Self::Xmd5(_) => "XMD5",
+            Self::Avbl(_) => "AVBL",
             Self::Noop => "NOOP",
             Self::Quit => "QUIT",
         }
@@ -192,6 +195,7 @@ impl Command<'_> {
             | Self::Rmd(argument)
             | Self::Rnfr(argument)
             | Self::Rnto(argument)
+            | Self::Avbl(argument)
             | Self::Hash(argument)
             | Self::Xsha256(argument)
             | Self::Xmd5(argument) => (*argument).into(),

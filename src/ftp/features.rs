@@ -31,6 +31,8 @@ pub struct Features {
     pub rest_stream: bool,
     /// Pathnames are UTF-8 (RFC 2640).
     pub utf8: bool,
+    /// `AVBL`.
+    pub avbl: bool,
     /// `EPSV`.
     pub epsv: bool,
     /// Pathnames are a tree of names parted by `/` (RFC 3659 section 6).
@@ -94,6 +96,7 @@ impl Features {
             }
             b"REST" => self.rest_stream |= parameters.eq_ignore_ascii_case(b"STREAM"),
             b"UTF8" | b"UTF-8" => self.utf8 = true,
+            b"AVBL" => self.avbl = true,
             b"EPSV" => self.epsv = true,
             b"TVFS" => self.tvfs = true,
             _ => {}
@@ -139,6 +142,7 @@ mod tests {
             Features { epsv: true, mdtm: true, rest_stream: true, size: true, tvfs: true, ..Features::default() };
         assert_eq!(vsftpd, expected);
         assert_eq!(vsftpd.opts_mlst(), None);
+        assert!(features(" AVBL\r\n").avbl && !vsftpd.avbl);
         assert!(features(" HASH CRC32;MD5;SHA-1*;SHA-256;\r\n").hash_sha256);
         let proftpd = features(" SITE MKDIR\r\n SITE SYMLINK\r\n SITE UTIME\r\n");
         assert!(proftpd.site_symlink && proftpd.site_utime);

@@ -443,7 +443,7 @@ impl Session {
     }
 }
 
-/// The number in a `213` to `SIZE`.
+/// The number in a `213` to `SIZE` or `AVBL`.
 pub fn size_of(reply: &Reply) -> Option<u64> {
     let text = reply.lines.first().filter(|_| reply.code.number() == 213)?;
     std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()

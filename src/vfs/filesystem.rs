@@ -12,6 +12,7 @@ use crate::vfs::inodes::Ino;
 use crate::vfs::link;
 use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
+use crate::vfs::space::FreeSpace;
 use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use crate::vfs::content::Bytes;
 pub use crate::vfs::counters::Summary;
 pub use crate::vfs::handles::Fh;
+pub use crate::vfs::space::Space;
 
 /// A mounted server as a POSIX file system. May be asked from any thread.
 pub struct Vfs {
@@ -29,6 +31,7 @@ pub struct Vfs {
     pub(crate) content: Arc<Content>,
     pub(crate) drafts: Drafts,
     pub(crate) handles: Handles,
+    space: FreeSpace,
     counters: Arc<Counters>,
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
@@ -105,40 +108,22 @@ pub struct DirectoryEntry<'a> {
     pub entry: Option<Entry>,
 }
 
-/// Numbers for statfs(2). FTP tells no free space: plausible constants that let programs go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// In units of `block_bytes`.
-    pub blocks: u64,
-    /// In units of `block_bytes`.
-    pub blocks_free: u64,
-    /// In bytes.
-    pub block_bytes: u32,
-    /// Inodes.
-    pub files: u64,
-    /// Unused inodes.
-    pub files_free: u64,
-    /// Of a name, in bytes.
-    pub name_bytes_max: u32,
-}
-
 /// How many links are remembered as refused: past this, one may be logged again.
 const REFUSED_LINKS_MAX: usize = 1024;
-/// 1 PiB in blocks of 4 KiB.
-const SPACE_BLOCKS: u64 = 1 << 38;
-const SPACE_FILES: u64 = 1 << 32;
 
 impl Vfs {
     /// A file system that shows what `remote` holds.
     pub fn new(remote: Arc<dyn Remote>, settings: Settings) -> Self {
         let counters = Arc::new(Counters::default());
         let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max);
+        let space = FreeSpace::new(Arc::clone(&remote));
         let (content, tree) = (Arc::new(content), Arc::new(Tree::new(remote, settings, Arc::clone(&counters))));
         Self {
             drafts: Drafts::new(Arc::clone(&tree), Arc::clone(&content)),
             tree,
             content,
             handles: Handles::default(),
+            space,
             counters,
             refused_links: Mutex::default(),
             changed: OnceLock::new(),
@@ -343,15 +328,8 @@ impl Vfs {
     }
 
     /// What statfs(2) shows; never waits.
-    pub fn statfs(&self) -> Space {
-        Space {
-            blocks: SPACE_BLOCKS,
-            blocks_free: SPACE_BLOCKS,
-            block_bytes: 4096,
-            files: SPACE_FILES,
-            files_free: SPACE_FILES,
-            name_bytes_max: 255,
-        }
+    pub fn statfs(&self, now: Instant) -> Space {
+        self.space.show(now)
     }
 
     fn walk(

@@ -22,6 +22,7 @@ mod flight;
 mod link;
 mod names;
 mod ranges;
+mod space;
 
 pub mod inodes;
 mod spool;

@@ -15,4 +15,5 @@ mod names;
 mod properties;
 mod protocol;
 mod reading;
+mod space;
 mod writing;

@@ -29,6 +29,8 @@ struct State {
     upload_breaks: VecDeque<(usize, ErrorKind)>,
     /// What the server has room for (bytes).
     room: Option<usize>,
+    /// What the server tells of its free space (bytes), if it does.
+    free: Option<u64>,
     /// What the server does not offer.
     lacks: Vec<Call>,
     /// Kinds of the calls that changed something or tried to, in order.
@@ -81,6 +83,8 @@ pub(crate) struct Counts {
     pub(crate) bytes: usize,
     pub(crate) open_downloads: usize,
     pub(crate) changes: usize,
+    /// Questions about free space.
+    pub(crate) spaces: usize,
 }
 
 impl Memory {
@@ -144,6 +148,12 @@ impl Memory {
     /// All files together may have so many bytes.
     pub(crate) fn room(&self, bytes: Option<usize>) -> &Self {
         self.state().room = bytes;
+        self
+    }
+
+    /// The server tells so much free space (bytes), or none.
+    pub(crate) fn free(&self, bytes: Option<u64>) -> &Self {
+        self.state().free = bytes;
         self
     }
 
@@ -466,6 +476,11 @@ impl Remote for Memory {
         }
         state.nodes.insert(path.as_bytes().to_vec(), Node::Symlink(Some(target.to_vec())));
         done(&mut state)
+    }
+
+    fn free_space(&self) -> Result<u64, Error> {
+        let state = self.arrive(|counts| counts.spaces += 1)?;
+        state.free.ok_or_else(|| Error::new(ErrorKind::Unsupported, "502 AVBL not implemented."))
     }
 }
 

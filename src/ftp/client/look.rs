@@ -121,6 +121,24 @@ impl Client {
         let entry = entries.into_iter().find(|entry| entry.name == *name);
         entry.map(|entry| entry.metadata).ok_or_else(|| Error::NotListed { name: name.to_string() })
     }
+
+    /// `AVBL` of the mounted directory, where `FEAT` lists it.
+    pub(super) fn available(&self) -> Result<u64, Error> {
+        let unsupported = || Error::Unsupported { what: "tell its free space" };
+        if !self.server.features().is_some_and(|features| features.avbl) {
+            return Err(unsupported());
+        }
+        let pathname = self.server.pathname(&RemotePath::root());
+        let reply = self.pool.with_session(|session| session.exchange(&Command::Avbl(&pathname)))?;
+        match size_of(&reply) {
+            Some(bytes) => Ok(bytes),
+            None if is_unknown_command(&reply) => Err(unsupported()),
+            None => {
+                let reply = reply.completion("AVBL")?;
+                Err(Error::Misbehaved { step: "AVBL".to_owned(), what: format!("no number in {reply}") })
+            }
+        }
+    }
 }
 
 /// `MLST` and `SIZE` in one write; `None` for a symbolic link. ProFTPD's `MLST` tells of a link as if it were the file it

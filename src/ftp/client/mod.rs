@@ -135,6 +135,10 @@ impl Remote for Client {
     fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), remote::Error> {
         self.make_symlink(path, target).map_err(translate)
     }
+
+    fn free_space(&self) -> Result<u64, remote::Error> {
+        self.available().map_err(translate)
+    }
 }
 
 impl Upload for Outgoing {

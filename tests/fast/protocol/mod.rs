@@ -13,6 +13,7 @@ mod passive;
 mod pool;
 mod prot;
 mod resumption;
+mod space;
 mod timeouts;
 mod transfer;
 
