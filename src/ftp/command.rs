@@ -103,7 +103,40 @@ pub enum Unsendable {
     TooLong,
 }
 
-impl Command<'_> {
+impl<'a> Command<'a> {
+    /// The pathname that it speaks of; `LIST`, whose argument is none, has none.
+    pub fn pathname(mut self) -> Option<&'a [u8]> {
+        self.place().map(|pathname| *pathname)
+    }
+
+    fn place(&mut self) -> Option<&mut &'a [u8]> {
+        match self {
+            Self::Cwd(path)
+            | Self::Retr(path)
+            | Self::Mlsd(path)
+            | Self::Mlst(path)
+            | Self::Size(path)
+            | Self::Mdtm(path)
+            | Self::Stor(path)
+            | Self::Appe(path)
+            | Self::Dele(path)
+            | Self::Mkd(path)
+            | Self::Rmd(path)
+            | Self::Rnfr(path)
+            | Self::Rnto(path)
+            | Self::Stat(path)
+            | Self::Hash(path)
+            | Self::Xsha256(path)
+            | Self::Xmd5(path)
+            | Self::Mfmt(_, path)
+            | Self::MdtmSet(_, path)
+            | Self::SiteUtime(_, path)
+            | Self::SiteChmod(_, path)
+            | Self::SiteSymlink(_, path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// The command's first word.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -147,6 +180,24 @@ impl Command<'_> {
         }
     }
 
+    /// The same command with `pathname`, if there is one, in place of its own.
+    #[must_use]
+    pub fn seen_from<'b>(self, pathname: Option<&'b [u8]>) -> Command<'b>
+    where
+        Self: 'b,
+    {
+        let mut command: Command<'b> = self;
+        if let (Some(place), Some(pathname)) = (command.place(), pathname) {
+            *place = pathname;
+        }
+        command
+    }
+
+    /// How long the line is, with its CRLF and as far as no byte is doubled.
+    pub fn line_bytes(&self) -> usize {
+        self.verb().len() + " \r\n".len() + self.argument().len()
+    }
+
     /// Appends the command's line with its CRLF. `out` then may hold a password, and whoever owns it must wipe it.
     ///
     /// # Errors
@@ -157,13 +208,12 @@ impl Command<'_> {
         if let Some(&byte) = argument.iter().find(|byte| b"\r\n\0".contains(byte)) {
             return Err(Unsendable::Forbidden(byte));
         }
-        if self.verb().len() + " \r\n".len() + argument.len() > COMMAND_BYTES_MAX {
+        if self.line_bytes() > COMMAND_BYTES_MAX {
             return Err(Unsendable::TooLong);
         }
         out.extend_from_slice(self.verb().as_bytes());
         if !argument.is_empty() {
             out.push(b' ');
-            // A server that reads telnet (ProFTPD) wants 0xFF doubled here; the others want it as it is.
             out.extend_from_slice(&argument);
         }
         out.extend_from_slice(b"\r\n");

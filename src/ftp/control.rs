@@ -24,6 +24,8 @@ pub struct Control {
     opened: Instant,
     lifetime: Option<Duration>,
     private: Privacy,
+    /// 0xFF is sent twice.
+    doubles_iac: bool,
     /// The line sent last was one that some servers cannot take.
     long_line: bool,
     /// A long line was refused: what replies follow, and to what, is not known.
@@ -65,6 +67,7 @@ impl Control {
             opened,
             lifetime,
             private: Privacy::AfterLogin,
+            doubles_iac: false,
             long_line: false,
             out_of_step: false,
         };
@@ -98,7 +101,11 @@ impl Control {
     pub fn send(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
         let mut lines = Zeroizing::new(Vec::with_capacity(COMMANDS_BYTES));
         for command in commands {
+            let start = lines.len();
             command.encode_into(&mut lines).map_err(unsendable)?;
+            if self.doubles_iac {
+                double_iac(&mut lines, start);
+            }
             log::trace!("> {command}");
         }
         self.counters.commands.add(commands.len() as u64);
@@ -182,6 +189,16 @@ impl Control {
         let lifetimes = self.records.ticket_lifetime().into_iter().chain(self.lifetime);
         let lifetime = lifetimes.filter(|lifetime| !lifetime.is_zero()).min();
         lifetime.is_some_and(|lifetime| now.saturating_duration_since(self.opened) >= lifetime * 4 / 5)
+    }
+
+    /// Whether the byte 0xFF in a command is sent twice from now on: a server that reads telnet takes that for one.
+    pub fn double_iac(&mut self, doubles: bool) {
+        self.doubles_iac = doubles;
+    }
+
+    /// The server is about to close the connection: it must not be used again.
+    pub fn give_up(&mut self) {
+        self.out_of_step = true;
     }
 
     /// Whether replies may come that belong to no command: the connection must not be used again.
@@ -317,6 +334,17 @@ fn says_too_many(reply: &Reply) -> bool {
     ["too many", "maximum number", "max number", "connection limit", "more than"]
         .iter()
         .any(|phrase| text.contains(phrase))
+}
+
+/// Doubles each 0xFF in `lines` from `start` on.
+fn double_iac(lines: &mut Vec<u8>, start: usize) {
+    let end = lines.split_off(start);
+    for byte in end {
+        lines.push(byte);
+        if byte == 0xff {
+            lines.push(byte);
+        }
+    }
 }
 
 fn insecure(step: &str, why: &str) -> Error {

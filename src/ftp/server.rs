@@ -34,6 +34,8 @@ pub struct Server {
     pub append_refused: Once,
     /// `APPE` has worked: an upload may be put aside and gone on with.
     pub has_appended: Once,
+    /// What the server makes of 0xFF in a name; `None` until there was one.
+    pub iac: Mutex<Option<Iac>>,
     /// The way to set a file's time that worked last.
     pub time_way: Mutex<Option<TimeWay>>,
     /// The form of `LIST` that the last understood listing had.
@@ -51,6 +53,15 @@ pub enum TimeWay {
     Mdtm,
     /// `SITE UTIME` (ProFTPD with mod_site_misc).
     SiteUtime,
+}
+
+/// What a server makes of the byte 0xFF in a command, which is telnet's IAC (RFC 854).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Iac {
+    /// A byte like others.
+    Plain,
+    /// The beginning of a telnet command; twice, it stands for itself.
+    Doubled,
 }
 
 /// Something that is learnt once and then stays so.
@@ -89,6 +100,7 @@ impl Server {
             has_resumed: Once::default(),
             append_refused: Once::default(),
             has_appended: Once::default(),
+            iac: Mutex::new(None),
             time_way: Mutex::new(None),
             list_form: Mutex::new(None),
             omits_close_notify: Once::default(),

@@ -14,6 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod reach;
+
 /// A session that is logged in, in image type, with private data connections.
 #[derive(Debug)]
 pub struct Session {
@@ -118,25 +120,23 @@ impl Session {
     /// The connection's failures; a negative reply is not one.
     pub fn exchange(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
         self.settle()?;
-        self.control.exchange(command)
+        let reached = self.reach(&[*command])?;
+        self.control.exchange(&command.seen_from(reached.as_deref()))
     }
 
-    /// Sends two commands that need no data connection, in one write unless they are long, and waits for both replies.
+    /// Sends two commands that need no data connection and speak of one pathname, in one write unless they are long, and waits for both replies.
     ///
     /// # Errors
     ///
     /// The connection's failures; negative replies are none.
     pub fn exchange_both(&mut self, first: &Command<'_>, second: &Command<'_>) -> Result<(Reply, Reply), Error> {
-        let mut together = Vec::new();
-        first
-            .encode_into(&mut together)
-            .and_then(|()| second.encode_into(&mut together))
-            .map_err(|why| Error::Unsendable { why })?;
-        if together.len() > TOGETHER_BYTES_MAX {
-            return Ok((self.exchange(first)?, self.exchange(second)?));
-        }
         self.settle()?;
-        self.control.send(&[*first, *second])?;
+        let reached = self.reach(&[*first, *second])?;
+        let [first, second] = [first, second].map(|command| command.seen_from(reached.as_deref()));
+        if first.line_bytes() + second.line_bytes() > TOGETHER_BYTES_MAX {
+            return Ok((self.control.exchange(&first)?, self.control.exchange(&second)?));
+        }
+        self.control.send(&[first, second])?;
         Ok((self.control.reply(first.verb())?, self.control.reply(second.verb())?))
     }
 
@@ -328,8 +328,10 @@ impl Session {
     ///
     /// [`Error::Refused`] with the verb that was.
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        self.exchange(&Command::Rnfr(from))?.intermediate("RNFR")?;
-        self.exchange(&Command::Rnto(to))?.completion("RNTO")?;
+        self.settle()?;
+        let (from, to) = self.reach_both(from, to)?;
+        self.control.exchange(&Command::Rnfr(&from))?.intermediate("RNFR")?;
+        self.control.exchange(&Command::Rnto(&to))?.completion("RNTO")?;
         Ok(())
     }
 
@@ -352,6 +354,8 @@ impl Session {
     /// that a refused command costs no ticket.
     fn transfer(&mut self, commands: &[Command<'_>]) -> Result<DataConnection, Error> {
         self.settle()?;
+        let reached = self.reach(commands)?;
+        let commands: Vec<_> = commands.iter().map(|command| command.seen_from(reached.as_deref())).collect();
         let port = self.passive_port()?;
         let offered = self.control.ready_to_resume();
         if !offered && self.server.has_resumed.is_set() {
@@ -359,7 +363,7 @@ impl Session {
         }
         let mut tcp = self.control.connect_data(port)?;
         let verb = commands.last().map_or("", Command::verb);
-        if let Err(error) = self.begin(commands) {
+        if let Err(error) = self.begin(&commands) {
             return Err(match error {
                 // Before any handshake a 425 or 450 without a reason has another one.
                 Error::Refused { reply, .. } if refuses_session(&reply, true) => self.reuse_refused(reply, offered),

@@ -10,6 +10,7 @@ pub(crate) mod script;
 mod listing;
 mod login;
 mod passive;
+mod pathnames;
 mod pool;
 mod prot;
 mod resumption;

@@ -60,6 +60,10 @@ pub struct Behaviour {
     /// Whether TLS 1.3 is used in unusual ways: a KeyUpdate with every EPSV, tickets in two records, an empty record. Only
     /// with [`Tickets::with_passive`].
     pub odd_records: bool,
+    /// Whether 0xFF is read as telnet's: twice it is one, before a WILL, WONT, DO or DONT it takes that and the next byte away.
+    pub telnet: bool,
+    /// A longer line is answered with 500.
+    pub line_bytes_max: usize,
     /// So many control connections at once, and how the next one hears of it.
     pub connections_max: Option<(usize, TooMany)>,
     pub faults: Vec<Fault>,
@@ -154,6 +158,8 @@ impl Default for Behaviour {
             passive_host: Ipv4Addr::LOCALHOST,
             waits_for_close: true,
             odd_records: false,
+            telnet: false,
+            line_bytes_max: usize::MAX,
             connections_max: None,
             faults: Vec::new(),
         }

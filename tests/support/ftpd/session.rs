@@ -68,6 +68,11 @@ impl<'a> Session<'a> {
         }
         loop {
             let line = self.line()?;
+            if line.len() + 2 > self.shared.behaviour.line_bytes_max {
+                self.say("500 Command too long.")?;
+                continue;
+            }
+            let line = if self.shared.behaviour.telnet { without_telnet(&line) } else { line };
             let (verb, argument) = match line.iter().position(|&byte| byte == b' ') {
                 Some(space) => (&line[..space], &line[space + 1..]),
                 None => (&line[..], &b""[..]),
@@ -232,6 +237,9 @@ impl<'a> Session<'a> {
         let told = self.shared.tree.lock().unwrap().get(&path).filter(|node| !node.is_directory()).map(tell);
         match told {
             Some(line) => self.say(&line),
+            None if self.shared.behaviour.telnet => {
+                self.say_bytes(&[b"550 ", &path[..], b": No such file or directory\r\n"].concat())
+            }
             None => self.say("550 No such file or directory"),
         }
     }
@@ -358,6 +366,20 @@ impl<'a> Session<'a> {
         }
         [b"/", &names.join(&b'/')[..]].concat()
     }
+}
+
+/// As ProFTPD reads a line.
+fn without_telnet(line: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.clone().next()) {
+            (0xff, Some(0xff | 0xf2 | 0xf4)) => read.extend(bytes.next().filter(|next| *next == 0xff)),
+            (0xff, Some(0xfb..=0xfe)) => drop((bytes.next(), bytes.next())),
+            (byte, _) => read.push(byte),
+        }
+    }
+    read
 }
 
 /// `LIST -a path` has an option first.

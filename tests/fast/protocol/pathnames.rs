@@ -1,0 +1,102 @@
+//! Pathnames that a command line cannot carry as they are.
+
+use super::ftpd::{Behaviour, Server, Tree};
+use super::{client, read};
+use ftpsfs::path::{Name, RemotePath};
+use ftpsfs::remote::{ErrorKind, Remote as _, Start};
+
+fn path(bytes: &[u8]) -> RemotePath {
+    RemotePath::parse(bytes).unwrap()
+}
+
+/// ProFTPD took `FF FB x` out of a name and answered it in the middle of its reply; that connection was lost.
+#[test]
+fn every_0xff_in_a_name_arrives_whether_the_server_reads_telnet_or_not() {
+    let names: &[&[u8]] = &[
+        b"a\xff",
+        b"a\xffb",
+        b"a\xff\xffb",
+        b"a\xff\xfbc",
+        b"\xff\xfd",
+        b"a\xff\xf4d",
+        b"\xff\xf2",
+        b"\xff\xff\xfe\xff",
+    ];
+    for telnet in [false, true] {
+        for behaviour in [Behaviour::default(), Behaviour::default().without_facts()] {
+            let tree = names.iter().fold(Tree::new(), |tree, name| {
+                tree.file([b"/", *name].concat(), name).directory([b"/dir", *name].concat())
+            });
+            let server = Server::start(Behaviour { telnet, ..behaviour }, tree);
+            let client = client(&server);
+            for name in names {
+                let file = path(&[b"/", *name].concat());
+                assert_eq!(client.stat(&file).unwrap().size, Some(name.len() as u64), "{file}");
+                let mut download = client.read_from(&file, 1, None).unwrap();
+                let mut bytes = [0; 100];
+                let count = download.read(&mut bytes).unwrap_or(0);
+                assert_eq!(bytes[..count], name[1..], "{file}");
+                drop(download);
+
+                let directory = path(&[b"/dir", *name].concat());
+                let inside = directory.join(&Name::new(*name).unwrap());
+                let mut upload = client.write_to(&inside, Start::Beginning).unwrap();
+                upload.write(b"new").unwrap();
+                upload.finish().unwrap();
+                let listed = client.list(&directory).unwrap();
+                assert_eq!(listed.iter().map(|entry| entry.name.as_bytes()).collect::<Vec<_>>(), [*name]);
+                client.rename(&inside, &file).unwrap();
+                client.remove_file(&file).unwrap();
+                client.remove_directory(&directory).unwrap();
+                client.create_directory(&directory).unwrap();
+            }
+            assert_eq!(server.connections(), 1, "nothing was out of step");
+            let questions = server.lines().iter().filter(|(_, line)| line.contains("question")).count();
+            assert_eq!(questions, 1);
+        }
+    }
+}
+
+#[test]
+fn a_name_without_0xff_costs_no_question() {
+    let server = Server::start(Behaviour::default(), Tree::new().file("/\u{fe}", "x"));
+    assert_eq!(client(&server).stat(&path("/\u{fe}".as_bytes())).unwrap().size, Some(1));
+    assert!(server.lines().iter().all(|(_, line)| !line.contains("question")));
+}
+
+/// A long path used to be refused by the server's limit of a line, and the connection given up with it.
+#[test]
+fn a_path_that_no_line_carries_is_walked() {
+    let name = ["~", &"n".repeat(250)].concat();
+    let directory = format!("/{name}").repeat(12);
+    let tree = (1..=12).fold(Tree::new(), |tree, depth| tree.directory(format!("/{name}").repeat(depth)));
+    let tree = tree.file(format!("{directory}/-file"), "deep").directory(format!("/{name}/side"));
+    for behaviour in [Behaviour::default(), Behaviour::default().without_facts()] {
+        let server = Server::start(Behaviour { line_bytes_max: 1024, ..behaviour }, tree.clone());
+        let client = client(&server);
+        let file = path(format!("{directory}/-file").as_bytes());
+        assert_eq!(client.stat(&file).unwrap().size, Some(4));
+        assert_eq!(client.list(&path(directory.as_bytes())).unwrap().len(), 1);
+        assert_eq!(read(&client, &format!("{directory}/-file"), Some(4)).unwrap(), b"deep");
+
+        let side = path(format!("/{name}/side/file").as_bytes());
+        client.rename(&file, &side).unwrap();
+        client.rename(&side, &file).unwrap();
+        let beside = path(format!("{directory}/~beside").as_bytes());
+        client.rename(&file, &beside).unwrap();
+        // From no directory can both be named in one line each.
+        let half = path(format!("{}/half", format!("/{name}").repeat(6)).as_bytes());
+        assert_eq!(client.rename(&beside, &half).unwrap_err().kind, ErrorKind::NameTooLong);
+        client.remove_file(&beside).unwrap();
+        client.create_directory(&beside).unwrap();
+        client.remove_directory(&beside).unwrap();
+        let mut upload = client.write_to(&file, Start::Beginning).unwrap();
+        upload.write(b"again").unwrap();
+        upload.finish().unwrap();
+        client.remove_file(&file).unwrap();
+        // Counted from the root still, wherever the session is by now.
+        assert_eq!(client.list(&RemotePath::root()).unwrap().len(), 1);
+        assert_eq!(client.stat(&file).unwrap_err().kind, ErrorKind::NotFound);
+        assert_eq!(server.connections(), 1);
+    }
+}
