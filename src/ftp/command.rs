@@ -128,12 +128,29 @@ impl<'a> Command<'a> {
             | Self::Hash(path)
             | Self::Xsha256(path)
             | Self::Xmd5(path)
+            | Self::Avbl(path)
             | Self::Mfmt(_, path)
             | Self::MdtmSet(_, path)
             | Self::SiteUtime(_, path)
             | Self::SiteChmod(_, path)
             | Self::SiteSymlink(_, path) => Some(path),
-            _ => None,
+            Self::AuthTls
+            | Self::User(_)
+            | Self::Pass(_)
+            | Self::Pbsz
+            | Self::ProtP
+            | Self::Feat
+            | Self::Opts(_)
+            | Self::TypeImage
+            | Self::Syst
+            | Self::Pwd
+            | Self::Epsv
+            | Self::Pasv
+            | Self::Rest(_)
+            | Self::List(_)
+            | Self::ListAll
+            | Self::Noop
+            | Self::Quit => None,
         }
     }
 
