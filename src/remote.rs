@@ -251,6 +251,8 @@ pub enum ErrorKind {
     Exists,
     /// The directory has entries.
     NotEmpty,
+    /// The server tells of a part of the directory only: single names can still be asked for.
+    Incomplete,
     /// The server's disk is full.
     NoSpace,
     /// The account's quota is used up.

@@ -46,6 +46,8 @@ pub enum Command<'a> {
     List(&'a [u8]),
     /// `LIST -a`: the working directory with the names that begin with a dot, on servers that take ls(1)'s options.
     ListAll,
+    /// `NLST` with its argument: names alone.
+    Nlst(&'a [u8]),
     /// `MLSD`: a directory (RFC 3659 section 7).
     Mlsd(&'a [u8]),
     /// `MLST`: a file or directory (RFC 3659 section 7).
@@ -104,7 +106,7 @@ pub enum Unsendable {
 }
 
 impl<'a> Command<'a> {
-    /// The pathname that it speaks of; `LIST`, whose argument is none, has none.
+    /// The pathname that it speaks of; `LIST` and `NLST`, whose arguments are none, have none.
     pub fn pathname(mut self) -> Option<&'a [u8]> {
         self.place().map(|pathname| *pathname)
     }
@@ -149,6 +151,7 @@ impl<'a> Command<'a> {
             | Self::Rest(_)
             | Self::List(_)
             | Self::ListAll
+            | Self::Nlst(_)
             | Self::Noop
             | Self::Quit => None,
         }
@@ -173,6 +176,7 @@ impl<'a> Command<'a> {
             Self::Rest(_) => "REST",
             Self::Retr(_) => "RETR",
             Self::List(_) | Self::ListAll => "LIST",
+            Self::Nlst(_) => "NLST",
             Self::Mlsd(_) => "MLSD",
             Self::Mlst(_) => "MLST",
             Self::Size(_) => "SIZE",
@@ -251,6 +255,7 @@ impl<'a> Command<'a> {
             | Self::Cwd(argument)
             | Self::Retr(argument)
             | Self::List(argument)
+            | Self::Nlst(argument)
             | Self::Mlsd(argument)
             | Self::Mlst(argument)
             | Self::Size(argument)
@@ -337,6 +342,8 @@ mod tests {
             (Command::List(b""), "LIST\r\n"),
             (Command::List(b"/a"), "LIST /a\r\n"),
             (Command::ListAll, "LIST -a\r\n"),
+            (Command::Nlst(b"-a"), "NLST -a\r\n"),
+            (Command::Stat(b"-a ."), "STAT -a .\r\n"),
             (Command::Epsv, "EPSV\r\n"),
             (Command::Mfmt("20261123144036", b"/a b"), "MFMT 20261123144036 /a b\r\n"),
             (Command::MdtmSet("20261123144036", b"/a"), "MDTM 20261123144036 /a\r\n"),

@@ -116,6 +116,18 @@ pub enum Error {
         /// The server's pathname, escaped.
         pathname: String,
     },
+    /// The server told only the beginning of a directory, and said so.
+    ListingCut {
+        /// The command.
+        verb: &'static str,
+        /// What it said.
+        reply: Reply,
+    },
+    /// The server tells nothing but names of a directory, and it has too many to ask about each.
+    TooManyNames {
+        /// How many.
+        names: usize,
+    },
     /// A non-empty listing in which no line was understood.
     ListingNotUnderstood {
         /// The number of lines.
@@ -148,6 +160,8 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::Unreadable { .. }
+            | Self::ListingCut { .. }
+            | Self::TooManyNames { .. }
             | Self::ListingNotUnderstood { .. } => false,
             _ => true,
         }
@@ -198,6 +212,12 @@ impl fmt::Display for Error {
             Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
+            Self::ListingCut { verb, reply } => {
+                write!(f, "{verb}: the server told only the beginning of the directory; it said: {reply}")
+            }
+            Self::TooManyNames { names } => {
+                write!(f, "the server tells nothing but names, and {names} are too many to ask about each")
+            }
             Self::ListingNotUnderstood { lines, sample } => {
                 write!(f, "none of the {lines} lines of the listing is of a known form, such as: {sample}")
             }

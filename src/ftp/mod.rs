@@ -26,6 +26,8 @@ pub mod features;
 pub mod listing;
 pub mod passive;
 
+pub mod rungs;
+
 pub mod stream;
 
 pub mod tls;

@@ -3,6 +3,7 @@
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::features::Features;
+use crate::ftp::rungs::Rungs;
 use crate::ftp::settings::{Directory, Settings};
 use crate::ftp::tls::Tls;
 use crate::path::RemotePath;
@@ -24,10 +25,14 @@ pub struct Server {
     root: Mutex<Option<Arc<[u8]>>>,
     /// `EPSV` was refused, `PASV` is used from then on.
     pub epsv_refused: Once,
-    /// `MLSD` was refused although offered.
-    pub mlsd_refused: Once,
-    /// `LIST -a` was refused.
-    pub list_all_refused: Once,
+    /// What became of the ways to list a directory.
+    pub rungs: Rungs,
+    /// `LIST -a` has shown a directory itself, as `.`: where it does not, the directory may not be read.
+    pub shows_dot: Once,
+    /// `MLSD` told of all the names that `LIST -a` told of, or was seen to leave some out.
+    pub facts_compared: Once,
+    /// `MLSD` leaves names out that `LIST -a` shows.
+    pub facts_leave_out: Once,
     /// A data connection resumed its control connection's session: the server can.
     pub has_resumed: Once,
     /// `APPE` was refused as such, whatever the file.
@@ -95,8 +100,10 @@ impl Server {
             features: Mutex::new(None),
             root: Mutex::new(None),
             epsv_refused: Once::default(),
-            mlsd_refused: Once::default(),
-            list_all_refused: Once::default(),
+            rungs: Rungs::default(),
+            shows_dot: Once::default(),
+            facts_compared: Once::default(),
+            facts_leave_out: Once::default(),
             has_resumed: Once::default(),
             append_refused: Once::default(),
             has_appended: Once::default(),

@@ -154,13 +154,47 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`], the connection's failures, or a listing that is too long to keep.
+    /// [`Error::Refused`], the connection's failures, a listing that is too long to keep, or [`Error::ListingCut`].
     pub fn list(&mut self, command: &Command<'_>, now: SystemTime) -> Result<Listing, Error> {
         self.server.counters.listings.up();
         let mut parser = match command {
             Command::Mlsd(_) => Parser::facts(),
+            Command::Nlst(_) => Parser::names(),
             _ => Parser::list(now, 0).preferring(self.server.list_form()),
         };
+        let reply = self.feed(command, &mut parser)?;
+        // Pure-FTPd stops at a number of names that its administrator chose, and tells it here alone.
+        if reply.text().to_lowercase().contains("truncated") {
+            return Err(Error::ListingCut { verb: command.verb(), reply });
+        }
+        let listing = parser.finish();
+        if let Some(form) = listing.form {
+            self.server.learn_list_form(form);
+        }
+        Ok(listing)
+    }
+
+    /// Lists a directory by `STAT`, in lines of the reply itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or the connection's failures.
+    pub fn list_by_status(&mut self, argument: &[u8], now: SystemTime) -> Result<Listing, Error> {
+        self.server.counters.listings.up();
+        let reply = self.exchange(&Command::Stat(argument))?.completion("STAT")?;
+        let mut parser = Parser::list(now, 0).preferring(self.server.list_form());
+        // The first line and the last are the reply's own.
+        for line in reply.lines.iter().skip(1).rev().skip(1).rev() {
+            let inner_code = format!("{}-", reply.code);
+            let line = line.strip_prefix(inner_code.as_bytes()).unwrap_or(line);
+            // ProFTPD indents each line by a space (RFC 959 section 4.2).
+            let line = line.strip_prefix(b" ").unwrap_or(line);
+            let _ = parser.feed(&[line, b"\r\n"].concat());
+        }
+        Ok(parser.finish())
+    }
+
+    fn feed(&mut self, command: &Command<'_>, parser: &mut Parser) -> Result<Reply, Error> {
         let mut data = self.transfer(&[*command])?;
         let mut buffer = vec![0; LISTING_BUFFER_BYTES];
         let mut received = 0;
@@ -177,15 +211,11 @@ impl Session {
                 Received::Cut => break End::Cut,
             }
         };
-        self.finish(data, received)?;
+        let reply = self.finish(data, received)?;
         if end == End::Cut && self.server.omits_close_notify.set() {
             log::warn!("the server ends data connections without TLS's close_notify; its 226 has to be believed");
         }
-        let listing = parser.finish();
-        if let (Some(form), false) = (listing.form, matches!(command, Command::Mlsd(_))) {
-            self.server.learn_list_form(form);
-        }
-        Ok(listing)
+        Ok(reply)
     }
 
     /// Starts a download at `offset` (`REST` and `RETR` in one write; RFC 3659 section 5).
@@ -224,13 +254,13 @@ impl Session {
         })
     }
 
-    /// Ends a transfer whose last byte has come: closes the data connection, then waits for the final reply.
+    /// Ends a transfer whose last byte has come: closes the data connection, then gives the final reply.
     ///
     /// # Errors
     ///
     /// [`Error::ReuseRefused`] where the server refused the data connection's TLS session, else [`Error::Refused`]: what
     /// came is not whole.
-    pub fn finish(&mut self, data: DataConnection, received: u64) -> Result<(), Error> {
+    pub fn finish(&mut self, data: DataConnection, received: u64) -> Result<Reply, Error> {
         let resumed = data.resumed();
         data.close();
         let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "", offered: false });
@@ -240,10 +270,10 @@ impl Session {
                 if resumed {
                     self.server.has_resumed.set();
                 }
-                Ok(())
+                Ok(reply)
             }
             _ if received == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
-            _ => reply.completion(verb).map(drop),
+            _ => reply.completion(verb),
         }
     }
 

@@ -110,7 +110,7 @@ impl Transfer {
 
     fn finish(&mut self, mut lease: Lease, data: DataConnection, closed: bool) -> Result<usize, Error> {
         match lease.finish(data, self.received) {
-            Ok(()) => lease.give_back(),
+            Ok(_) => lease.give_back(),
             Err(error) => {
                 lease.give_back_unless_broken(&error);
                 return Err(error);

@@ -119,12 +119,15 @@ impl Error {
         }
     }
 
-    /// Whether the server refused this one thing, so that asking for it in another way may help.
+    /// Whether the server refused this one thing, or told it in part, so that asking for it in another way may help.
     pub fn is_refusal(&self) -> bool {
         use ErrorKind as E;
         match self {
             Self::Remote { kind, .. } => {
-                matches!(kind, E::PermissionDenied | E::Unavailable | E::Unsupported | E::Refused | E::InvalidName)
+                matches!(
+                    kind,
+                    E::PermissionDenied | E::Unavailable | E::Unsupported | E::Refused | E::InvalidName | E::Incomplete
+                )
             }
             _ => false,
         }
@@ -154,7 +157,7 @@ fn remote_errno(kind: ErrorKind, listed: bool) -> Errno {
         ErrorKind::LoginRefused => Errno::EACCES,
         // We are the ones who refuse to go on, whoever asks.
         ErrorKind::Insecure => Errno::EPERM,
-        ErrorKind::Lost | ErrorKind::Misbehaved | ErrorKind::Refused => Errno::EIO,
+        ErrorKind::Lost | ErrorKind::Misbehaved | ErrorKind::Incomplete | ErrorKind::Refused => Errno::EIO,
     }
 }
 

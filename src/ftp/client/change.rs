@@ -28,9 +28,11 @@ impl Client {
         let removed =
             self.change(|session| complete(session, &Command::Rmd(&pathname)), || Ok(self.kind_of(path)?.is_none()));
         match removed {
-            Err(Error::Refused { verb, reply }) if refusal(&reply) == ErrorKind::Unavailable => {
-                match self.list_directory(path) {
-                    Ok(entries) if !entries.is_empty() => Err(Error::NotEmpty { entries: entries.len() }),
+            Err(Error::Refused { verb, reply })
+                if matches!(refusal(&reply), ErrorKind::Unavailable | ErrorKind::Refused) =>
+            {
+                match self.count_entries(path) {
+                    Ok(entries @ 1..) => Err(Error::NotEmpty { entries }),
                     _ => Err(Error::Refused { verb, reply }),
                 }
             }

@@ -25,6 +25,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::Unreadable { .. } => ErrorKind::PermissionDenied,
         Error::Unsupported { .. } => ErrorKind::Unsupported,
         Error::NotEmpty { .. } => ErrorKind::NotEmpty,
+        Error::ListingCut { .. } | Error::TooManyNames { .. } => ErrorKind::Incomplete,
         Error::Refused { reply, .. } | Error::NoSuchMount { reply, .. } => refusal(reply),
     }
 }
@@ -41,6 +42,8 @@ pub(super) fn refusal(reply: &Reply) -> ErrorKind {
         _ if says(&["no space left", "disk full", "not enough space", "insufficient storage"]) => ErrorKind::NoSpace,
         _ if says(&["quota"]) => ErrorKind::Quota,
         _ if says(&["name too long", "command too long", "line too long"]) => ErrorKind::NameTooLong,
+        // `502 No such command` speaks of no file.
+        500 | 502 | 504 if says(&["command"]) => ErrorKind::Unsupported,
         _ if says(&["not empty"]) => ErrorKind::NotEmpty,
         _ if says(&["file exists", "already exists"]) => ErrorKind::Exists,
         _ if says(&["no such", "not found", "does not exist", "doesn't exist", "cannot find", "can't find"]) => {

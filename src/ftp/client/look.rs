@@ -1,15 +1,16 @@
 //! Questions: what a directory holds, and what a path is.
 
 use crate::ftp::client::Client;
+use crate::ftp::client::ladder::{Descent, modified_of};
 use crate::ftp::command::Command;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::listing::{self, Listing};
 use crate::ftp::reply::{Outcome, Reply};
+use crate::ftp::rungs::Rung;
 use crate::ftp::session::{Session, size_of};
-use crate::ftp::time;
 use crate::path::{Name, RemotePath};
 use crate::remote::{Entry, FileKind, Metadata};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 impl Client {
@@ -17,66 +18,106 @@ impl Client {
         let pathname = self.server.pathname(directory);
         let now = SystemTime::now();
         self.pool.with_session(|session| {
-            if session.features().mlsd && !self.server.mlsd_refused.is_set() {
-                match session.list(&Command::Mlsd(&pathname), now) {
-                    Err(Error::Refused { verb: "MLSD", reply }) if is_unknown_command(&reply) => {
-                        if self.server.mlsd_refused.set() {
-                            log::info!("the server offers MLSD but refuses it ({reply}): using LIST from now on");
-                        }
-                    }
-                    listing => {
-                        let mut entries = self.entries(listing?, directory)?;
-                        self.name_targets(session, &pathname, directory, &mut entries, now);
-                        return Ok(entries);
-                    }
-                }
+            let (rung, mut listing) = Descent::new(&self.server, session, &pathname, now).list(&Rung::ALL)?;
+            if rung == Rung::Facts {
+                self.complete(session, directory, &mut listing, now)?;
             }
-            let listing = self.list_all(session, &pathname, now)?;
-            self.entries(listing, directory)
+            Ok(self.entries(listing, directory))
         })
     }
 
-    /// `LIST` from inside the directory: an argument would be globbed or taken for an option by some servers, and a
-    /// missing directory reported as an empty one.
-    fn list_all(&self, session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Listing, Error> {
-        session.change_directory(pathname)?;
-        if self.server.list_all_refused.is_set() {
-            return session.list(&Command::List(b""), now);
+    /// How many entries a directory has that `RMD` would not remove: where it looks empty it is listed in other ways, which
+    /// may show hidden names.
+    pub(super) fn count_entries(&self, directory: &RemotePath) -> Result<usize, Error> {
+        let shown = self.list_directory(directory)?.len();
+        if shown > 0 {
+            return Ok(shown);
         }
-        match session.list(&Command::ListAll, now) {
-            // Only a permanent refusal speaks of `-a`: a 426 means that the transfer broke.
-            Err(Error::Refused { verb: "LIST", reply }) if reply.code.outcome() == Outcome::PermanentNegative => {
-                let listing = session.list(&Command::List(b""), now)?;
-                if self.server.list_all_refused.set() {
-                    log::info!("the server refuses LIST -a ({reply}): using LIST from now on");
-                }
-                Ok(listing)
+        let pathname = self.server.pathname(directory);
+        let now = SystemTime::now();
+        self.pool.with_session(|session| {
+            let others = [Rung::ListAll, Rung::Status];
+            let (rung, listing) = Descent::new(&self.server, session, &pathname, now).list(&others)?;
+            if !listing.entries.is_empty() {
+                self.learn_hidden(session.features().mlsd, rung);
             }
-            // `-a` shows the directory itself, if it may be read at all (vsftpd says 226 to an unreadable one).
-            Ok(listing) if listing.entries.is_empty() && !listing.saw_dot => {
-                Err(Error::Unreadable { pathname: crate::path::escaped(pathname).to_string() })
+            Ok(listing.entries.len())
+        })
+    }
+
+    /// `rung` shows names that the way used so far does not.
+    fn learn_hidden(&self, offers_facts: bool, rung: Rung) {
+        let rungs = &self.server.rungs;
+        if offers_facts && rungs.is_left(Rung::Facts) {
+            if self.server.facts_leave_out.set() {
+                log::info!("MLSD leaves names out that {rung} shows: asking for both from now on");
             }
-            other => other,
+        } else if rung == Rung::Status && rungs.failed(Rung::List, true) {
+            log::info!("LIST leaves names out that {rung} shows: using {rung} from now on");
         }
     }
 
-    /// `MLSD` tells of symbolic links but not of their targets on ProFTPD and Pure-FTPd; `LIST` does. A directory with
-    /// links is therefore listed a second time. What stays unknown is what the server makes of it: file or directory.
-    fn name_targets(
+    /// `MLSD` is completed by `LIST` where it may lack something: the targets of symbolic links (ProFTPD and Pure-FTPd do not
+    /// tell them), or names, as servers were seen to leave out. Whether this one does is found out on the mounted directory.
+    fn complete(
+        &self,
+        session: &mut Session,
+        directory: &RemotePath,
+        listing: &mut Listing,
+        now: SystemTime,
+    ) -> Result<(), Error> {
+        let few = listing.entries.len() <= COMPARED_MAX;
+        let compares = directory.is_root() && few && !self.server.facts_compared.is_set();
+        if !compares && !self.server.facts_leave_out.is_set() && !listing.entries.iter().any(is_link_without_target) {
+            return Ok(());
+        }
+        let pathname = self.server.pathname(directory);
+        match Descent::new(&self.server, session, &pathname, now).list(&[Rung::ListAll, Rung::List]) {
+            Ok((_, other)) => {
+                add_targets(&mut listing.entries, &other);
+                self.add_missing(session, &pathname, listing, other, now)?;
+            }
+            Err(error) if error.closes_connection() => return Err(error),
+            Err(error) => log::debug!("{directory}: LIST adds nothing to MLSD: {error}"),
+        }
+        self.follow_links(session, directory, &mut listing.entries);
+        Ok(())
+    }
+
+    /// Adds the entries of `other` that `listing` lacks, if a second `MLSD` lacks them as well: what was created between the
+    /// two proves nothing.
+    fn add_missing(
         &self,
         session: &mut Session,
         pathname: &[u8],
-        directory: &RemotePath,
-        entries: &mut [Entry],
+        listing: &mut Listing,
+        other: Listing,
         now: SystemTime,
-    ) {
-        if !entries.iter().any(is_link_without_target) {
-            return;
+    ) -> Result<(), Error> {
+        let mut missing = missing(&listing.entries, other.entries);
+        if missing.is_empty() {
+            if !listing.entries.is_empty() {
+                self.server.facts_compared.set();
+            }
+            return Ok(());
         }
-        match self.list_all(session, pathname, now) {
-            Ok(listing) => add_targets(entries, listing),
-            Err(error) => log::debug!("{directory}: the targets of symbolic links stay unknown: {error}"),
+        let again = session.list(&Command::Mlsd(pathname), now)?;
+        missing = self::missing(&again.entries, missing);
+        if let Some(first) = missing.first() {
+            self.server.facts_compared.set();
+            if self.server.facts_leave_out.set() {
+                log::info!(
+                    "MLSD leaves names out that LIST shows, such as {}: asking for both from now on",
+                    first.name
+                );
+            }
         }
+        listing.entries.append(&mut missing);
+        Ok(())
+    }
+
+    /// Of a link whose target stays unknown it is told what the server makes of it: file or directory.
+    fn follow_links(&self, session: &mut Session, directory: &RemotePath, entries: &mut [Entry]) {
         for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
             let path = self.server.pathname(&directory.join(&entry.name));
             if let Ok(Some(metadata)) = stat_by_facts(session, &path) {
@@ -85,19 +126,16 @@ impl Client {
         }
     }
 
-    fn entries(&self, listing: Listing, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+    fn entries(&self, listing: Listing, directory: &RemotePath) -> Vec<Entry> {
         if listing.refused_names > 0 {
             log::warn!("{directory}: {} names that cannot be names are left out", listing.refused_names);
         }
         if listing.not_understood > 0 {
             let sample = listing.sample.unwrap_or_default();
             self.server.counters.lines_not_understood.add(listing.not_understood as u64);
-            if listing.entries.is_empty() && !listing.saw_dot && listing.itself.is_none() {
-                return Err(Error::ListingNotUnderstood { lines: listing.not_understood, sample });
-            }
             log::warn!("{directory}: {} lines not understood, such as: {sample}", listing.not_understood);
         }
-        Ok(listing.entries)
+        listing.entries
     }
 
     pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
@@ -166,8 +204,7 @@ fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Option<Metada
 fn stat_by_size(session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Option<Metadata>, Error> {
     let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
     let Some(size) = size_of(&size) else { return Ok(None) };
-    let modified = (modified.code.number() == 213).then(|| modified.lines.first().cloned()).flatten();
-    let modified = modified.and_then(|line| time::time_val(line.trim_ascii()));
+    let modified = modified_of(&modified);
     let Some(shown) = stat_by_status(session, pathname, now)? else { return Ok(None) };
     Ok(Some(match shown.kind {
         FileKind::File => Metadata { size: Some(size), modified: modified.or(shown.modified), ..shown },
@@ -198,25 +235,31 @@ fn is_link_without_target(entry: &Entry) -> bool {
     entry.metadata.kind == FileKind::Symlink(None)
 }
 
-fn add_targets(entries: &mut [Entry], listing: Listing) {
-    let targets: HashMap<Name, FileKind> = listing
-        .entries
-        .into_iter()
-        .filter(|entry| matches!(entry.metadata.kind, FileKind::Symlink(Some(_))))
-        .map(|entry| (entry.name, entry.metadata.kind))
-        .collect();
+fn add_targets(entries: &mut [Entry], other: &Listing) {
+    let is_link = |entry: &&Entry| matches!(entry.metadata.kind, FileKind::Symlink(Some(_)));
+    let targets: HashMap<&Name, &FileKind> =
+        other.entries.iter().filter(is_link).map(|entry| (&entry.name, &entry.metadata.kind)).collect();
     for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)) {
-        if let Some(target) = targets.get(&entry.name) {
+        if let Some(&target) = targets.get(&entry.name) {
             entry.metadata.kind = target.clone();
         }
     }
 }
 
-/// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of the file. (`501` does as well, but
-/// pyftpdlib says it of a missing directory.)
+/// What of `other` is not among `entries`. Names that differ in the spaces around them count as the same: not every form of
+/// `LIST` tells where a name begins.
+fn missing(entries: &[Entry], other: Vec<Entry>) -> Vec<Entry> {
+    let known: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_bytes().trim_ascii()).collect();
+    other.into_iter().filter(|entry| !known.contains(entry.name.as_bytes().trim_ascii())).collect()
+}
+
+/// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of its argument.
 fn is_unknown_command(reply: &Reply) -> bool {
     matches!(reply.code.number(), 500 | 502 | 504)
 }
 
 /// Links whose targets no listing names are looked at one by one; no directory may make that many round trips.
 const LINKS_FOLLOWED_MAX: usize = 64;
+
+/// The mounted directory is listed in two ways and compared if it has no more entries: else that would take too long.
+const COMPARED_MAX: usize = 2_000;

@@ -3,6 +3,7 @@
 
 mod change;
 mod kind;
+mod ladder;
 mod look;
 
 use crate::ftp::counters::Counters;

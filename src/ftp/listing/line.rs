@@ -30,6 +30,16 @@ pub(super) struct Form {
 }
 
 impl<'a> Line<'a> {
+    /// A line of `NLST`: a name, and no more.
+    pub(super) fn bare(line: &'a [u8]) -> Self {
+        let name = line.strip_prefix(b"./").unwrap_or(line);
+        match name {
+            b"." => Self::Itself(Metadata::of_kind(FileKind::Directory)),
+            b".." => Self::Other,
+            name => Self::Entry(name, Metadata::of_kind(FileKind::File)),
+        }
+    }
+
     /// A line of a form that lists `.` and `..` as directories among the others.
     pub(super) fn named(name: &'a [u8], metadata: Metadata) -> Self {
         match (name, &metadata.kind) {

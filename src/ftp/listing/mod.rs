@@ -86,6 +86,7 @@ pub struct TooBig;
 
 enum Choice {
     Facts,
+    Names,
     Undecided(Head),
     Decided(&'static Form, ListClock),
 }
@@ -102,6 +103,11 @@ impl Parser {
     /// For `MLSD`.
     pub fn facts() -> Self {
         Self::new(Choice::Facts)
+    }
+
+    /// For `NLST`: of each name no more is told than that it is there, so that all are files of unknown size.
+    pub fn names() -> Self {
+        Self::new(Choice::Names)
     }
 
     /// For `LIST`. The server's clock is `utc_offset` seconds ahead of UTC; `now` finds the year that dates leave out.
@@ -190,6 +196,7 @@ impl Parser {
         }
         match &mut self.form {
             Choice::Facts => self.listing.add(line, facts::read(line)),
+            Choice::Names => self.listing.add(line, Some(Line::bare(line))),
             Choice::Decided(form, clock) => {
                 let (form, clock) = (*form, *clock);
                 self.read_line(line, form, &clock);
@@ -247,6 +254,25 @@ impl Parser {
 }
 
 impl Listing {
+    /// Whether it says nothing, not even that there is a directory.
+    pub fn is_mute(&self) -> bool {
+        self.entries.is_empty()
+            && !self.saw_dot
+            && self.not_understood == 0
+            && self.refused_names == 0
+            && self.special == 0
+    }
+
+    /// Whether lines came that were not understood, and none that told of a name.
+    pub fn hides_all(&self) -> bool {
+        self.not_understood > 0 && self.entries.is_empty()
+    }
+
+    /// Whether lines came, and none of them was understood.
+    pub fn is_gibberish(&self) -> bool {
+        self.hides_all() && !self.saw_dot
+    }
+
     fn add(&mut self, line: &[u8], read: Option<Line<'_>>) {
         self.lines += 1;
         match read {
@@ -404,6 +430,16 @@ mod tests {
     fn an_entry_takes_at_most_200_bytes_beside_its_name() {
         let unique = 2 * size_of::<usize>() + "FE00UE0001234567".len();
         assert!(size_of::<Entry>() + unique <= 200, "{}", size_of::<Entry>());
+    }
+
+    #[test]
+    fn names_alone_are_files_of_which_nothing_is_known() {
+        let mut parser = Parser::names();
+        parser.feed(b".\r\n..\r\n a b \r\n./c\r\nd/e\r\n").unwrap();
+        let listing = parser.finish();
+        assert_eq!(names(&listing), [" a b ", "c"]);
+        assert!(listing.entries.iter().all(|entry| entry.metadata == Metadata::of_kind(FileKind::File)));
+        assert_eq!((listing.lines, listing.refused_names, listing.saw_dot), (5, 1, true));
     }
 
     #[test]

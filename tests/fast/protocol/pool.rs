@@ -201,7 +201,7 @@ fn a_listing_after_a_421_is_asked_for_again_on_a_new_connection() {
         = LOGIN
         < EPSV
         > 229 Entering Extended Passive Mode (|||$PORT|)
-        < MLSD /
+        < MLSD /d
         > 150 Here it comes.
         = DATA type=file;size=3;modify=20240229123456; a\r\n
         > 226 Done.
@@ -210,6 +210,6 @@ fn a_listing_after_a_421_is_asked_for_again_on_a_new_connection() {
         ",
     );
     let client = Client::connect(settings(server.port())).unwrap();
-    assert_eq!(names(&client, "/"), ["a"]);
+    assert_eq!(names(&client, "/d"), ["a"]);
     client.close();
 }

@@ -2,7 +2,7 @@
 
 use super::session::{Session, over};
 use super::socket::{Socket, handshake};
-use super::tree::{Content, CrowdLines};
+use super::tree::{Content, CrowdLines, Tree};
 use super::{Act, Dialect, Step, count, tls};
 use rustls::{HandshakeKind, ServerConnection, StreamOwned};
 use std::io::{self, Cursor, Read, Write};
@@ -19,10 +19,12 @@ struct Data {
 }
 
 /// How a directory is listed.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Style {
     /// `MLSD`.
     Facts,
+    /// `NLST`.
+    Names,
     /// `LIST`.
     Plain,
     /// `LIST -a`, with `.` and `..`.
@@ -57,19 +59,30 @@ impl Session<'_> {
         let (source, length): (Box<dyn Read>, u64) = match node.content {
             Content::Crowd(count) => (Box::new(CrowdLines::new(count, facts)), u64::MAX),
             _ => {
-                let mut lines = Vec::new();
-                let dots = [(&b"."[..], node), (b"..", node)];
-                let dots = dots.into_iter().filter(|_| style == Style::All);
-                for (name, child) in dots.chain(tree.children(path)) {
-                    lines.extend(if facts { child.facts(name) } else { child.ls(name) });
-                    lines.extend(b"\r\n");
-                }
+                let lines = self.lines(&tree, path, style);
                 let length = lines.len() as u64;
                 (Box::new(Cursor::new(lines)), length)
             }
         };
         drop(tree);
         self.download(source, length)
+    }
+
+    /// The lines of a listing, as far as `style` shows them.
+    pub(super) fn lines(&self, tree: &Tree, path: &[u8], style: Style) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let dots = tree.get(path).into_iter().flat_map(|node| [(&b"."[..], node), (b"..", node)]);
+        let dots = dots.filter(|_| style == Style::All);
+        let hides = self.shared.behaviour.hiding.contains(&style);
+        for (name, child) in dots.chain(tree.children(path).filter(|(name, _)| !hides || !name.starts_with(b"."))) {
+            lines.extend(match style {
+                Style::Facts => child.facts(name),
+                Style::Names => name.to_vec(),
+                Style::Plain | Style::All => child.ls(name),
+            });
+            lines.extend(b"\r\n");
+        }
+        lines
     }
 
     pub(super) fn store_file(&mut self, path: &[u8], append: bool) -> io::Result<()> {
@@ -93,7 +106,7 @@ impl Session<'_> {
         self.say(reply)
     }
 
-    fn download(&mut self, mut source: impl Read, length: u64) -> io::Result<()> {
+    pub(super) fn download(&mut self, mut source: impl Read, length: u64) -> io::Result<()> {
         let Some(mut data) = self.open(self.shared.behaviour.tickets.download)? else { return Ok(()) };
         let sent = self.send(&mut data, &mut source, length)?;
         if sent == Sent::Whole {

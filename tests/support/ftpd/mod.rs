@@ -20,6 +20,7 @@ pub mod socket;
 mod data;
 mod session;
 
+pub use data::Style;
 pub use faults::{Act, Fault, Faults, Step};
 pub use tls::{Memory, Store};
 pub use tree::{Content, Tree};
@@ -53,6 +54,12 @@ pub struct Behaviour {
     pub features: Vec<&'static str>,
     /// Whether MLSD and MLST are understood.
     pub facts: bool,
+    /// Whether STAT lists directories; else it is not understood.
+    pub status: bool,
+    /// The ways to list that leave out names that begin with a dot.
+    pub hiding: Vec<Style>,
+    /// What the `-a` of `LIST -a` is taken for.
+    pub dash_a: DashA,
     /// The host that 227 tells.
     pub passive_host: Ipv4Addr,
     /// Whether the 226 comes only when the client has closed the data connection (vsftpd, ProFTPD).
@@ -123,6 +130,17 @@ pub enum Dialect {
     FileZilla09,
 }
 
+/// What a server takes the `-a` of `LIST -a` for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DashA {
+    /// The option of ls(1).
+    Option,
+    /// A name that is not there: 550 (pyftpdlib, FileZilla Server).
+    MissingName,
+    /// A pattern that nothing fits: 226, and no line.
+    EmptyPattern,
+}
+
 /// When a client hears that there are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TooMany {
@@ -155,6 +173,9 @@ impl Default for Behaviour {
                 "UTF8",
             ],
             facts: true,
+            status: false,
+            hiding: vec![Style::Plain],
+            dash_a: DashA::Option,
             passive_host: Ipv4Addr::LOCALHOST,
             waits_for_close: true,
             odd_records: false,

@@ -3,7 +3,7 @@
 use super::data::Style;
 use super::socket::{Socket, Wire};
 use super::tree::Content;
-use super::{Act, PASSWORD, Shared, Step, Store, TooMany, count, tls};
+use super::{Act, DashA, PASSWORD, Shared, Step, Store, TooMany, count, tls};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -127,10 +127,9 @@ impl<'a> Session<'a> {
                 self.say("350 Restarting.")
             }
             "RETR" => self.retrieve(&self.absolute(argument)),
-            "LIST" => {
-                let style = if argument.starts_with(b"-a") { Style::All } else { Style::Plain };
-                self.list(&self.absolute(without_options(argument)), style)
-            }
+            "LIST" => self.list_as_ls(argument),
+            "NLST" => self.list(&self.absolute(without_options(argument)), Style::Names),
+            "STAT" if self.shared.behaviour.status => self.status(argument),
             "MLSD" if self.shared.behaviour.facts => self.list(&self.absolute(argument), Style::Facts),
             "MLST" if self.shared.behaviour.facts => self.mlst(argument),
             "SIZE" => self.about(argument, |node| format!("213 {}", node.size())),
@@ -140,6 +139,27 @@ impl<'a> Session<'a> {
             "DELE" | "MKD" | "RMD" | "RNFR" | "RNTO" | "MFMT" => self.change(verb, argument),
             _ => self.say("500 Unknown command."),
         }
+    }
+
+    fn list_as_ls(&mut self, argument: &[u8]) -> io::Result<()> {
+        match (argument.starts_with(b"-a"), self.shared.behaviour.dash_a) {
+            (false, _) => self.list(&self.absolute(argument), Style::Plain),
+            (true, DashA::Option) => self.list(&self.absolute(without_options(argument)), Style::All),
+            (true, DashA::MissingName) => self.say("550 No such file or directory"),
+            (true, DashA::EmptyPattern) => self.download(&b""[..], 0),
+        }
+    }
+
+    fn status(&mut self, argument: &[u8]) -> io::Result<()> {
+        let style = if argument.starts_with(b"-a") { Style::All } else { Style::Plain };
+        let path = self.absolute(without_options(argument));
+        let tree = self.shared.tree.lock().unwrap();
+        let lines = match tree.get(&path).filter(|node| !node.is_directory()) {
+            Some(file) => [&file.ls(without_options(argument))[..], b"\r\n"].concat(),
+            None => self.lines(&tree, &path, style),
+        };
+        drop(tree);
+        self.say_bytes(&[b"213-Status follows:\r\n", &lines[..], b"213 End of status\r\n"].concat())
     }
 
     fn auth(&mut self, argument: &[u8]) -> io::Result<()> {
