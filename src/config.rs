@@ -99,6 +99,7 @@ impl Config {
                 user,
                 password,
                 directory: url.directory,
+                charset: options.charset,
                 trust,
                 connections_max: options.connections,
                 timeout: options.timeout,

@@ -1,7 +1,10 @@
 //! The options of `-o`: the one table from which the parser, `--help` and the tests of the documents are made.
 
+use crate::ftp::charset::Wish as Charset;
 use crate::ftp::settings::{TlsMode, Verify};
-use crate::values::{conflict, connections, flag, level, number, positive_seconds, seconds, size, text, tls, umask};
+use crate::values::{
+    charset, conflict, connections, flag, level, number, positive_seconds, seconds, size, text, tls, umask,
+};
 use crate::values::{upload, verify};
 use crate::vfs::settings::{Conflict, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
@@ -53,6 +56,13 @@ pub const OPTIONS: &[Known] = &[
         meaning: "AUTH TLS after the greeting, or TLS from the first byte",
         default: Some("explicit; implicit on port 990"),
         set: |options, value| tls(value).map(|value| options.tls = Some(value)),
+    },
+    Known {
+        name: "charset",
+        argument: Some("NAME|auto"),
+        meaning: "what names are in on the server, as windows-1252; auto finds out",
+        default: Some("names are bytes"),
+        set: |options, value| charset(value).map(|value| options.charset = value),
     },
     Known {
         name: "connections",
@@ -246,6 +256,8 @@ pub struct Options {
     pub cafile: Option<PathBuf>,
     /// `tls=`
     pub tls: Option<TlsMode>,
+    /// `charset=`
+    pub charset: Charset,
     /// `connections=`
     pub connections: NonZeroUsize,
     /// `timeout=`
@@ -294,6 +306,7 @@ impl Default for Options {
             credentials: None,
             cafile: None,
             tls: None,
+            charset: Charset::default(),
             connections: const { NonZeroUsize::new(4).unwrap() },
             timeout: Duration::from_secs(30),
             cache_bytes_max: vfs.cache_bytes_max,
@@ -482,6 +495,7 @@ mod tests {
             ("umask=1777", "octal"),
             ("uid=joe", "must be a number"),
             ("uid=4294967295", "must be a number"),
+            ("charset=utf-16", "in which ASCII is itself"),
             ("tls=none", "explicit or implicit"),
             ("log_level=loud", "trace"),
         ] {

@@ -1,5 +1,6 @@
 //! The values of options, read one by one; an error says what is wrong with one, not which option it was.
 
+use crate::ftp::charset::{Charset, Wish};
 use crate::ftp::settings::{TlsMode, Verify};
 use crate::vfs::settings::{Conflict, UploadWay};
 use log::LevelFilter;
@@ -29,6 +30,14 @@ pub(crate) fn tls(value: &str) -> Result<TlsMode, String> {
         "explicit" => Ok(TlsMode::Explicit),
         "implicit" => Ok(TlsMode::Implicit),
         _ => Err("must be explicit or implicit".into()),
+    }
+}
+
+pub(crate) fn charset(value: &str) -> Result<Wish, String> {
+    match (value, Charset::named(value)) {
+        ("auto", _) => Ok(Wish::Detected),
+        (_, Some(charset)) => Ok(Wish::Named(charset)),
+        (_, None) => Err("must be auto, utf-8, windows-1252, shift_jis or another in which ASCII is itself".into()),
     }
 }
 

@@ -6,6 +6,7 @@ function __ftpsfs_options
         credentials=\t'file with username= and password=' \
         cafile=\t'certificate authorities to believe' \
         tls=\t'explicit or implicit' \
+        charset=\t'what names are in on the server' \
         connections=\t'control connections at most' \
         timeout=\t'how long the server may take for one step' \
         cache_size=\t'bytes of file content kept in memory' \

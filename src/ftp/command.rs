@@ -101,6 +101,8 @@ pub enum Command<'a> {
 pub enum Unsendable {
     /// The argument holds a CR, LF or NUL, which would end the command or begin another.
     Forbidden(u8),
+    /// The name has characters that the server's character set has not.
+    NotInCharset,
     /// The line would be longer than [`COMMAND_BYTES_MAX`].
     TooLong,
 }
@@ -306,6 +308,7 @@ impl fmt::Display for Unsendable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forbidden(byte) => write!(f, "a command cannot carry the byte 0x{byte:02x}"),
+            Self::NotInCharset => f.write_str("the server's character set cannot write it"),
             Self::TooLong => write!(f, "the command would be longer than {COMMAND_BYTES_MAX} bytes"),
         }
     }

@@ -1,13 +1,17 @@
 //! What is known of the server, shared by all sessions: how to reach it, and what it turned out to do.
 
+use crate::ftp::charset::{Charset, Wish};
+use crate::ftp::command::Unsendable;
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::features::Features;
+use crate::ftp::listing::Listing;
 use crate::ftp::rungs::Rungs;
 use crate::ftp::settings::{Directory, Settings};
 use crate::ftp::tls::Tls;
 use crate::path::RemotePath;
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +25,8 @@ pub struct Server {
     /// What happened with it.
     pub counters: Arc<Counters>,
     features: Mutex<Option<Arc<Features>>>,
+    /// What names are in on the server; `None` until they show it. It never changes, nor do names then.
+    charset: Mutex<Option<Charset>>,
     /// The directory that is mounted; known after the first login.
     root: Mutex<Option<Arc<[u8]>>>,
     /// `EPSV` was refused, `PASV` is used from then on.
@@ -93,10 +99,12 @@ impl Server {
     /// [`Error::Insecure`] where the settings' trust cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let tls = Tls::new(&settings.host, &settings.trust)?;
+        let charset = Mutex::new(wished(settings.charset));
         Ok(Self {
             settings,
             tls,
             counters: Arc::new(Counters::default()),
+            charset,
             features: Mutex::new(None),
             root: Mutex::new(None),
             epsv_refused: Once::default(),
@@ -121,6 +129,9 @@ impl Server {
 
     /// Keeps what `FEAT` told.
     pub fn learn_features(&self, features: Features) -> Arc<Features> {
+        if features.utf8 {
+            self.charset.lock().get_or_insert(Charset::BYTES);
+        }
         let features = Arc::new(features);
         *self.features.lock() = Some(Arc::clone(&features));
         features
@@ -146,20 +157,71 @@ impl Server {
     /// Keeps the mounted directory, seen from `login`, the directory where the login landed.
     pub fn learn_root(&self, login: &[u8]) {
         let root = match &self.settings.directory {
-            Directory::Absolute(directory) => directory.clone(),
-            Directory::FromLogin(names) => [login, b"/", names].concat(),
+            Directory::Absolute(directory) => {
+                self.charset_of(directory).to_server(directory).unwrap_or(directory.into()).into_owned()
+            }
+            Directory::FromLogin(names) => {
+                [login, b"/", &*self.charset_of(names).to_server(names).unwrap_or(names.into())].concat()
+            }
         };
         *self.root.lock() = Some(tidy(&root).into());
     }
 
-    /// The server's pathname for `path` of the mount: absolute.
-    pub fn pathname(&self, path: &RemotePath) -> Vec<u8> {
+    /// The server's pathname for `path` of the mount: absolute, and in the server's character set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsendable`] where no file of the server has such a name.
+    pub fn pathname(&self, path: &RemotePath) -> Result<Vec<u8>, Error> {
+        let below = self.to_server(path.as_bytes())?;
         let root = self.root.lock().clone().unwrap_or_else(|| Arc::from(*b"/"));
-        match (&*root, path.is_root()) {
-            (b"/", _) => path.as_bytes().to_vec(),
+        Ok(match (&*root, path.is_root()) {
+            (b"/", _) => below.into_owned(),
             (root, true) => root.to_vec(),
-            (root, false) => [root, path.as_bytes()].concat(),
+            (root, false) => [root, &below].concat(),
+        })
+    }
+
+    /// A name or a path of ours, as the server has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::pathname`].
+    pub fn to_server<'a>(&self, name: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
+        self.charset_of(name).to_server(name).ok_or(Error::Unsendable { why: Unsendable::NotInCharset })
+    }
+
+    /// `listing` with the names that are shown here.
+    pub fn localised(&self, mut listing: Listing) -> Listing {
+        let charset = {
+            let mut charset = self.charset.lock();
+            if charset.is_none() {
+                *charset = Charset::detect(listing.entries.iter().map(|entry| entry.name.as_bytes()));
+                if let Some(charset) = *charset {
+                    log::info!("the server's names are taken for {charset}; charset= says otherwise");
+                }
+            }
+            charset.unwrap_or(Charset::BYTES)
+        };
+        listing.translate(|name| charset.to_local(name));
+        listing
+    }
+
+    /// What `name` of ours is in on the server. Where nothing has shown it yet and it matters, it is UTF-8 from now on.
+    fn charset_of(&self, name: &[u8]) -> Charset {
+        let mut charset = self.charset.lock();
+        if !name.is_ascii() {
+            charset.get_or_insert(Charset::BYTES);
         }
+        charset.unwrap_or(Charset::BYTES)
+    }
+}
+
+fn wished(wish: Wish) -> Option<Charset> {
+    match wish {
+        Wish::Bytes => Some(Charset::BYTES),
+        Wish::Named(charset) => Some(charset),
+        Wish::Detected => None,
     }
 }
 
@@ -189,6 +251,7 @@ mod tests {
             user: "u".to_owned(),
             password: Secret::new("p"),
             directory,
+            charset: Wish::Bytes,
             trust: Trust::WebPki,
             connections_max: NonZeroUsize::MIN,
             verify: Verify::Size,
@@ -210,7 +273,7 @@ mod tests {
         ] {
             let server = server(directory);
             server.learn_root(login);
-            assert_eq!(server.pathname(&path), expected);
+            assert_eq!(server.pathname(&path).unwrap(), expected);
         }
     }
 }

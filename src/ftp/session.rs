@@ -1,5 +1,6 @@
 //! One logged-in session: commands on its control connection, and the data connections that they need.
 
+use crate::ftp::charset::Wish;
 use crate::ftp::command::Command;
 use crate::ftp::control::Control;
 use crate::ftp::data::DataConnection;
@@ -55,7 +56,7 @@ impl Session {
             Some(features) => features,
             None => server.learn_features(Features::read(&control.exchange(&Command::Feat)?)),
         };
-        prepare(&mut control, &features)?;
+        prepare(&mut control, speaks_utf8(server.settings.charset, &features), &features)?;
         if !server.knows_root() {
             server.learn_root(&login_directory(&mut control)?);
         }
@@ -124,7 +125,8 @@ impl Session {
         self.control.exchange(&command.seen_from(reached.as_deref()))
     }
 
-    /// Sends two commands that need no data connection and speak of one pathname, in one write unless they are long, and waits for both replies.
+    /// Sends two commands that need no data connection and speak of one pathname, in one write unless they are long,
+    /// and waits for both replies.
     ///
     /// # Errors
     ///
@@ -150,7 +152,7 @@ impl Session {
         self.exchange(&Command::Cwd(pathname))?.completion("CWD").map(drop)
     }
 
-    /// Lists a directory by one `command` on a data connection.
+    /// Lists a directory by one `command` on a data connection. Names are the server's still.
     ///
     /// # Errors
     ///
@@ -216,6 +218,11 @@ impl Session {
             log::warn!("the server ends data connections without TLS's close_notify; its 226 has to be believed");
         }
         Ok(reply)
+    }
+
+    /// `listing`, in which names are the server's, with the names that are shown here.
+    pub fn localised(&self, listing: Listing) -> Listing {
+        self.server.localised(listing)
     }
 
     /// Starts a download at `offset` (`REST` and `RETR` in one write; RFC 3659 section 5).
@@ -503,9 +510,9 @@ fn unexpected_passive(verb: &'static str, reply: Reply) -> Error {
 }
 
 /// Settings of the session, in one write: none depends on another's answer.
-fn prepare(control: &mut Control, features: &Features) -> Result<(), Error> {
+fn prepare(control: &mut Control, utf8: bool, features: &Features) -> Result<(), Error> {
     let opts_mlst = features.opts_mlst();
-    let utf8 = features.utf8.then_some(Command::Opts(b"UTF8 ON"));
+    let utf8 = utf8.then_some(Command::Opts(b"UTF8 ON"));
     let mlst = opts_mlst.as_deref().map(|arguments| Command::Opts(arguments.as_bytes()));
     let commands: Vec<_> = utf8.into_iter().chain(mlst).chain([Command::TypeImage]).collect();
     control.send(&commands)?;
@@ -518,6 +525,14 @@ fn prepare(control: &mut Control, features: &Features) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether to ask for UTF-8: some servers translate names from then on, which is not wanted where `charset=` names theirs.
+fn speaks_utf8(wish: Wish, features: &Features) -> bool {
+    match wish {
+        Wish::Named(charset) => charset.is_bytes(),
+        Wish::Bytes | Wish::Detected => features.utf8,
+    }
 }
 
 /// Where the login landed (`PWD`); `/` where the server does not say.

@@ -1,5 +1,6 @@
 //! What the wing is told: which server, as whom, trusted how.
 
+use crate::ftp::charset::Wish;
 use crate::secret::Secret;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub password: Secret,
     /// The directory that becomes `/`.
     pub directory: Directory,
+    /// What names are in on the server.
+    pub charset: Wish,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// How many control connections may be open at once.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::corpus::corpus;
+use ftpsfs::ftp::charset::Charset;
 use ftpsfs::ftp::command::Command;
 use ftpsfs::ftp::features::Features;
 use ftpsfs::ftp::listing::{Listing, Parser, read_mlst};
@@ -68,6 +69,26 @@ proptest! {
     }
 }
 
+/// One of each make.
+const CHARSETS: &[&str] = &[
+    "utf-8",
+    "windows-1252",
+    "windows-1251",
+    "windows-1253",
+    "ibm866",
+    "koi8-u",
+    "macintosh",
+    "shift_jis",
+    "euc-jp",
+    "euc-kr",
+    "big5",
+    "gbk",
+    "gb18030",
+    "windows-874",
+    "iso-8859-8-i",
+    "x-user-defined",
+];
+
 /// What must hold for every byte that a server can send, tried so often that a rare mistake shows: 100,000 times each in a
 /// release build, which is the one that `make test` runs.
 mod often {
@@ -96,6 +117,28 @@ mod often {
             let _ = read(&[&bytes]);
             for reply in read(&[&[b"211-", bytes.as_slice(), b"\n 1\n211 x\n"].concat()]).0 {
                 let _ = (Features::read(&reply), passive::passive(&reply), passive::extended(&reply), reply.to_string());
+            }
+        }
+
+        /// Two names of the server are never one here, and each leads back to its bytes.
+        #[test]
+        fn a_name_in_any_character_set_leads_back_to_its_bytes(
+            name in vec(prop_oneof![any::<u8>(), 0x80..=0xff_u8], 0..24), set in 0..CHARSETS.len(),
+        ) {
+            let charset = Charset::named(CHARSETS[set]).unwrap();
+            let local = charset.to_local(&name);
+            prop_assert!(charset.is_bytes() || std::str::from_utf8(&local).is_ok() || name.is_ascii());
+            let back = charset.to_server(&local);
+            prop_assert_eq!(back.as_deref(), Some(&name[..]));
+            let parts = |name: &[u8]| name.iter().filter(|byte| b"/\r\n\0".contains(byte)).count();
+            prop_assert_eq!(parts(&name), parts(&local));
+        }
+
+        #[test]
+        fn a_name_here_is_one_name_of_the_server_or_none(name in "[a-zäß€я語\u{301}\u{f780}-\u{f7ff}]{0,6}", set in 0..CHARSETS.len()) {
+            let charset = Charset::named(CHARSETS[set]).unwrap();
+            if let Some(server) = charset.to_server(name.as_bytes()) {
+                prop_assert_eq!(&*charset.to_local(&server), name.as_bytes());
             }
         }
 

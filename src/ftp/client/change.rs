@@ -15,7 +15,7 @@ use std::time::SystemTime;
 impl Client {
     /// `MKD`.
     pub(super) fn make_directory(&self, path: &RemotePath) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         self.change(
             |session| complete(session, &Command::Mkd(&pathname)),
             || Ok(self.kind_of(path)? == Some(FileKind::Directory)),
@@ -24,7 +24,7 @@ impl Client {
 
     /// `RMD`. A refusal without a reason is looked into: hidden files are the usual one.
     pub(super) fn delete_directory(&self, path: &RemotePath) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         let removed =
             self.change(|session| complete(session, &Command::Rmd(&pathname)), || Ok(self.kind_of(path)?.is_none()));
         match removed {
@@ -42,13 +42,13 @@ impl Client {
 
     /// `DELE`.
     pub(super) fn delete_file(&self, path: &RemotePath) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         self.change(|session| complete(session, &Command::Dele(&pathname)), || Ok(self.kind_of(path)?.is_none()))
     }
 
     /// `RNFR` and `RNTO`.
     pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let (old, new) = (self.server.pathname(from), self.server.pathname(to));
+        let (old, new) = (self.server.pathname(from)?, self.server.pathname(to)?);
         self.change(
             |session| session.rename(&old, &new),
             || Ok(self.kind_of(from)?.is_none() && self.kind_of(to)?.is_some()),
@@ -57,7 +57,7 @@ impl Client {
 
     /// `MFMT`, or `MDTM` with two arguments, or `SITE UTIME`: the first that works, then always that.
     pub(super) fn touch(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         let unsupported = || Error::Unsupported { what: "set a file's time" };
         let time = to_time_val(time).ok_or_else(unsupported)?;
         self.pool.with_session(|session| {
@@ -87,13 +87,14 @@ impl Client {
 
     /// `SITE CHMOD`.
     pub(super) fn change_mode(&self, path: &RemotePath, mode: u16) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         self.pool.with_session(|session| complete(session, &Command::SiteChmod(mode, &pathname)))
     }
 
     /// `SITE SYMLINK`, where `FEAT` lists it.
     pub(super) fn make_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
+        let target = &*self.server.to_server(target)?;
         let sendable = !target.contains(&b' ') && !pathname.contains(&b' ');
         self.pool.with_session(|session| {
             if !session.features().site_symlink || !sendable {
@@ -101,7 +102,7 @@ impl Client {
             }
             // The server resolves a relative target from where the session is.
             if let Some(parent) = path.parent() {
-                session.change_directory(&self.server.pathname(&parent))?;
+                session.change_directory(&self.server.pathname(&parent)?)?;
             }
             complete(session, &Command::SiteSymlink(target, &pathname))
         })

@@ -18,7 +18,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::WrongChecksum | Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
         Error::LoginRefused { .. } => ErrorKind::LoginRefused,
         Error::Busy { .. } => ErrorKind::Busy,
-        Error::Unsendable { why: Unsendable::Forbidden(_) } => ErrorKind::InvalidName,
+        Error::Unsendable { why: Unsendable::Forbidden(_) | Unsendable::NotInCharset } => ErrorKind::InvalidName,
         Error::Unsendable { why: Unsendable::TooLong } => ErrorKind::NameTooLong,
         Error::Preempted => ErrorKind::Preempted,
         Error::NotListed { .. } => ErrorKind::NotFound,

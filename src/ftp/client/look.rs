@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 impl Client {
     pub(super) fn list_directory(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
-        let pathname = self.server.pathname(directory);
+        let pathname = self.server.pathname(directory)?;
         let now = SystemTime::now();
         self.pool.with_session(|session| {
             let (rung, mut listing) = Descent::new(&self.server, session, &pathname, now).list(&Rung::ALL)?;
@@ -33,7 +33,7 @@ impl Client {
         if shown > 0 {
             return Ok(shown);
         }
-        let pathname = self.server.pathname(directory);
+        let pathname = self.server.pathname(directory)?;
         let now = SystemTime::now();
         self.pool.with_session(|session| {
             let others = [Rung::ListAll, Rung::Status];
@@ -71,7 +71,7 @@ impl Client {
         if !compares && !self.server.facts_leave_out.is_set() && !listing.entries.iter().any(is_link_without_target) {
             return Ok(());
         }
-        let pathname = self.server.pathname(directory);
+        let pathname = self.server.pathname(directory)?;
         match Descent::new(&self.server, session, &pathname, now).list(&[Rung::ListAll, Rung::List]) {
             Ok((_, other)) => {
                 add_targets(&mut listing.entries, &other);
@@ -80,7 +80,7 @@ impl Client {
             Err(error) if error.closes_connection() => return Err(error),
             Err(error) => log::debug!("{directory}: LIST adds nothing to MLSD: {error}"),
         }
-        self.follow_links(session, directory, &mut listing.entries);
+        follow_links(session, &pathname, &mut listing.entries);
         Ok(())
     }
 
@@ -116,30 +116,21 @@ impl Client {
         Ok(())
     }
 
-    /// Of a link whose target stays unknown it is told what the server makes of it: file or directory.
-    fn follow_links(&self, session: &mut Session, directory: &RemotePath, entries: &mut [Entry]) {
-        for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
-            let path = self.server.pathname(&directory.join(&entry.name));
-            if let Ok(Some(metadata)) = stat_by_facts(session, &path) {
-                entry.metadata = metadata;
-            }
-        }
-    }
-
     fn entries(&self, listing: Listing, directory: &RemotePath) -> Vec<Entry> {
         if listing.refused_names > 0 {
             log::warn!("{directory}: {} names that cannot be names are left out", listing.refused_names);
         }
         if listing.not_understood > 0 {
-            let sample = listing.sample.unwrap_or_default();
+            let sample = listing.sample.as_deref().unwrap_or_default();
             self.server.counters.lines_not_understood.add(listing.not_understood as u64);
             log::warn!("{directory}: {} lines not understood, such as: {sample}", listing.not_understood);
         }
-        listing.entries
+        self.server.localised(listing).entries
     }
 
     pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
-        let pathname = self.server.pathname(path);
+        // What the server's character set cannot write is not there.
+        let Ok(pathname) = self.server.pathname(path) else { return Err(Error::NotListed { name: path.to_string() }) };
         let answer = self.pool.with_session(|session| match session.features().mlst {
             Some(_) => stat_by_facts(session, &pathname),
             None => stat_by_size(session, &pathname, SystemTime::now()),
@@ -166,7 +157,7 @@ impl Client {
         if !self.server.features().is_some_and(|features| features.avbl) {
             return Err(unsupported());
         }
-        let pathname = self.server.pathname(&RemotePath::root());
+        let pathname = self.server.pathname(&RemotePath::root())?;
         let reply = self.pool.with_session(|session| session.exchange(&Command::Avbl(&pathname)))?;
         match size_of(&reply) {
             Some(bytes) => Ok(bytes),
@@ -227,8 +218,20 @@ fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Re
         let _ = lines.feed(&[line.as_slice(), b"\r\n"].concat());
     }
     let name = pathname.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let entries = lines.finish().entries;
-    Ok(entries.into_iter().find(|entry| entry.name.as_bytes() == name).map(|entry| entry.metadata))
+    let mut listing = lines.finish();
+    listing.entries.retain(|entry| entry.name.as_bytes() == name);
+    Ok(session.localised(listing).entries.pop().map(|entry| entry.metadata))
+}
+
+/// Of a link whose target stays unknown it is told what the server makes of it: file or directory.
+fn follow_links(session: &mut Session, directory: &[u8], entries: &mut [Entry]) {
+    let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+    for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
+        let pathname = [directory, slash, entry.name.as_bytes()].concat();
+        if let Ok(Some(metadata)) = stat_by_facts(session, &pathname) {
+            entry.metadata = metadata;
+        }
+    }
 }
 
 fn is_link_without_target(entry: &Entry) -> bool {

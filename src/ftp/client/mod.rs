@@ -42,9 +42,10 @@ impl Client {
 
     fn enter_root(&self) -> Result<(), Error> {
         let pathname = || self.server.pathname(&RemotePath::root());
-        self.pool.with_session(|session| session.change_directory(&pathname())).map_err(|error| match error {
+        self.pool.with_session(|session| session.change_directory(&pathname()?)).map_err(|error| match error {
             Error::Refused { reply, .. } => {
-                Error::NoSuchMount { pathname: crate::path::escaped(&pathname()).to_string(), reply }
+                let pathname = pathname().unwrap_or_default();
+                Error::NoSuchMount { pathname: crate::path::escaped(&pathname).to_string(), reply }
             }
             other => other,
         })
@@ -66,7 +67,7 @@ impl Client {
     }
 
     fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
-        let pathname = self.server.pathname(path);
+        let pathname = self.server.pathname(path)?;
         self.pool.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
             Ok(data) => {
                 let expected = size.map(|size| size.saturating_sub(offset));
@@ -104,8 +105,8 @@ impl Remote for Client {
     }
 
     fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, remote::Error> {
-        let outgoing =
-            Outgoing::start(&self.pool, &self.server, self.server.pathname(path), start).map_err(translate)?;
+        let pathname = self.server.pathname(path).map_err(translate)?;
+        let outgoing = Outgoing::start(&self.pool, &self.server, pathname, start).map_err(translate)?;
         Ok(Box::new(outgoing))
     }
 

@@ -37,8 +37,9 @@ pub use facts::read_mlst;
 use crate::ftp::listing::line::{Form, Line};
 use crate::ftp::time::ListClock;
 use crate::path;
-use crate::path::{Name, NameError};
-use crate::remote::{Entry, Metadata};
+use crate::path::Name;
+use crate::remote::{Entry, FileKind, Metadata};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::time::SystemTime;
@@ -58,7 +59,8 @@ pub struct Listing {
     pub not_understood: usize,
     /// The first of them, escaped, or its beginning.
     pub sample: Option<String>,
-    /// Names that are none: with `/`, NUL or CR, or `.` and `..` where they do not name the directories.
+    /// Names that are none: with `/`, NUL or CR, `.` and `..` where they do not name the directories, and those of over
+    /// [`NAME_BYTES_MAX`].
     pub refused_names: usize,
     /// Entries left out because their name had come before.
     pub duplicates: usize,
@@ -273,6 +275,23 @@ impl Listing {
         self.hides_all() && !self.saw_dot
     }
 
+    /// Puts what `translated` makes of it in place of each name and each link's target. A name that then is none stays as
+    /// it was.
+    pub fn translate<'a>(&'a mut self, translated: impl Fn(&[u8]) -> Cow<'_, [u8]>) {
+        for entry in &mut self.entries {
+            if let Cow::Owned(name) = translated(entry.name.as_bytes())
+                && let Some(name) = shown(name)
+            {
+                entry.name = name;
+            }
+            if let FileKind::Symlink(Some(target)) = &mut entry.metadata.kind
+                && let Cow::Owned(path) = translated(target)
+            {
+                *target = path.into();
+            }
+        }
+    }
+
     fn add(&mut self, line: &[u8], read: Option<Line<'_>>) {
         self.lines += 1;
         match read {
@@ -283,19 +302,19 @@ impl Listing {
                 self.saw_dot = true;
                 self.itself.get_or_insert(metadata);
             }
-            Some(Line::Entry(name, metadata)) => self.add_entry(Name::new(name), metadata),
+            Some(Line::Entry(name, metadata)) => self.add_entry(shown(name), metadata),
             Some(Line::Joined(name, extension, metadata)) => {
-                self.add_entry(Name::new([name, extension].join(&b"."[..])), metadata);
+                self.add_entry(shown([name, extension].join(&b"."[..])), metadata);
             }
         }
     }
 
-    fn add_entry(&mut self, name: Result<Name, NameError>, metadata: Metadata) {
+    fn add_entry(&mut self, name: Option<Name>, metadata: Metadata) {
         match name {
             // One more than may be, so that `feed` notices.
-            Ok(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
-            Ok(_) => {}
-            Err(_) => self.refused_names += 1,
+            Some(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
+            Some(_) => {}
+            None => self.refused_names += 1,
         }
     }
 
@@ -319,6 +338,14 @@ impl fmt::Display for TooBig {
 
 impl std::error::Error for TooBig {}
 
+/// `name`, where it can be one here.
+fn shown(name: impl Into<Box<[u8]>>) -> Option<Name> {
+    Name::new(name).ok().filter(|name| name.as_bytes().len() <= NAME_BYTES_MAX)
+}
+
+/// The longest name (bytes) that FUSE takes: with a longer one among them, it shows none of a directory's.
+pub const NAME_BYTES_MAX: usize = 1024;
+
 /// A line longer than this (bytes) is not kept but counted as not understood.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
 
@@ -334,7 +361,6 @@ const SAMPLE_BYTES_MAX: usize = 120;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::FileKind;
     use std::fmt::Write as _;
     use std::time::Duration;
 

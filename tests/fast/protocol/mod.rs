@@ -20,6 +20,7 @@ mod timeouts;
 mod transfer;
 
 use ftpd::{PASSWORD, Server};
+use ftpsfs::ftp::charset::Wish;
 use ftpsfs::ftp::client::Client;
 use ftpsfs::ftp::settings::{Directory, Settings, TlsMode, Trust, Verify};
 use ftpsfs::path::RemotePath;
@@ -41,6 +42,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         user: "tester".to_owned(),
         password: Secret::new(PASSWORD),
         directory: Directory::FromLogin(Vec::new()),
+        charset: Wish::Bytes,
         trust: Trust::Pem(ftpd::tls::ca().pem().into_bytes()),
         connections_max: NonZeroUsize::MIN,
         verify: Verify::Size,

@@ -1,9 +1,12 @@
 //! Pathnames that a command line cannot carry as they are.
 
 use super::ftpd::{Behaviour, Server, Tree};
-use super::{client, read};
+use super::{client, names, read, settings};
+use ftpsfs::ftp::charset::{Charset, Wish};
+use ftpsfs::ftp::client::Client;
+use ftpsfs::ftp::settings::Settings;
 use ftpsfs::path::{Name, RemotePath};
-use ftpsfs::remote::{ErrorKind, Remote as _, Start};
+use ftpsfs::remote::{ErrorKind, FileKind, Remote as _, Start};
 
 fn path(bytes: &[u8]) -> RemotePath {
     RemotePath::parse(bytes).unwrap()
@@ -99,4 +102,68 @@ fn a_path_that_no_line_carries_is_walked() {
         assert_eq!(client.stat(&file).unwrap_err().kind, ErrorKind::NotFound);
         assert_eq!(server.connections(), 1);
     }
+}
+
+fn client_in(server: &Server, charset: Wish) -> Client {
+    Client::connect(Settings { charset, ..settings(server.port()) }).unwrap()
+}
+
+fn latin() -> Wish {
+    Wish::Named(Charset::named("windows-1252").unwrap())
+}
+
+#[test]
+fn names_in_a_character_set_are_utf_8_here_in_everything_that_is_asked() {
+    let tree = || Tree::new().directory(b"/\xfc").file(b"/\xfc/caf\xe9", "x").symlink(b"/\xfc/link", *b"caf\xe9");
+    for behaviour in [Behaviour::default(), Behaviour::default().without_facts()] {
+        let server = Server::start(behaviour, tree());
+        let client = client_in(&server, latin());
+        let directory = path("/ü".as_bytes());
+        assert_eq!(names(&client, "/"), ["ü"]);
+        let listed = client.list(&directory).unwrap();
+        assert_eq!(listed[0].name.to_string(), "café");
+        assert_eq!(listed[1].metadata.kind, FileKind::Symlink(Some("café".as_bytes().into())));
+        let (cafe, the) = (path("/ü/café".as_bytes()), path("/ü/thé".as_bytes()));
+        assert_eq!(client.stat(&cafe).unwrap().size, Some(1));
+        assert_eq!(read(&client, "/ü/café", Some(1)).unwrap(), b"x");
+        client.rename(&cafe, &the).unwrap();
+        let mut upload = client.write_to(&cafe, Start::Beginning).unwrap();
+        upload.write(b"xy").unwrap();
+        upload.finish().unwrap();
+        client.remove_file(&the).unwrap();
+        client.create_directory(&the).unwrap();
+        assert_eq!(names(&client, "/ü"), ["café", "link", "thé"]);
+
+        // No name of this server.
+        let (greek, raw) = (path("/ü/ω".as_bytes()), path(b"/\xc3\xbc/caf\xe9"));
+        for name in [greek, raw] {
+            assert_eq!(client.stat(&name).unwrap_err().kind, ErrorKind::NotFound);
+            assert_eq!(client.create_directory(&name).unwrap_err().kind, ErrorKind::InvalidName);
+            assert_eq!(client.rename(&cafe, &name).unwrap_err().kind, ErrorKind::InvalidName);
+        }
+        assert!(server.lines().iter().all(|(_, line)| line != "OPTS UTF8 ON"));
+    }
+}
+
+#[test]
+fn the_first_names_decide_once_what_a_server_writes_that_does_not_say() {
+    let silent = || Behaviour { features: vec!["MLST type*;size*;", "SIZE"], ..Behaviour::default() };
+    let (latin, utf8) = (&b"/d/caf\xe9"[..], "/d/grüße".as_bytes());
+    let tree = || Tree::new().directory("/d").directory("/e").file(b"/e/\xc3\xa9", "");
+    // What it is, what is shown, and what a name of two bytes is that could be either.
+    for (behaviour, name, shown, later) in [
+        (silent(), latin, "café", "Ã©"),
+        (silent(), utf8, "grüße", "é"),
+        (Behaviour::default(), latin, "caf\\xe9", "é"),
+    ] {
+        let server = Server::start(behaviour, tree().file(name, ""));
+        let client = client_in(&server, Wish::Detected);
+        assert_eq!(names(&client, "/d"), [shown]);
+        assert_eq!(names(&client, "/e"), [later]);
+    }
+    // A name that is asked for before any was seen is UTF-8, and so are all others then.
+    let server = Server::start(silent(), tree().file(latin, ""));
+    let client = client_in(&server, Wish::Detected);
+    assert_eq!(client.stat(&path("/e/é".as_bytes())).unwrap().kind, FileKind::File);
+    assert_eq!(names(&client, "/d"), ["caf\\xe9"]);
 }

@@ -172,14 +172,12 @@ impl Node {
 
     /// One line of MLSD, or of MLST without its first space (RFC 3659 section 7).
     pub fn facts(&self, name: &[u8]) -> Vec<u8> {
-        let facts = match &self.content {
-            Content::Directory | Content::Crowd(_) => format!("type=dir;modify={};", self.modified),
-            Content::Symlink(target) => {
-                format!("type=OS.unix=slink:{};modify={};", String::from_utf8_lossy(target), self.modified)
-            }
-            _ => format!("type=file;size={};modify={};", self.size(), self.modified),
+        let kind = match &self.content {
+            Content::Directory | Content::Crowd(_) => b"dir".to_vec(),
+            Content::Symlink(target) => [b"OS.unix=slink:", &target[..]].concat(),
+            _ => format!("file;size={}", self.size()).into_bytes(),
         };
-        [facts.as_bytes(), b" ", name].concat()
+        [b"type=", &kind[..], b";modify=", self.modified.as_bytes(), b"; ", name].concat()
     }
 
     /// One line of LIST, as `ls -l` writes it.
