@@ -156,13 +156,11 @@ impl Server {
 
     /// Keeps the mounted directory, seen from `login`, the directory where the login landed.
     pub fn learn_root(&self, login: &[u8]) {
+        // What the server's character set cannot write it will say that it has not.
+        let in_charset = |names| self.to_server(names).unwrap_or(Cow::Borrowed(names));
         let root = match &self.settings.directory {
-            Directory::Absolute(directory) => {
-                self.charset_of(directory).to_server(directory).unwrap_or(directory.into()).into_owned()
-            }
-            Directory::FromLogin(names) => {
-                [login, b"/", &*self.charset_of(names).to_server(names).unwrap_or(names.into())].concat()
-            }
+            Directory::Absolute(directory) => in_charset(directory).into_owned(),
+            Directory::FromLogin(names) => [login, b"/", &in_charset(names)].concat(),
         };
         *self.root.lock() = Some(tidy(&root).into());
     }

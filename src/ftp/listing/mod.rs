@@ -277,7 +277,7 @@ impl Listing {
 
     /// Puts what `translated` makes of it in place of each name and each link's target. A name that then is none stays as
     /// it was.
-    pub fn translate<'a>(&'a mut self, translated: impl Fn(&[u8]) -> Cow<'_, [u8]>) {
+    pub fn translate(&mut self, translated: impl Fn(&[u8]) -> Cow<'_, [u8]>) {
         for entry in &mut self.entries {
             if let Cow::Owned(name) = translated(entry.name.as_bytes())
                 && let Some(name) = shown(name)
