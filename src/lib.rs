@@ -21,6 +21,8 @@ pub mod secret;
 pub mod sys;
 pub mod workers;
 
+pub mod accounts;
+
 pub mod remote;
 
 pub mod ftp;

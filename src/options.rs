@@ -5,8 +5,8 @@ use crate::ftp::settings::{TlsMode, Verify};
 use crate::values::{
     charset, conflict, connections, flag, level, number, positive_seconds, seconds, size, text, tls, umask,
 };
-use crate::values::{upload, verify};
-use crate::vfs::settings::{Conflict, Settings as VfsSettings, UploadWay};
+use crate::values::{idmap, mode, upload, verify};
+use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -112,6 +112,27 @@ pub const OPTIONS: &[Known] = &[
         meaning: "the group of every file",
         default: Some("the mounting user's"),
         set: |options, value| number(value).map(|value| options.gid = Some(value)),
+    },
+    Known {
+        name: "idmap",
+        argument: Some("none|numeric|name"),
+        meaning: "whether files belong to whom they belong to on the server, by number or by name",
+        default: Some("none"),
+        set: |options, value| idmap(value).map(|value| options.idmap = value),
+    },
+    Known {
+        name: "file_mode",
+        argument: Some("OCTAL"),
+        meaning: "permission bits of files of which the server tells none",
+        default: Some("0666 without the umask"),
+        set: |options, value| mode(value).map(|value| options.file_mode = Some(value)),
+    },
+    Known {
+        name: "dir_mode",
+        argument: Some("OCTAL"),
+        meaning: "permission bits of directories of which the server tells none",
+        default: Some("0777 without the umask"),
+        set: |options, value| mode(value).map(|value| options.dir_mode = Some(value)),
     },
     Known {
         name: "umask",
@@ -272,6 +293,12 @@ pub struct Options {
     pub uid: Option<u32>,
     /// `gid=`
     pub gid: Option<u32>,
+    /// `idmap=`
+    pub idmap: IdMap,
+    /// `file_mode=`
+    pub file_mode: Option<u16>,
+    /// `dir_mode=`
+    pub dir_mode: Option<u16>,
     /// `umask=`
     pub umask: Option<u16>,
     /// `allow_other`
@@ -314,6 +341,9 @@ impl Default for Options {
             dir_timeout: vfs.dir_timeout,
             uid: None,
             gid: None,
+            idmap: vfs.idmap,
+            file_mode: None,
+            dir_mode: None,
             umask: None,
             allow_other: false,
             read_only: false,
@@ -491,6 +521,9 @@ mod tests {
             ("attr_timeout=inf", "seconds"),
             ("dir_timeout=1e99", "seconds"),
             ("timeout=0", "more than 0"),
+            ("idmap=yes", "neither none, numeric nor name"),
+            ("file_mode=10000", "octal"),
+            ("dir_mode=-1", "octal"),
             ("umask=8", "octal"),
             ("umask=1777", "octal"),
             ("uid=joe", "must be a number"),

@@ -1,5 +1,6 @@
 //! The seam between the file system and the protocol: what a server can be asked, in words that know neither.
 
+use crate::accounts::Account;
 use crate::path::{Name, RemotePath};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -170,6 +171,10 @@ pub struct Metadata {
     pub uid: Option<u32>,
     /// The group's number on the server.
     pub gid: Option<u32>,
+    /// The owner's name on the server.
+    pub owner: Option<Account>,
+    /// The group's name on the server.
+    pub group: Option<Account>,
     /// The server's own identifier of the file (`unique`, RFC 3659 section 7.5.2).
     pub unique: Option<Box<[u8]>>,
 }
@@ -206,7 +211,17 @@ impl Modified {
 impl Metadata {
     /// A file of which only the kind is known.
     pub fn of_kind(kind: FileKind) -> Self {
-        Self { kind, size: None, modified: None, mode: None, uid: None, gid: None, unique: None }
+        Self {
+            kind,
+            size: None,
+            modified: None,
+            mode: None,
+            uid: None,
+            gid: None,
+            owner: None,
+            group: None,
+            unique: None,
+        }
     }
 
     /// Whether `other` may tell of the same content: nothing that both tell differs among kind, size, time and `unique`.

@@ -40,6 +40,62 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// The number of the user `name` on this machine.
+pub fn user_number(name: &[u8]) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    account_number(|buffer| {
+        let mut entry = mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: all pointers are to live memory, and `buffer` is as long as is said.
+        let error = unsafe {
+            libc::getpwnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        // SAFETY: where it is not null it points to `entry`, which was filled.
+        (error, unsafe { found.as_ref() }.map(|entry| entry.pw_uid))
+    })
+}
+
+/// The number of the group `name` on this machine.
+pub fn group_number(name: &[u8]) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    account_number(|buffer| {
+        let mut entry = mem::MaybeUninit::<libc::group>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: all pointers are to live memory, and `buffer` is as long as is said.
+        let error = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        // SAFETY: where it is not null it points to `entry`, which was filled.
+        (error, unsafe { found.as_ref() }.map(|entry| entry.gr_gid))
+    })
+}
+
+/// Asks with more and more room, as a group may have many members.
+fn account_number(mut ask: impl FnMut(&mut [u8]) -> (i32, Option<u32>)) -> Option<u32> {
+    let mut room = 1024;
+    loop {
+        match ask(&mut vec![0; room]) {
+            (libc::ERANGE, _) if room < ACCOUNT_BYTES_MAX => room *= 4,
+            (_, number) => return number,
+        }
+    }
+}
+
+/// The longest entry of an account that is read (bytes).
+const ACCOUNT_BYTES_MAX: usize = 1 << 20;
+
 /// Waits until the child `pid` has ended.
 pub fn wait_for(pid: i32) {
     let mut status = 0;

@@ -2,7 +2,7 @@
 
 use crate::ftp::charset::{Charset, Wish};
 use crate::ftp::settings::{TlsMode, Verify};
-use crate::vfs::settings::{Conflict, UploadWay};
+use crate::vfs::settings::{Conflict, IdMap, UploadWay};
 use log::LevelFilter;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -112,6 +112,20 @@ pub(crate) fn number(value: &str) -> Result<u32, String> {
 pub(crate) fn umask(value: &str) -> Result<u16, String> {
     let bits = u16::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o777 && !value.starts_with('+'));
     bits.ok_or_else(|| "must be octal digits, as 022".into())
+}
+
+pub(crate) fn mode(value: &str) -> Result<u16, String> {
+    let bits = u16::from_str_radix(value, 8).ok().filter(|bits| *bits <= 0o7777 && !value.starts_with('+'));
+    bits.ok_or_else(|| "must be octal digits, as 0640".into())
+}
+
+pub(crate) fn idmap(value: &str) -> Result<IdMap, String> {
+    match value {
+        "none" => Ok(IdMap::None),
+        "numeric" => Ok(IdMap::Numeric),
+        "name" => Ok(IdMap::Name),
+        other => Err(format!("{other:?} is neither none, numeric nor name")),
+    }
 }
 
 pub(crate) fn level(value: &str) -> Result<LevelFilter, String> {

@@ -13,6 +13,9 @@ attr_timeout=
 dir_timeout=
 uid=
 gid=
+idmap=
+file_mode=
+dir_mode=
 umask=
 allow_other
 ro
@@ -38,6 +41,7 @@ _ftpsfs_complete_option() {
         tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
         upload=*) mapfile -t COMPREPLY < <(compgen -P "${done}upload=" -W 'temporary direct' -- "${last#*=}") ;;
         charset=*) mapfile -t COMPREPLY < <(compgen -P "${done}charset=" -W 'auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' -- "${last#*=}") ;;
+        idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
         verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
         conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
         spool_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;

@@ -14,6 +14,9 @@ function __ftpsfs_options
         dir_timeout=\t'how long a listing is believed' \
         uid=\t'who owns every file' \
         gid=\t'the group of every file' \
+        idmap=\t'whether files belong to whom they belong to on the server' \
+        file_mode=\t'permission bits of files of which the server tells none' \
+        dir_mode=\t'permission bits of directories of which the server tells none' \
         umask=\t'permission bits to take away' \
         allow_other\t'let other users in' \
         ro\t'mount read-only' \

@@ -118,8 +118,20 @@ fn facts(parameters: &[u8]) -> Vec<Fact> {
 }
 
 /// The facts that [`crate::ftp::listing`] reads.
-const FACTS_WANTED: [&str; 10] =
-    ["type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "unix.gid", "unix.owner", "unix.group"];
+const FACTS_WANTED: [&str; 12] = [
+    "type",
+    "size",
+    "modify",
+    "perm",
+    "unique",
+    "unix.mode",
+    "unix.uid",
+    "unix.gid",
+    "unix.owner",
+    "unix.group",
+    "unix.ownername",
+    "unix.groupname",
+];
 
 /// More facts than this are not kept: RFC 3659 knows ten.
 const FACTS_MAX: usize = 64;

@@ -55,12 +55,12 @@ impl Attr {
             mode: match kind {
                 // Nobody asks a link's own bits; Linux shows them so.
                 Kind::Symlink => 0o777,
-                Kind::File => metadata.mode.unwrap_or(0o666) & !settings.umask & 0o7777,
-                Kind::Directory => metadata.mode.unwrap_or(0o777) & !settings.umask & 0o7777,
+                Kind::File => mode(metadata, settings.file_mode, 0o666, settings.umask),
+                Kind::Directory => mode(metadata, settings.dir_mode, 0o777, settings.umask),
             },
             nlink: if kind == Kind::Directory { 2 } else { 1 },
-            uid: settings.uid,
-            gid: settings.gid,
+            uid: metadata.uid.unwrap_or(settings.uid),
+            gid: metadata.gid.unwrap_or(settings.gid),
         }
     }
 
@@ -81,6 +81,14 @@ impl Kind {
     }
 }
 
+/// The server's bits, or `default` where it tells none, without `umask`'s; `wish` stands in for all of that.
+fn mode(metadata: &Metadata, wish: Option<u16>, default: u16, umask: u16) -> u16 {
+    match (metadata.mode, wish) {
+        (None, Some(wish)) => wish,
+        (told, _) => told.unwrap_or(default) & !umask & 0o7777,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +103,16 @@ mod tests {
         assert_eq!(mode(FileKind::Directory, None), 0o750);
         assert_eq!(mode(FileKind::File, Some(0o4755)), 0o4750);
         assert_eq!(mode(FileKind::Symlink(None), Some(0)), 0o777);
+    }
+
+    #[test]
+    fn what_the_server_does_not_tell_is_as_it_was_wished() {
+        let settings =
+            Settings { file_mode: Some(0o664), dir_mode: Some(0o2775), uid: 5, gid: 6, ..Settings::default() };
+        let attr = |metadata| Attr::new(&metadata, &settings, SystemTime::UNIX_EPOCH);
+        let (file, directory) = (attr(Metadata::of_kind(FileKind::File)), attr(Metadata::of_kind(FileKind::Directory)));
+        assert_eq!((file.mode, directory.mode, file.uid, file.gid), (0o664, 0o2775, 5, 6));
+        let told = Metadata { mode: Some(0o600), uid: Some(7), gid: Some(8), ..Metadata::of_kind(FileKind::File) };
+        assert_eq!((attr(told.clone()).mode, attr(told.clone()).uid, attr(told).gid), (0o600, 7, 8));
     }
 }

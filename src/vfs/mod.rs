@@ -21,6 +21,7 @@ mod counters;
 mod flight;
 mod link;
 mod names;
+mod owners;
 mod ranges;
 mod space;
 

@@ -12,10 +12,16 @@ pub struct Settings {
     pub attr_timeout: Duration,
     /// How long a listing is believed, also about names that it does not hold.
     pub dir_timeout: Duration,
-    /// Who owns everything.
+    /// Who owns what `idmap` gives to nobody else.
     pub uid: u32,
-    /// The group of everything.
+    /// The group of what `idmap` gives to no other.
     pub gid: u32,
+    /// Whether files belong to whom they belong to on the server.
+    pub idmap: IdMap,
+    /// The permission bits of a file of which the server tells none, `umask` or not.
+    pub file_mode: Option<u16>,
+    /// The same of a directory.
+    pub dir_mode: Option<u16>,
     /// Permission bits that are taken away from what the server says or, where it says nothing, from 0666 and 0777.
     pub umask: u16,
     /// Nothing is changed on the server.
@@ -32,6 +38,18 @@ pub struct Settings {
     pub ignore_perms: bool,
     /// This host's short name, for temporary names and those of conflicting versions.
     pub host: String,
+}
+
+/// How owners on the server become owners here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdMap {
+    /// Not: everything belongs to one user and one group.
+    #[default]
+    None,
+    /// By their numbers.
+    Numeric,
+    /// By their names, as far as there are such here.
+    Name,
 }
 
 /// How a new content gets to its name.
@@ -62,6 +80,9 @@ impl Default for Settings {
             dir_timeout: Duration::from_secs(30),
             uid: 0,
             gid: 0,
+            idmap: IdMap::default(),
+            file_mode: None,
+            dir_mode: None,
             umask: 0o022,
             read_only: false,
             upload: UploadWay::default(),

@@ -14,6 +14,7 @@ use crate::vfs::handles::Snapshot;
 use crate::vfs::inodes::{Ino, Inodes};
 use crate::vfs::link;
 use crate::vfs::names::{self, Namer};
+use crate::vfs::owners::Owners;
 use crate::vfs::settings::Settings;
 use crate::workers::Workers;
 use parking_lot::Mutex;
@@ -37,6 +38,7 @@ pub(crate) struct Tree {
     listings: Flights<(RemotePath, Epoch), Listed>,
     stats: Flights<(RemotePath, Epoch), Known>,
     namer: Namer,
+    owners: Owners,
     workers: Workers,
 }
 
@@ -124,6 +126,7 @@ impl Tree {
         };
         Self {
             namer: Namer::new(&settings.host),
+            owners: Owners::new(settings.idmap),
             workers: Workers::default(),
             remote,
             settings,
@@ -410,6 +413,7 @@ impl Tree {
             let started = Instant::now();
             let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
             entries.retain(|entry| !self.is_temporary(&path, entry));
+            entries.iter_mut().for_each(|entry| self.owners.settle(&mut entry.metadata));
             // A long listing is as young as its end: else it would be too old when it arrives.
             let as_of = now + started.elapsed();
             let listed = Listed { directory: Arc::new(Directory::new(entries)), as_of };
@@ -458,7 +462,8 @@ impl Tree {
     fn ask_stat(&self, path: &RemotePath, shown: bool, now: Instant) -> Result<Known, Error> {
         self.counters.stats.add(1);
         let started = Instant::now();
-        let metadata = self.remote.stat(path).map_err(|error| Error::logged("stat", path, &error, shown))?;
+        let mut metadata = self.remote.stat(path).map_err(|error| Error::logged("stat", path, &error, shown))?;
+        self.owners.settle(&mut metadata);
         Ok(Known { metadata, as_of: now + started.elapsed() })
     }
 }

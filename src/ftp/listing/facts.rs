@@ -1,5 +1,6 @@
 //! The facts of `MLSD` and `MLST` (RFC 3659 section 7).
 
+use crate::accounts::Account;
 use crate::ftp::decimal::number;
 use crate::ftp::listing::line::{Form, Line, target};
 use crate::ftp::time::time_val;
@@ -54,6 +55,8 @@ struct Facts<'a> {
     mode: Option<u16>,
     uid: Option<u32>,
     gid: Option<u32>,
+    owner: Option<&'a [u8]>,
+    group: Option<&'a [u8]>,
     unique: Option<&'a [u8]>,
 }
 
@@ -98,8 +101,17 @@ impl<'a> Facts<'a> {
             Key::Unique => self.unique = Some(value),
             // pyftpdlib writes Python's `0o644`.
             Key::Mode => self.mode = mode(value.strip_prefix(b"0o").unwrap_or(value)),
-            Key::Uid => self.uid = number(value).or(self.uid),
-            Key::Gid => self.gid = number(value).or(self.gid),
+            // Some servers tell the name where others tell the number.
+            Key::Uid => match number(value) {
+                Some(uid) => self.uid = Some(uid),
+                None => self.owner = self.owner.or(Some(value)),
+            },
+            Key::Gid => match number(value) {
+                Some(gid) => self.gid = Some(gid),
+                None => self.group = self.group.or(Some(value)),
+            },
+            Key::Owner => self.owner = Some(value),
+            Key::Group => self.group = Some(value),
             Key::Other => {}
         }
     }
@@ -112,6 +124,8 @@ impl<'a> Facts<'a> {
             mode: self.mode.or_else(|| mode_of_perm(&kind, self.perm?)),
             uid: self.uid,
             gid: self.gid,
+            owner: self.owner.and_then(Account::named),
+            group: self.group.and_then(Account::named),
             unique: self.unique.filter(|unique| !unique.is_empty()).map(Box::from),
             kind,
         }
@@ -130,6 +144,8 @@ enum Key {
     Mode,
     Uid,
     Gid,
+    Owner,
+    Group,
     Other,
 }
 
@@ -152,13 +168,15 @@ impl Key {
             b"unix.mode" => Self::Mode,
             b"unix.uid" | b"unix.owner" => Self::Uid,
             b"unix.gid" | b"unix.group" => Self::Gid,
+            b"unix.ownername" => Self::Owner,
+            b"unix.groupname" => Self::Group,
             _ => Self::Other,
         }
     }
 
     /// A link's target may hold spaces, and so may what we do not know: the name of an owner.
     fn may_hold_spaces(self) -> bool {
-        matches!(self, Self::Type | Self::Unique | Self::Uid | Self::Gid | Self::Other)
+        matches!(self, Self::Type | Self::Unique | Self::Uid | Self::Gid | Self::Owner | Self::Group | Self::Other)
     }
 }
 
@@ -216,13 +234,15 @@ mod tests {
     #[test]
     fn facts_come_in_any_order_and_case() {
         let line = "modify=20261123144036;PERM=adfrw;size=16;Type=FILE;unique=FE00UE0002;UNIX.group=1001;\
-                    UNIX.groupname=lab;UNIX.mode=0644;UNIX.owner=1002;UNIX.ownername=lab; hello.txt";
+                    UNIX.groupname=lab;UNIX.mode=0644;UNIX.owner=1002;UNIX.ownername=joe; hello.txt";
         let expected = Metadata {
             size: Some(16),
             modified: time_val(b"20261123144036"),
             mode: Some(0o644),
             uid: Some(1002),
             gid: Some(1001),
+            owner: Account::named(b"joe"),
+            group: Account::named(b"lab"),
             unique: Some(Box::from(*b"FE00UE0002")),
             ..Metadata::of_kind(FileKind::File)
         };

@@ -1,5 +1,6 @@
 //! The form of ls(1) with `-l`, which most servers write.
 
+use crate::accounts::Account;
 use crate::ftp::decimal::number;
 use crate::ftp::listing::dates;
 use crate::ftp::listing::line;
@@ -33,11 +34,15 @@ fn entry<'a>(kind: FileKind, mode: u16, columns: &[Word<'a>], clock: &ListClock)
         FileKind::Symlink(_) => split_link(name, size),
         other => (name, other),
     };
-    let (uid, gid) = ids(owners);
+    let (owner, group) = owner_and_group(owners);
     // Services of Windows write `drw-rw-rw-   1 user     group`, which would let nobody into the directory.
     let means_nothing = kind == FileKind::Directory && mode & 0o111 == 0 && is_placeholder(owners);
     let mode = Some(mode).filter(|_| !means_nothing);
-    Some(Line::named(name, Metadata { kind, size, modified, mode, uid, gid, unique: None }))
+    let id = |account: Option<&[u8]>| account.and_then(number);
+    let account =
+        |account: Option<&[u8]>| account.filter(|name| number::<u32>(name).is_none()).and_then(Account::named);
+    let (uid, gid, owner, group) = (id(owner), id(group), account(owner), account(group));
+    Some(Line::named(name, Metadata { kind, size, modified, mode, uid, gid, owner, group, unique: None }))
 }
 
 /// The columns before the size, the size, and what `date` makes of those behind it: where it takes them for a date first.
@@ -85,14 +90,13 @@ fn column_of_size(text: &[u8]) -> Option<Option<u64>> {
     is_number.then_some(None)
 }
 
-/// Owner and group where they are told as numbers, from the columns between the permissions and the size: links, owner
-/// and group as a rule, without links or without group on some servers.
-fn ids(columns: &[Word<'_>]) -> (Option<u32>, Option<u32>) {
-    let id = |column: &Word<'_>| number(column.0);
+/// Owner and group, from the columns between the permissions and the size: links, owner and group as a rule, without links
+/// or without group on some servers. Where names hold spaces nobody can tell which word is whose.
+fn owner_and_group<'a>(columns: &[Word<'a>]) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
     match columns {
-        [_, owner, group] => (id(owner), id(group)),
-        [links, owner] if id(links).is_some() => (id(owner), None),
-        [owner, group] => (id(owner), id(group)),
+        [_, (owner, _), (group, _)] => (Some(owner), Some(group)),
+        [(links, _), (owner, _)] if number::<u32>(links).is_some() => (Some(owner), None),
+        [(owner, _), (group, _)] => (Some(owner), Some(group)),
         _ => (None, None),
     }
 }
@@ -168,6 +172,9 @@ mod tests {
             let (name, metadata) = entry(line);
             assert_eq!((name.as_str(), metadata.size, metadata.mode), ("x", Some(16), Some(0o644)), "{line}");
             assert_eq!((metadata.uid, metadata.gid), (uid, gid), "{line}");
+            let lab = Account::named(b"lab");
+            let named = |column: &str| line.contains(column).then_some(lab).flatten();
+            assert_eq!((metadata.owner, metadata.group), (named(" lab "), named(" lab      16")), "{line}");
             assert!(metadata.modified.is_some(), "{line}");
         }
     }
