@@ -215,6 +215,23 @@ impl Content {
         }
     }
 
+    /// `ino` is about to be written in place: no download of it is left open. A server may lock a file for as long as it is
+    /// downloaded (vsftpd's `lock_upload_files`), and a download that only waits for its reader would hold up the writer.
+    pub(crate) fn quiet(&self, ino: Ino) {
+        let mut state = self.shared.state.lock();
+        let Some(version) = state.versions.current(ino) else { return };
+        let deadline = Instant::now() + STREAM_IDLE_MAX;
+        loop {
+            state.close_idle(version);
+            // What is waited for comes in bounded time.
+            if state.streams_of(version).next().is_none()
+                || self.shared.stream_freed.wait_until(&mut state, deadline).timed_out()
+            {
+                return;
+            }
+        }
+    }
+
     /// Memory for bytes that are put together here.
     pub(crate) fn take(&self, len: usize) -> Block {
         self.shared.pool.take(len)

@@ -160,7 +160,7 @@ impl Drafts {
                             return Err(Error::WouldBlock);
                         }
                         self.check(draft)?;
-                        draft.state.lock().spoiled = true;
+                        self.overwrites(draft);
                     }
                     match outgoing.push(bytes, wait) {
                         Ok(()) => break,

@@ -457,6 +457,37 @@ fn in_place_means_in_place() {
     assert!(memory.tree().keys().any(|path| path.starts_with("/f.conflict-box-")));
 }
 
+/// vsftpd locks a file for as long as it is downloaded: an append waited for 20 seconds, until a position that a reader had
+/// left in the same file was closed for being idle.
+#[test]
+fn what_is_written_in_place_does_not_wait_for_downloads_that_nobody_reads() {
+    for upload in [UploadWay::Temporary, UploadWay::Direct] {
+        let memory = Memory::new();
+        let old = content(12 * MIB);
+        memory.file("/f", old.clone());
+        let mount = Mount::with(&memory, Settings { upload, ..Settings::default() });
+        let reader = mount.open("f", Access::Read);
+        let writer = mount.open("f", Access::Write);
+        let read = || mount.vfs.read(reader, 0, 4096, mount.now, NETWORK).unwrap().with(<[u8]>::to_vec);
+        assert!(read() == old[..4096]);
+        assert_eq!(memory.counts().open_downloads, 1);
+        mount.write(writer, 12 * MIB, "appended").unwrap();
+        memory.await_counts("closed before the append", |counts| counts.open_downloads == 0);
+        mount.close(writer).unwrap();
+        assert!(memory.content("/f").unwrap() == [&old[..], b"appended"].concat());
+        // Over again from the beginning.
+        if upload == UploadWay::Direct {
+            assert!(read() == old[..4096]);
+            assert_eq!(memory.counts().open_downloads, 1);
+            let writer = mount.open("f", Access::Truncate);
+            mount.write(writer, 0, content(2 * MIB)).unwrap();
+            memory.await_counts("closed before it is overwritten", |counts| counts.open_downloads == 0);
+            mount.close(writer).unwrap();
+            assert!(memory.content("/f").unwrap() == content(2 * MIB));
+        }
+    }
+}
+
 #[test]
 fn all_who_have_a_file_open_see_what_one_writes() {
     let memory = Memory::new();

@@ -64,7 +64,7 @@ impl Drafts {
             }
         }
         if in_place {
-            draft.state.lock().spoiled = true;
+            self.overwrites(draft);
         }
         if let Err(error) = outgoing.finish() {
             self.rescue(draft, outgoing, error)?;
@@ -159,11 +159,16 @@ impl Drafts {
             return Err(self.set_spool_aside(draft, spool, error, moment));
         }
         let size = draft.state.lock().size;
-        // From here on the old content is gone: what lay under the spool is in it by now.
-        draft.state.lock().spoiled = true;
+        self.overwrites(draft);
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
         self.landed(draft, None, moment)
+    }
+
+    /// From here on the old content is gone, which nothing needs any more: what is not in a spool is new.
+    pub(super) fn overwrites(&self, draft: &Draft) {
+        draft.state.lock().spoiled = true;
+        self.content.quiet(draft.ino);
     }
 
     /// Renames what was uploaded as `temporary` to the file's name.
@@ -346,6 +351,8 @@ impl Drafts {
         let outgoing = Outgoing::new(Arc::clone(&self.tree), Target::Inode(draft.ino), size);
         let base = state.base.take();
         state.reform(Form::Append(outgoing), base);
+        drop(state);
+        self.content.quiet(draft.ino);
         Ok(())
     }
 
