@@ -8,6 +8,7 @@
 mod support;
 
 mod cases;
+mod writer;
 
 mod exercise;
 mod failures;
