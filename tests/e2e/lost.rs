@@ -20,10 +20,12 @@ on_every_empty_server! {
     what_changes_on_the_server_is_seen_at_the_next_open,
 }
 
+const ALL: [Kind; 4] = [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib];
+
 /// A file system of 8 MiB as the server's root.
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
-    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+    for kind in ALL {
         let fresh = Fresh::new();
         let small = Small::mount(&fresh.path);
         give(&small.0);
@@ -41,7 +43,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
             assert!([Errno::ENOSPC, Errno::EIO].contains(&number), "{kind:?} {name}: {number}");
             println!("{kind:?} {name}: {number}");
             assert!(fs::read(case.disk.join("old")).unwrap() == old, "{kind:?} {name}: the old file is not whole");
-            assert_kept(&mount, &case.disk, name, &content[..taken]);
+            assert_kept(&mount, &case.disk, name, &content, taken);
         }
         // What fits still goes.
         for name in names(&case.disk).iter().filter(|name| *name != "old") {
@@ -54,6 +56,33 @@ fn a_full_disk_is_told_and_loses_nothing() {
         mount.end();
         assert_eq!(names(&case.disk), ["fits", "old"], "{kind:?}");
         drop(case.server);
+    }
+}
+
+/// An account that may store 4 MiB, by the servers' own accounts of what it has.
+#[test]
+fn a_quota_is_told_and_loses_nothing() {
+    for kind in [Kind::Proftpd, Kind::PureFtpd] {
+        let case = Case::empty_of(Spec { quota_mib: Some(4), ..Spec::new(kind, "/") });
+        let mount = case.mount_rw(&[]);
+        let old = big_content(0, 1 << 20);
+        store(&mount.path("old"), &old).unwrap();
+        for (name, size) in [("old", 12 << 20), ("new", 12 << 20), ("short", 3500 << 10), ("spooled", 12 << 20)] {
+            let content = big_content(1 << 30, size);
+            let (taken, result) = match name {
+                "spooled" => (content.len(), store_backwards(&mount, name, &content)),
+                _ => store_counting(&mount, name, &content),
+            };
+            println!("{kind:?} {name}: {result:?} after {taken} bytes");
+            assert_eq!(errno(result), Errno::EDQUOT, "{kind:?} {name}: {}", mount.log());
+            assert!(fs::read(case.disk.join("old")).unwrap() == old, "{kind:?} {name}: the old file is not whole");
+            assert_kept(&mount, &case.disk, name, &content, taken);
+        }
+        store(&mount.path("fits"), b"small").unwrap();
+        assert!(fs::read(mount.path("old")).unwrap() == old, "{kind:?}");
+        mount.end();
+        let left: Vec<String> = names(&case.disk).into_iter().filter(|name| name != ".ftpquota").collect();
+        assert_eq!(left, ["fits", "old"], "{kind:?}");
     }
 }
 
@@ -86,7 +115,7 @@ fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
             assert_eq!(stored, [b"OURS", &theirs[4..]].concat());
             fs::remove_file(case.disk.join(conflict)).unwrap();
         }
-        None => assert_kept(&mount, &case.disk, "shared", b"OURS"),
+        None => assert_kept(&mount, &case.disk, "shared", b"OURS", 4),
     }
     assert_eq!(fs::read(mount.path("shared")).unwrap(), b"changed once more");
 
@@ -158,7 +187,7 @@ fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
                 failed += 1;
                 println!("{:?} round {round}: {error}", case.server.spec.kind);
                 assert!(stored == before, "round {round}: {error}, and the old file is not whole");
-                assert_kept(&mount, &case.disk, "file", &content[..taken]);
+                assert_kept(&mount, &case.disk, "file", &content, taken);
             }
         }
         let mut seen = Vec::new();
@@ -173,7 +202,7 @@ fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
 /// A server that is started again within the time that a mount waits for one.
 #[test]
 fn a_restart_of_the_server_is_survived() {
-    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+    for kind in ALL {
         let case = Case::empty(kind, Tls::V13);
         let mount = case.mount_rw(&["timeout=5"]);
         store(&mount.path("before"), b"before").unwrap();
@@ -200,7 +229,7 @@ fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {
     fs::remove_dir_all(case.disk.join("gone")).unwrap();
     writer.write(15..content.len()).unwrap();
     writer.close().unwrap_err();
-    assert_kept(&mount, &case.disk, "file", content);
+    assert_kept(&mount, &case.disk, "file", content, content.len());
     store(&mount.path("after"), b"works").unwrap();
     mount.end();
     assert_eq!(names(&case.disk), ["after"]);

@@ -117,22 +117,22 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Every byte of `content` that was taken is kept: in the recovery directory or, up to where that begins, beside the file
-/// on the server.
-pub(crate) fn assert_kept(mount: &Mount, disk: &Path, name: &str, content: &[u8]) {
+/// Every byte of `content` that was taken, `taken` at least, is kept: in the recovery directory or, up to where that begins, on the server,
+/// beside the file or, of one that is written in place, in it.
+pub(crate) fn assert_kept(mount: &Mount, disk: &Path, name: &str, content: &[u8], taken: usize) {
     // It is kept once nobody has the file open any more, which the kernel tells a moment after close.
     let deadline = Instant::now() + Duration::from_secs(10);
-    let mut found = kept(mount, disk, name, content);
+    let mut found = kept(mount, disk, name, content, taken);
     while found.is_err() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
-        found = kept(mount, disk, name, content);
+        found = kept(mount, disk, name, content, taken);
     }
     found.unwrap_or_else(|why| panic!("{name}: {why}; on the server {:?}; {}", names(disk), mount.log()));
 }
 
-fn kept(mount: &Mount, disk: &Path, name: &str, content: &[u8]) -> Result<(), String> {
-    let beside = || names(disk).into_iter().filter(|other| other != name).map(|other| fs::read(disk.join(other)));
-    if beside().any(|bytes| bytes.is_ok_and(|bytes| bytes == content)) {
+fn kept(mount: &Mount, disk: &Path, name: &str, content: &[u8], taken: usize) -> Result<(), String> {
+    let on_server = || names(disk).into_iter().map(|other| fs::read(disk.join(other)));
+    if on_server().any(|bytes| bytes.is_ok_and(|bytes| bytes.len() >= taken && content.starts_with(&bytes))) {
         return Ok(());
     }
     let mut why = String::from("nothing was kept");
@@ -141,18 +141,17 @@ fn kept(mount: &Mount, disk: &Path, name: &str, content: &[u8]) -> Result<(), St
         let bytes = fs::read(&path).unwrap();
         let ranges = ranges(&sidecar);
         let here = ranges.iter().all(|(start, end)| bytes.get(*start..*end) == content.get(*start..*end));
-        let first = ranges.iter().map(|(start, _)| *start).min().unwrap_or(content.len());
-        let whole = ranges.iter().map(|(start, end)| end - start).sum::<usize>() + first == content.len();
-        let there =
-            first == 0 || beside().any(|bytes| bytes.is_ok_and(|bytes| bytes.get(..first) == Some(&content[..first])));
+        let first = ranges.iter().map(|(start, _)| *start).min().unwrap_or(taken);
+        let whole = ranges.iter().map(|(start, end)| end - start).sum::<usize>() + first >= taken;
+        let there = first == 0
+            || on_server().any(|bytes| bytes.is_ok_and(|bytes| bytes.get(..first) == Some(&content[..first])));
         if here && whole && there {
             return Ok(());
         }
-        let on_server: Vec<_> = beside().map(|bytes| bytes.map(|bytes| bytes.len())).collect();
+        let lengths: Vec<_> = on_server().map(|bytes| bytes.map(|bytes| bytes.len())).collect();
         why = format!(
-            "{} of {} bytes in {}; right: {here}, to the end: {whole}, the beginning on the server: {there}, {on_server:?}; {sidecar}",
+            "{} of {taken} bytes in {}; right: {here}, to the end: {whole}, the beginning on the server: {there}, {lengths:?}; {sidecar}",
             bytes.len(),
-            content.len(),
             path.display()
         );
     }

@@ -49,6 +49,15 @@ pub enum Mode {
     Implicit,
 }
 
+/// What a server does not let its account do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Writing files of our temporary names, or at least of names that begin with a dot.
+    TemporaryNames,
+    /// Renaming.
+    Renaming,
+}
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -64,6 +73,10 @@ pub struct Spec {
     pub session_lifetime: Option<Duration>,
     /// How many control connections one address may have.
     pub clients_max: Option<u32>,
+    /// What the account may not do.
+    pub forbidden: Option<Forbidden>,
+    /// What the account may store, in MiB (ProFTPD and Pure-FTPd only).
+    pub quota_mib: Option<u32>,
     /// The directory that is served.
     pub root: PathBuf,
     /// What the certificate is issued for.
@@ -82,6 +95,8 @@ impl Spec {
             reuse_required: true,
             session_lifetime: None,
             clients_max: None,
+            forbidden: None,
+            quota_mib: None,
             root: root.into(),
             names: vec!["localhost", "127.0.0.1"],
             validity: Validity::Valid,
@@ -119,10 +134,37 @@ impl Server {
         let ports = Ports::reserve();
         let cafile = write_certificates(&spec, &directory);
         let recipe = recipes::Recipe { spec: &spec, directory: &directory, port: ports.first, password: &password };
-        let mut process = in_a_namespace(&recipe.command(), &directory).spawn().expect("sh starts");
-        let lifeline = process.stdin.take();
-        let server = Self { port: ports.first, password, cafile, directory, process, lifeline, spec, _ports: ports };
-        server.wait_until_it_answers()
+        let (process, lifeline) = run(&recipe);
+        let mut server =
+            Self { port: ports.first, password, cafile, directory, process, lifeline, spec, _ports: ports };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Ends the server with all of its sessions, by force, as the end of its machine would.
+    pub fn stop(&mut self) {
+        drop(self.lifeline.take());
+        let deadline = Instant::now() + STOP_MAX;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.process.kill();
+                let _ = self.process.wait();
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts the server again after [`Server::stop`], as it was, and waits until it answers.
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::start`].
+    pub fn start_again(&mut self) {
+        let Self { spec, directory, port, password, .. } = self;
+        let recipe = recipes::Recipe { spec, directory, port: *port, password };
+        (self.process, self.lifeline) = run(&recipe);
+        self.wait_until_it_answers();
     }
 
     /// What the server wrote of commands and transfers so far, in its own form. Pure-FTPd notes transfers only.
@@ -196,7 +238,7 @@ impl Server {
         }
     }
 
-    fn wait_until_it_answers(mut self) -> Self {
+    fn wait_until_it_answers(&mut self) {
         let deadline = Instant::now() + START_MAX;
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             let ended = self.process.try_wait().expect("our own child can be waited for");
@@ -206,22 +248,18 @@ impl Server {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        self
     }
+}
+
+fn run(recipe: &recipes::Recipe<'_>) -> (Child, Option<ChildStdin>) {
+    let mut process = in_a_namespace(&recipe.command(), recipe.directory).spawn().expect("sh starts");
+    let lifeline = process.stdin.take();
+    (process, lifeline)
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.lifeline.take());
-        let deadline = Instant::now() + STOP_MAX;
-        while matches!(self.process.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                let _ = self.process.kill();
-                let _ = self.process.wait();
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.stop();
         if !thread::panicking() {
             let _ = fs::remove_dir_all(&self.directory);
         }

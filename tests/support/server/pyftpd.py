@@ -1,6 +1,7 @@
 """An FTPS server of pyftpdlib for tests/e2e.
 
-Arguments: directory for certificate and log, port, first and last passive port, TLS version, clients, directory served.
+Arguments: directory for certificate and log, port, first and last passive port, TLS version, clients, directory served,
+what is forbidden.
 """
 
 import logging
@@ -13,7 +14,7 @@ from pyftpdlib.handlers import TLS_FTPHandler
 from pyftpdlib.log import config_logging
 from pyftpdlib.servers import MultiprocessFTPServer, ThreadedFTPServer  # noqa: F401
 
-directory, port, first, last, version, clients, root = sys.argv[1:]
+directory, port, first, last, version, clients, root, forbidden = sys.argv[1:]
 logging.basicConfig(filename=os.path.join(directory, "log"), level=logging.DEBUG, format="%(message)s")
 config_logging(level=logging.DEBUG)
 
@@ -27,7 +28,8 @@ context.set_min_proto_version(protocol)
 context.set_max_proto_version(protocol)
 
 authorizer = DummyAuthorizer()
-authorizer.add_user(os.environ["FTPSFS_TEST_USER"], os.environ["FTPSFS_TEST_PASSWORD"], root, perm="elradfmwMT")
+permissions = "elradmwMT" if forbidden == "renaming" else "elradfmwMT"
+authorizer.add_user(os.environ["FTPSFS_TEST_USER"], os.environ["FTPSFS_TEST_PASSWORD"], root, perm=permissions)
 
 
 class Handler(TLS_FTPHandler):
@@ -38,6 +40,13 @@ class Handler(TLS_FTPHandler):
     tls_control_required = True
     tls_data_required = True
     passive_ports = range(int(first), int(last) + 1)
+
+    def ftp_STOR(self, file, mode="w"):  # noqa: N802
+        """Stores a file, unless its name is forbidden."""
+        if forbidden == "temporary names" and ".ftpsfs-" in file:
+            self.respond("550 Not this name.")
+            return None
+        return super().ftp_STOR(file, mode)
 
 
 Handler.authorizer = authorizer

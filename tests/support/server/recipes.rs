@@ -1,6 +1,6 @@
 //! How each server is configured and run, and how its log is read.
 
-use super::{HOME, Kind, Mode, Spec, Tls, USER};
+use super::{Forbidden, HOME, Kind, Mode, Spec, Tls, USER};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -26,8 +26,8 @@ impl Recipe<'_> {
     }
 
     fn vsftpd(&self) -> Command {
-        assert_eq!(self.spec.session_lifetime, None, "vsftpd cannot change it");
-        fs::create_dir(self.directory.join("empty")).expect("the directory is ours");
+        assert_eq!((self.spec.session_lifetime, self.spec.quota_mib), (None, None), "vsftpd has no such thing");
+        fs::create_dir_all(self.directory.join("empty")).expect("the directory is ours");
         let yes_no = |value: bool| if value { "YES" } else { "NO" };
         let directory = self.directory.display();
         let mut config = format!(
@@ -49,6 +49,11 @@ impl Recipe<'_> {
             clients = self.spec.clients_max.unwrap_or(50),
         );
         config += "max_login_fails=3\n";
+        config += match self.spec.forbidden {
+            Some(Forbidden::TemporaryNames) => "deny_file={*.ftpsfs-*}\n",
+            Some(Forbidden::Renaming) => "cmds_denied=RNFR,RNTO\n",
+            None => "",
+        };
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/vsftpd"));
         command.arg(self.write("vsftpd.conf", &config)).env("OPENSSL_CONF", self.openssl_conf());
         command.env("LD_LIBRARY_PATH", unpacked_libraries());
@@ -97,10 +102,34 @@ impl Recipe<'_> {
         if let Some(clients) = self.spec.clients_max {
             let _ = writeln!(config, "MaxClientsPerHost {clients}");
         }
+        config += match self.spec.forbidden {
+            Some(Forbidden::TemporaryNames) => "PathDenyFilter \\.ftpsfs-\n",
+            Some(Forbidden::Renaming) => "<Limit RNFR RNTO>\nDenyAll\n</Limit>\n",
+            None => "",
+        };
+        if let Some(limit) = self.spec.quota_mib {
+            config += &self.proftpd_quota(limit);
+        }
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/proftpd"));
         command.args(["--nodaemon", "--config"]).arg(self.write("proftpd.conf", &config));
         command.env("LD_LIBRARY_PATH", unpacked_libraries());
         command
+    }
+
+    /// Tables of mod_quotatab: what the account may upload, and what it has. Files that go past it are removed ("hard").
+    fn proftpd_quota(&self, mib: u32) -> String {
+        let (limits, tallies) = (self.path("limits"), self.path("tallies"));
+        let program = format!("{HOME}/root/usr/sbin/ftpquota");
+        let quota = |arguments: &[&str]| run("perl", &[&[program.as_str()], arguments].concat());
+        quota(&["--create-table", "--type", "limit", "--table-path", &limits]);
+        quota(&["--create-table", "--type", "tally", "--table-path", &tallies]);
+        let bytes = (u64::from(mib) << 20).to_string();
+        let record = ["--add-record", "--type", "limit", "--table-path", &limits, "--quota-type", "user"];
+        quota(&[&record[..], &["--name", USER, "--limit-type", "hard", "--bytes-upload", &bytes]].concat());
+        format!(
+            "LoadModule mod_quotatab.c\nLoadModule mod_quotatab_file.c\nQuotaEngine on\nQuotaLimitTable file:{limits}\n\
+             QuotaTallyTable file:{tallies}\n"
+        )
     }
 
     fn pureftpd(&self) -> Command {
@@ -127,13 +156,22 @@ impl Recipe<'_> {
             // The default cuts listings at 10,000 names.
             .args(["-L", "20000:10"])
             .env("OPENSSL_CONF", self.openssl_conf());
+        match self.spec.forbidden {
+            // All names that begin with a dot.
+            Some(Forbidden::TemporaryNames) => drop(command.arg("-x")),
+            Some(Forbidden::Renaming) => drop(command.arg("-G")),
+            None => {}
+        }
+        if let Some(mib) = self.spec.quota_mib {
+            command.args(["-n", &format!("1000:{mib}")]);
+        }
         command
     }
 
     fn pyftpdlib(&self) -> Command {
         assert_eq!(
-            (self.spec.mode, self.spec.session_lifetime),
-            (Mode::Explicit, None),
+            (self.spec.mode, self.spec.session_lifetime, self.spec.quota_mib),
+            (Mode::Explicit, None, None),
             "our script has no such thing"
         );
         // The server drops root at once, so it cannot read root's files.
@@ -150,6 +188,11 @@ impl Recipe<'_> {
             })
             .arg(self.spec.clients_max.unwrap_or(50).to_string())
             .arg(&self.spec.root)
+            .arg(match self.spec.forbidden {
+                Some(Forbidden::TemporaryNames) => "temporary names",
+                Some(Forbidden::Renaming) => "renaming",
+                None => "nothing",
+            })
             .env("PYTHONPATH", format!("{HOME}/python"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("FTPSFS_TEST_USER", USER)
