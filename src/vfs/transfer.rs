@@ -13,6 +13,9 @@ const SETBACKS_MAX: u32 = 3;
 const BUSY_MAX: Duration = Duration::from_secs(600);
 /// Between two tries to get a connection.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// How long an upload under way waits for a server that is away: one that is started again is back by then.
+const AWAY_MAX: Duration = Duration::from_secs(10);
+const AWAY_PAUSE: Duration = Duration::from_millis(100);
 /// A server may still write what it received before the connection broke: the size counts once it stands still for this
 /// long.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -123,14 +126,7 @@ impl<'a> Transfer<'a> {
             }
             _ => return Err(self.failed(error)),
         }
-        let size = match self.size() {
-            Ok(size) => size,
-            // Nothing is known: the next try finds out, or uses the tries up.
-            Err(other) if matches!(other.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy) => {
-                return self.set_back(&other, earliest, latest);
-            }
-            Err(_) => return Err(self.lost(error)),
-        };
+        let size = self.size_when_back().map_err(|_| self.lost(error))?;
         let Some(size) = size.or_else(|| (earliest == 0).then_some(0)) else { return Err(self.lost(error)) };
         if size < earliest || size > latest {
             return Err(self.lost(error));
@@ -143,6 +139,22 @@ impl<'a> Transfer<'a> {
         }
         self.position = size;
         Ok(())
+    }
+
+    /// As [`Transfer::size`], from a server that may be away or have no connection to spare.
+    fn size_when_back(&mut self) -> Result<Option<u64>, remote::Error> {
+        let since = Instant::now();
+        loop {
+            let (error, limit) = match self.size() {
+                Err(error) if matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut) => (error, AWAY_MAX),
+                Err(error) if error.kind == ErrorKind::Busy => (error, BUSY_MAX),
+                known => return known,
+            };
+            if since.elapsed() > limit {
+                return Err(error);
+            }
+            thread::sleep(AWAY_PAUSE);
+        }
     }
 
     /// How much of it the server has, once that stands still; `None` if there is no such file.

@@ -199,9 +199,9 @@ fn sessions_killed_in_the_middle_leave_no_wrong_file(case: &Case) {
     mount.end();
 }
 
-/// A server that is started again within the time that a mount waits for one.
+/// Connections that the server ends while nothing is under way are replaced without a word.
 #[test]
-fn a_restart_of_the_server_is_survived() {
+fn ended_connections_are_replaced() {
     for kind in ALL {
         let case = Case::empty(kind, Tls::V13);
         let mount = case.mount_rw(&["timeout=5"]);
@@ -218,6 +218,63 @@ fn a_restart_of_the_server_is_survived() {
         mount.end();
         assert_eq!(names(&case.disk), ["across", "after", "before"]);
     }
+}
+
+/// The server is killed in the middle of an upload, and comes back a second later on the same port: the upload goes on
+/// where it was.
+#[test]
+fn an_upload_goes_on_when_the_server_is_started_again() {
+    for (kind, options) in ALL.into_iter().flat_map(|kind| [(kind, ""), (kind, "upload=direct")]) {
+        let mut case = Case::empty(kind, Tls::V13);
+        case.put("file", &big_content(0, 500_000));
+        let mount = case.mount_rw(&["timeout=5", options]);
+        let content = big_content(4096, 24 << 20);
+        let mut writer = Writer::open(&mount, &mount.path("file"), &content, CREATE).unwrap();
+        writer.write(0..10 << 20).unwrap();
+        case.server.stop();
+        let server = &mut case.server;
+        let result = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_secs(1));
+                server.start_again();
+            });
+            let written = writer.write(10 << 20..24 << 20);
+            let closed = writer.close();
+            written.and(closed)
+        });
+        result.unwrap_or_else(|error| panic!("{kind:?} {options}: {error}; {}", mount.log()));
+        let stored = fs::read(case.disk.join("file")).unwrap();
+        assert!(stored == content, "{kind:?} {options}: {} bytes are there", stored.len());
+        println!("{kind:?} {options}: {} times again", mount.log().matches("again from byte").count());
+        store(&mount.path("after"), b"after").unwrap();
+        mount.end();
+        assert_eq!(names(&case.disk), ["after", "file"], "{kind:?} {options}");
+    }
+}
+
+/// The server stays away: the writer hears of it in time, nothing is lost, and once it is back everything works.
+#[test]
+fn a_server_that_stays_away_is_given_up() {
+    let mut case = Case::empty(Kind::Vsftpd, Tls::V13);
+    let old = big_content(0, 500_000);
+    case.put("file", &old);
+    let mount = case.mount_rw(&["timeout=5"]);
+    let content = big_content(4096, 12 << 20);
+    let mut writer = Writer::open(&mount, &mount.path("file"), &content, CREATE).unwrap();
+    writer.write(0..6 << 20).unwrap();
+    case.server.stop();
+    let start = Instant::now();
+    let written = writer.write(6 << 20..12 << 20);
+    let taken = if written.is_ok() { content.len() } else { 6 << 20 };
+    let closed = writer.close();
+    assert_eq!(errno(written.and(closed)), Errno::EIO);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(fs::read(case.disk.join("file")).unwrap() == old);
+    assert_kept(&mount, &case.disk, "file", &content, taken);
+    case.server.start_again();
+    store(&mount.path("after"), b"after").unwrap();
+    assert!(fs::read(mount.path("file")).unwrap() == old);
+    mount.end();
 }
 
 fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {

@@ -297,6 +297,20 @@ fn an_upload_goes_on_where_the_connection_broke() {
     }
 }
 
+/// A server that is started again refuses connections for a moment: three refusals used to end an upload.
+#[test]
+fn an_upload_waits_for_a_server_that_is_away_for_a_moment() {
+    let memory = Memory::new();
+    let mount = Mount::new(&memory);
+    let fh = mount.new_file("f");
+    mount.write(fh, 0, "content").unwrap();
+    for _ in 0..6 {
+        memory.fail_next(ErrorKind::Lost);
+    }
+    mount.close(fh).unwrap();
+    assert_eq!(mount.settled()["/f"].as_ref().unwrap(), b"content");
+}
+
 #[test]
 fn a_connection_lost_over_the_confirmation_is_settled_by_the_size() {
     let memory = Memory::new();
