@@ -67,7 +67,8 @@ fn a_quota_is_told_and_loses_nothing() {
         let mount = case.mount_rw(&[]);
         let old = big_content(0, 1 << 20);
         store(&mount.path("old"), &old).unwrap();
-        for (name, size) in [("old", 12 << 20), ("new", 12 << 20), ("short", 3500 << 10), ("spooled", 12 << 20)] {
+        // Of more than 8 MiB the beginning would be on the server only, and ProFTPD removes what goes past a quota.
+        for (name, size) in [("old", 7 << 20), ("new", 7 << 20), ("short", 3500 << 10), ("spooled", 12 << 20)] {
             let content = big_content(1 << 30, size);
             let (taken, result) = match name {
                 "spooled" => (content.len(), store_backwards(&mount, name, &content)),
