@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use ftpsfs::ftp::listing::{Listing, Parser};
+use ftpsfs::ftp::time::Zone;
 use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +25,7 @@ fn main() {
         write!(line, "file number {number:06}.txt")
     });
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400);
-    let good = [measure("MLSD", &facts, Parser::facts), measure("LIST, Unix", &unix, || Parser::list(now, 0))];
+    let good = [measure("MLSD", &facts, Parser::facts), measure("LIST, Unix", &unix, || Parser::list(now, Zone::UTC))];
     if good.contains(&false) {
         std::process::exit(1);
     }

@@ -104,6 +104,7 @@ impl Config {
                 connections_max: options.connections,
                 timeout: options.timeout,
                 verify: options.verify,
+                server_tz: options.server_tz.clone(),
                 idle_timeout: IDLE_TIMEOUT,
             },
             vfs,

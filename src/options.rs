@@ -2,10 +2,11 @@
 
 use crate::ftp::charset::Wish as Charset;
 use crate::ftp::settings::{TlsMode, Verify};
+use crate::ftp::time::Zone;
 use crate::values::{
     charset, conflict, connections, flag, level, number, positive_seconds, seconds, size, text, tls, umask,
 };
-use crate::values::{idmap, mode, upload, verify};
+use crate::values::{idmap, mode, upload, verify, zone};
 use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::fmt;
@@ -187,6 +188,13 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| conflict(value).map(|value| options.conflict = value),
     },
     Known {
+        name: "server_tz",
+        argument: Some("ZONE"),
+        meaning: "in which time the server lists: UTC, +05:30 or Europe/Berlin",
+        default: Some("found out"),
+        set: |options, value| zone(value).map(|value| options.server_tz = Some(value)),
+    },
+    Known {
         name: "ignore_perms",
         argument: None,
         meaning: "chmod and chown that the server cannot do succeed and do nothing",
@@ -311,6 +319,8 @@ pub struct Options {
     pub verify: Verify,
     /// `conflict=`
     pub conflict: Conflict,
+    /// `server_tz=`
+    pub server_tz: Option<Zone>,
     /// `ignore_perms`
     pub ignore_perms: bool,
     /// `spool_dir=`
@@ -350,6 +360,7 @@ impl Default for Options {
             upload: vfs.upload,
             verify: Verify::default(),
             conflict: vfs.conflict,
+            server_tz: None,
             ignore_perms: false,
             spool_dir: None,
             recovery_dir: None,
@@ -526,6 +537,8 @@ mod tests {
             ("dir_mode=-1", "octal"),
             ("umask=8", "octal"),
             ("umask=1777", "octal"),
+            ("server_tz=Mars/Olympus", "Europe/Berlin"),
+            ("server_tz=+25", "Europe/Berlin"),
             ("uid=joe", "must be a number"),
             ("uid=4294967295", "must be a number"),
             ("charset=utf-16", "in which ASCII is itself"),

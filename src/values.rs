@@ -2,6 +2,7 @@
 
 use crate::ftp::charset::{Charset, Wish};
 use crate::ftp::settings::{TlsMode, Verify};
+use crate::ftp::time::Zone;
 use crate::vfs::settings::{Conflict, IdMap, UploadWay};
 use log::LevelFilter;
 use std::num::NonZeroUsize;
@@ -55,6 +56,10 @@ pub(crate) fn verify(value: &str) -> Result<Verify, String> {
         "hash" => Ok(Verify::Hash),
         other => Err(format!("{other:?} is neither size nor hash")),
     }
+}
+
+pub(crate) fn zone(value: &str) -> Result<Zone, String> {
+    Zone::parse(value).ok_or_else(|| format!("{value:?} is neither UTC nor of the form +05:30 nor of Europe/Berlin"))
 }
 
 pub(crate) fn conflict(value: &str) -> Result<Conflict, String> {

@@ -27,13 +27,14 @@ fn the_wings_do_not_know_each_other() {
 
 #[test]
 fn a_dependency_has_one_door() {
-    let doors: [(&str, &[&str]); 9] = [
+    let doors: [(&str, &[&str]); 10] = [
         ("fuser", &["src/fuse.rs", "src/fuse/", "src/mount.rs"]),
         ("rustls", &["src/ftp/tls.rs", "src/ftp/tls/", "src/ftp/stream.rs"]),
         ("webpki_roots", &["src/ftp/tls.rs", "src/ftp/tls/", "src/ftp/stream.rs"]),
         ("std::net", &["src/ftp/stream.rs"]),
         ("encoding_rs", &["src/ftp/charset.rs"]),
         ("chardetng", &["src/ftp/charset.rs"]),
+        ("jiff", &["src/ftp/time/zone.rs"]),
         ("lru", &["src/vfs/cache.rs", "src/vfs/cache/"]),
         ("clap", &["src/cli.rs"]),
         ("libc", &["src/errno.rs", "src/sys.rs"]),

@@ -2,6 +2,7 @@
 #![no_main]
 
 use ftpsfs::ftp::listing::{Listing, Parser};
+use ftpsfs::ftp::time::Zone;
 use libfuzzer_sys::fuzz_target;
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ fuzz_target!(|input: (u32, i32, &[u8])| {
 });
 
 fn list<'a>(now: SystemTime, utc_offset: i32, pieces: impl IntoIterator<Item = &'a [u8]>) -> Listing {
-    let mut parser = Parser::list(now, utc_offset);
+    let mut parser = Parser::list(now, Zone::Ahead(utc_offset));
     for piece in pieces {
         let _ = parser.feed(piece);
     }

@@ -23,6 +23,7 @@ rw
 upload=
 verify=
 conflict=
+server_tz=
 ignore_perms
 spool_dir=
 recovery_dir=

@@ -24,6 +24,7 @@ function __ftpsfs_options
         upload=\t'temporary or direct' \
         verify=\t'size or hash' \
         conflict=\t'refuse or overwrite' \
+        server_tz=\t'in which time the server lists' \
         ignore_perms\t'chmod and chown that the server cannot do succeed' \
         spool_dir=\t'where content waits that is not written in order' \
         recovery_dir=\t'where content is kept that could not be uploaded' \

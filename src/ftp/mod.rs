@@ -16,17 +16,19 @@
 pub mod charset;
 mod decimal;
 
+pub mod time;
+
 pub mod command;
 pub mod counters;
 pub mod reply;
 pub mod settings;
-pub mod time;
 
 pub mod error;
 pub mod features;
 pub mod listing;
 pub mod passive;
 
+pub mod clock;
 pub mod rungs;
 
 pub mod stream;

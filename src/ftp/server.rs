@@ -1,6 +1,7 @@
 //! What is known of the server, shared by all sessions: how to reach it, and what it turned out to do.
 
 use crate::ftp::charset::{Charset, Wish};
+use crate::ftp::clock::Clock;
 use crate::ftp::command::Unsendable;
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
@@ -31,6 +32,8 @@ pub struct Server {
     root: Mutex<Option<Arc<[u8]>>>,
     /// `EPSV` was refused, `PASV` is used from then on.
     pub epsv_refused: Once,
+    /// What its clock shows.
+    pub clock: Clock,
     /// What became of the ways to list a directory.
     pub rungs: Rungs,
     /// `LIST -a` has shown a directory itself, as `.`: where it does not, the directory may not be read.
@@ -100,8 +103,10 @@ impl Server {
     pub fn new(settings: Settings) -> Result<Self, Error> {
         let tls = Tls::new(&settings.host, &settings.trust)?;
         let charset = Mutex::new(wished(settings.charset));
+        let clock = Clock::new(settings.server_tz.clone());
         Ok(Self {
             settings,
+            clock,
             tls,
             counters: Arc::new(Counters::default()),
             charset,
@@ -253,6 +258,7 @@ mod tests {
             trust: Trust::WebPki,
             connections_max: NonZeroUsize::MIN,
             verify: Verify::Size,
+            server_tz: None,
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
         })

@@ -1,6 +1,7 @@
 //! What the wing is told: which server, as whom, trusted how.
 
 use crate::ftp::charset::Wish;
+use crate::ftp::time::Zone;
 use crate::secret::Secret;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// How an upload is checked at its end.
     pub verify: Verify,
+    /// The zone in which the server lists times; found out where there is none.
+    pub server_tz: Option<Zone>,
     /// How long an unused control connection stays open.
     pub idle_timeout: Duration,
 }

@@ -1,13 +1,17 @@
-//! Times as servers write them: the time-val of RFC 3659 section 2.3 here, the dates of `LIST` in `list`.
+//! Times as servers write them: the time-val of RFC 3659 section 2.3 here, the dates of `LIST` in `list`, what the server's
+//! clock shows in `zone`.
 //!
 //! A text that is no time, or one that cannot be, gives `None`; no year panics.
 
 #![deny(clippy::indexing_slicing)]
 
-mod list;
 mod months;
+mod zone;
+
+mod list;
 
 pub use list::{DateOrder, ListClock};
+pub use zone::{AHEAD_MAX, Zone};
 
 use crate::ftp::decimal::number;
 use crate::remote::Modified;
@@ -52,6 +56,11 @@ pub fn to_time_val(time: SystemTime) -> Option<String> {
     (0..=9999).contains(&year).then(|| format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}"))
 }
 
+/// The month and the day of the month that a clock of UTC shows.
+pub fn month_and_day(time: SystemTime) -> Option<(u8, u8)> {
+    civil(time).map(|civil| (civil.month().into(), civil.day()))
+}
+
 /// A date and a time of day, not yet checked.
 struct Civil {
     year: u32,
@@ -64,6 +73,11 @@ struct Civil {
 
 impl Civil {
     fn utc(&self) -> Option<SystemTime> {
+        self.moment(&Zone::UTC)
+    }
+
+    /// The moment at which a clock of `zone` shows it.
+    fn moment(&self, zone: &Zone) -> Option<SystemTime> {
         let month = Month::try_from(u8::try_from(self.month).ok()?).ok()?;
         let date =
             Date::from_calendar_date(i32::try_from(self.year).ok()?, month, u8::try_from(self.day).ok()?).ok()?;
@@ -71,7 +85,7 @@ impl Civil {
         let second = if self.second == 60 { 59 } else { self.second };
         let (hour, minute) = (u8::try_from(self.hour).ok()?, u8::try_from(self.minute).ok()?);
         let time = Time::from_hms(hour, minute, u8::try_from(second).ok()?).ok()?;
-        system_time(PrimitiveDateTime::new(date, time))
+        zone.moment(PrimitiveDateTime::new(date, time))
     }
 }
 

@@ -310,7 +310,8 @@ impl Tree {
         let remaining = listed.remaining(now, self.settings.dir_timeout);
         let Some(entry) = listed.directory.find(name.as_bytes()) else { return Ok(Some(Answer::Absent(remaining))) };
         let known = Known { metadata: entry.metadata.clone(), as_of: listed.as_of };
-        if !known.is_complete() {
+        // One file is worth a question; what else the listing tells of is answered by it.
+        if !known.is_complete() || known.is_coarse() {
             return Ok(None);
         }
         self.settle(&mut self.state.lock(), parent, name, known, remaining, now, lookup).map(Some)

@@ -9,6 +9,7 @@ use ftpsfs::ftp::features::Features;
 use ftpsfs::ftp::listing::{Listing, Parser, read_mlst};
 use ftpsfs::ftp::passive;
 use ftpsfs::ftp::reply::{Reader, Reply};
+use ftpsfs::ftp::time::Zone;
 use ftpsfs::path::escaped;
 use ftpsfs::remote::{Entry, FileKind, Metadata};
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ fn listings_of_every_server_are_read() {
             for bytes in [1, 7, 4096] {
                 let mut parser = match file.file_name().unwrap().to_str().unwrap().starts_with("mlsd") {
                     true => Parser::facts(),
-                    false => Parser::list(now(), 0),
+                    false => Parser::list(now(), Zone::UTC),
                 };
                 for piece in text.chunks(bytes) {
                     parser.feed(piece).unwrap();

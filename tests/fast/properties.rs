@@ -8,7 +8,7 @@ use ftpsfs::ftp::features::Features;
 use ftpsfs::ftp::listing::{Listing, Parser, read_mlst};
 use ftpsfs::ftp::passive;
 use ftpsfs::ftp::reply::{Malformed, Reader, Reply};
-use ftpsfs::ftp::time::{DateOrder, ListClock, time_val};
+use ftpsfs::ftp::time::{DateOrder, ListClock, Zone, time_val};
 use ftpsfs::path::RemotePath;
 use ftpsfs::secret::Secret;
 use proptest::collection::vec;
@@ -102,7 +102,7 @@ mod often {
             let distance = Duration::from_secs(seconds.unsigned_abs());
             let now = SystemTime::UNIX_EPOCH;
             let now = if seconds < 0 { now.checked_sub(distance) } else { now.checked_add(distance) }.unwrap_or(now);
-            let clock = ListClock { now, utc_offset };
+            let clock = ListClock { now, zone: Zone::Ahead(utc_offset) };
             let words: Vec<&[u8]> = bytes.splitn(3, |&byte| byte == b' ').chain([&b""[..]; 3]).take(3).collect();
             if let [first, second, third] = words[..] {
                 let _ = (clock.unix(first, second, third), clock.iso(first, second), clock.numeric(DateOrder::DayFirst, first, second));
@@ -111,7 +111,7 @@ mod often {
                 let _ = clock.unix(b"Nov", b"23", b"14:40");
             }
             let _ = (time_val(&bytes), read_mlst(&bytes));
-            for listing in [list(Parser::list(now, utc_offset), &[&bytes]), list(Parser::facts(), &[&bytes])] {
+            for listing in [list(Parser::list(now, Zone::Ahead(utc_offset)), &[&bytes]), list(Parser::facts(), &[&bytes])] {
                 sound(&listing)?;
             }
             let _ = read(&[&bytes]);
@@ -184,9 +184,34 @@ mod often {
             let read = clock.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
             prop_assert_eq!((seconds(read.time), read.precision.as_secs()), (minute, 60));
             // Where the server's clock was put an hour on or back since, the time is an hour off, and no more.
-            let other = ListClock { utc_offset: utc_offset + 3600, ..clock };
+            let other = ListClock { zone: Zone::Ahead(utc_offset + 3600), ..clock };
             let hour_off = other.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
             prop_assert!(seconds(hour_off.time) == minute - 3600 || age < -82_800);
+        }
+
+        /// Whatever the place, its clock then shows what the line says, and the moment is right to the minute but for the hour
+        /// that comes twice when clocks are put back.
+        #[test]
+        fn a_date_of_a_place_is_read_by_its_rules(
+            now in YEARS, age in -82_800..363 * 86_400_i64, edge in prop_oneof![Just(None), (0..2_u8, -7_200..7_200_i64).prop_map(Some)],
+            place in 0..PLACES.len(),
+        ) {
+            let zone = Zone::parse(PLACES[place]).unwrap();
+            let mut at = now - age;
+            if let Some((which, distance)) = edge {
+                // Around a change of the clocks, if the place has one that year.
+                at = changes(&zone, now).get(usize::from(which)).map_or(at, |change| change + distance);
+            }
+            // Zones of long ago were not whole minutes from UTC.
+            let ahead = i64::from(zone.ahead_at(clock(at, 0).now));
+            let shown = (at + ahead).div_euclid(60) * 60;
+            let (minute, told) = (shown - ahead, civil(shown));
+            let clock = ListClock { zone: zone.clone(), ..clock(now, 0) };
+            let (month, day) = (MONTHS[usize::from(u8::from(told.month())) - 1], told.day().to_string());
+            let time = format!("{:02}:{:02}", told.hour(), told.minute());
+            let read = clock.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
+            prop_assert_eq!(zone.shown_at(read.time).map(seconds), Some(shown));
+            prop_assert!((0..=3_600).contains(&(minute - seconds(read.time))) || at < SINCE_RULES);
         }
 
         #[test]
@@ -239,6 +264,23 @@ mod often {
     /// From 1601 to 2200, in seconds since 1970.
     const YEARS: Range<i64> = -11_644_473_600..7_289_654_400;
 
+    const WEEK: i64 = 7 * 86_400;
+
+    /// Places with all kinds of rules, and none.
+    const PLACES: [&str; 8] = [
+        "America/New_York",
+        "Europe/Berlin",
+        "Asia/Kolkata",
+        "Asia/Kathmandu",
+        "Australia/Sydney",
+        "America/Santiago",
+        "Pacific/Auckland",
+        "Asia/Tehran",
+    ];
+
+    /// Since 1970 clocks are put on and back by an hour at most.
+    const SINCE_RULES: i64 = 0;
+
     /// Of all the zones there are, in quarters of an hour.
     const OFFSETS: Range<i32> = -12 * 4..14 * 4 + 1;
 
@@ -279,10 +321,17 @@ mod often {
             .collect()
     }
 
+    /// The moments of the year before `now` at which the clocks of `zone` were changed, to the hour.
+    fn changes(zone: &Zone, now: i64) -> Vec<i64> {
+        let ahead = |at: i64| zone.ahead_at(clock(at, 0).now);
+        let weeks = (1..51).map(|week| now - week * WEEK).filter(|week| ahead(*week) != ahead(week + WEEK));
+        weeks.filter_map(|week| (week..week + WEEK).step_by(3600).find(|at| ahead(*at) != ahead(at + 3600))).collect()
+    }
+
     fn clock(now: i64, utc_offset: i32) -> ListClock {
         let distance = Duration::from_secs(now.unsigned_abs());
         let epoch = SystemTime::UNIX_EPOCH;
-        ListClock { now: if now < 0 { epoch - distance } else { epoch + distance }, utc_offset }
+        ListClock { now: if now < 0 { epoch - distance } else { epoch + distance }, zone: Zone::Ahead(utc_offset) }
     }
 
     fn civil(seconds: i64) -> UtcDateTime {
@@ -351,7 +400,11 @@ fn listing() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn parser(facts: bool) -> Parser {
-    if facts { Parser::facts() } else { Parser::list(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), 0) }
+    if facts {
+        Parser::facts()
+    } else {
+        Parser::list(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), Zone::UTC)
+    }
 }
 
 fn list(mut parser: Parser, pieces: &[&[u8]]) -> Listing {

@@ -59,13 +59,14 @@ impl Client {
     pub(super) fn touch(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         let unsupported = || Error::Unsupported { what: "set a file's time" };
+        let local = to_time_val(self.server.clock.to_say_to_mdtm(time)).ok_or_else(unsupported)?;
         let time = to_time_val(time).ok_or_else(unsupported)?;
         self.pool.with_session(|session| {
             let mut refused = None;
             for way in self.time_ways(session) {
                 let command = match way {
                     TimeWay::Mfmt => Command::Mfmt(&time, &pathname),
-                    TimeWay::Mdtm => Command::MdtmSet(&time, &pathname),
+                    TimeWay::Mdtm => Command::MdtmSet(&local, &pathname),
                     TimeWay::SiteUtime => Command::SiteUtime(&time, &pathname),
                 };
                 match complete(session, &command) {

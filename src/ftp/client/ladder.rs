@@ -10,7 +10,7 @@ use crate::ftp::rungs::Rung;
 use crate::ftp::server::Server;
 use crate::ftp::session::{Session, size_of};
 use crate::ftp::time;
-use crate::path::escaped;
+use crate::path::{Name, escaped};
 use crate::remote::{Entry, ErrorKind, FileKind, Metadata};
 use std::time::SystemTime;
 
@@ -151,11 +151,11 @@ impl<'a> Descent<'a> {
     /// What has a size is a file, and what can be entered a directory. Anything else stays a file of unknown size, which is
     /// shown and cannot be opened.
     fn ask(&mut self, Entry { name, metadata }: &mut Entry) -> Result<(), Error> {
-        let slash: &[u8] = if self.pathname.ends_with(b"/") { b"" } else { b"/" };
-        let pathname = [self.pathname, slash, name.as_bytes()].concat();
+        let pathname = below(self.pathname, name);
         let (size, modified) = self.session.exchange_both(&Command::Size(&pathname), &Command::Mdtm(&pathname))?;
         if let Some(size) = size_of(&size) {
-            *metadata = Metadata { size: Some(size), modified: modified_of(&modified), ..metadata.clone() };
+            let modified = mdtm(&modified).map(|said| self.server.clock.said_by_mdtm(said));
+            *metadata = Metadata { size: Some(size), modified, ..metadata.clone() };
         } else if self.session.exchange(&Command::Cwd(&pathname))?.completion("CWD").is_ok() {
             metadata.kind = FileKind::Directory;
         }
@@ -185,8 +185,14 @@ impl<'a> Descent<'a> {
     }
 }
 
+/// The server's pathname of a name that it listed in `directory`.
+pub(super) fn below(directory: &[u8], name: &Name) -> Vec<u8> {
+    let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+    [directory, slash, name.as_bytes()].concat()
+}
+
 /// The time in a `213` to `MDTM` (RFC 3659 section 3).
-pub(super) fn modified_of(reply: &Reply) -> Option<crate::remote::Modified> {
+pub(super) fn mdtm(reply: &Reply) -> Option<crate::remote::Modified> {
     let line = reply.lines.first().filter(|_| reply.code.number() == 213)?;
     time::time_val(line.trim_ascii())
 }

@@ -1,13 +1,15 @@
 //! Questions: what a directory holds, and what a path is.
 
 use crate::ftp::client::Client;
-use crate::ftp::client::ladder::{Descent, modified_of};
+use crate::ftp::client::ladder::{Descent, below, mdtm};
 use crate::ftp::command::Command;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::listing::{self, Listing};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::rungs::Rung;
+use crate::ftp::server::Server;
 use crate::ftp::session::{Session, size_of};
+use crate::ftp::time::Zone;
 use crate::path::{Name, RemotePath};
 use crate::remote::{Entry, FileKind, Metadata};
 use std::collections::{HashMap, HashSet};
@@ -21,9 +23,25 @@ impl Client {
             let (rung, mut listing) = Descent::new(&self.server, session, &pathname, now).list(&Rung::ALL)?;
             if rung == Rung::Facts {
                 self.complete(session, directory, &mut listing, now)?;
+            } else if rung != Rung::Names && self.learn_clock(session, &pathname, &listing)? {
+                (_, listing) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
             }
             Ok(self.entries(listing, directory))
         })
+    }
+
+    /// Finds out what the server's clock shows, as long as it is not known; whether the times of `listing` were read by a
+    /// wrong one.
+    fn learn_clock(&self, session: &mut Session, directory: &[u8], listing: &Listing) -> Result<bool, Error> {
+        let clock = &self.server.clock;
+        for entry in clock.doubts(&listing.entries, &listing.zone) {
+            let pathname = below(directory, &entry.name);
+            let said = mdtm(&session.exchange(&Command::Mdtm(&pathname))?);
+            clock.learn(entry, &listing.zone, said);
+        }
+        let zone = clock.zone();
+        // What is not known is read as UTC.
+        Ok(listing.lines > 0 && zone != listing.zone && (&zone, &listing.zone) != (&Zone::UTC, &Zone::Unknown))
     }
 
     /// How many entries a directory has that `RMD` would not remove: where it looks empty it is listed in other ways, which
@@ -73,9 +91,12 @@ impl Client {
         }
         let pathname = self.server.pathname(directory)?;
         match Descent::new(&self.server, session, &pathname, now).list(&[Rung::ListAll, Rung::List]) {
-            Ok((_, other)) => {
+            Ok((rung, mut other)) => {
+                if is_any_missing(&listing.entries, &other.entries) && self.learn_clock(session, &pathname, &other)? {
+                    (_, other) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
+                }
                 add_targets(&mut listing.entries, &other);
-                self.add_missing(session, &pathname, listing, other, now)?;
+                self.add_missing(session, &pathname, listing, other.entries, now)?;
             }
             Err(error) if error.closes_connection() => return Err(error),
             Err(error) => log::debug!("{directory}: LIST adds nothing to MLSD: {error}"),
@@ -91,10 +112,10 @@ impl Client {
         session: &mut Session,
         pathname: &[u8],
         listing: &mut Listing,
-        other: Listing,
+        other: Vec<Entry>,
         now: SystemTime,
     ) -> Result<(), Error> {
-        let mut missing = missing(&listing.entries, other.entries);
+        let mut missing = missing(&listing.entries, other);
         if missing.is_empty() {
             if !listing.entries.is_empty() {
                 self.server.facts_compared.set();
@@ -131,18 +152,24 @@ impl Client {
     pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
         // What the server's character set cannot write is not there.
         let Ok(pathname) = self.server.pathname(path) else { return Err(Error::NotListed { name: path.to_string() }) };
-        let answer = self.pool.with_session(|session| match session.features().mlst {
-            Some(_) => stat_by_facts(session, &pathname),
-            None => stat_by_size(session, &pathname, SystemTime::now()),
+        let (told, bare) = self.pool.with_session(|session| match session.features().mlst {
+            Some(_) => Ok((stat_by_facts(session, &pathname)?, None)),
+            None => stat_by_size(&self.server, session, &pathname),
         })?;
-        match (answer, path.split()) {
-            (Some(metadata), _) => Ok(metadata),
+        let told = match (told, path.split()) {
+            (Some(metadata), _) => metadata,
             (None, None) => {
                 self.pool.with_session(|session| session.change_directory(&pathname))?;
-                Ok(Metadata::of_kind(FileKind::Directory))
+                Metadata::of_kind(FileKind::Directory)
             }
-            (None, Some((parent, name))) => self.stat_in_listing(&parent, &name),
-        }
+            (None, Some((parent, name))) => self.stat_in_listing(&parent, &name)?,
+        };
+        Ok(match bare {
+            Some(bare) if told.kind == FileKind::File => {
+                Metadata { size: bare.size, modified: bare.modified.or(told.modified), ..told }
+            }
+            _ => told,
+        })
     }
 
     pub(super) fn stat_in_listing(&self, parent: &RemotePath, name: &Name) -> Result<Metadata, Error> {
@@ -189,22 +216,24 @@ fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Option<Metada
     Ok((!is_link).then_some(metadata))
 }
 
-/// `SIZE` and `MDTM` in one write, then `STAT`; `None` where they do not tell, as of directories.
+/// `SIZE` and `MDTM` in one write, then `STAT`: what it shows, and what the first two told of a file; `None` where they do not
+/// tell, as of directories.
 ///
 /// The first two follow symbolic links, even out of what is mounted: only a line of `ls` shows what the name itself is.
-fn stat_by_size(session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Option<Metadata>, Error> {
+fn stat_by_size(
+    server: &Server,
+    session: &mut Session,
+    pathname: &[u8],
+) -> Result<(Option<Metadata>, Option<Metadata>), Error> {
     let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
-    let Some(size) = size_of(&size) else { return Ok(None) };
-    let modified = modified_of(&modified);
-    let Some(shown) = stat_by_status(session, pathname, now)? else { return Ok(None) };
-    Ok(Some(match shown.kind {
-        FileKind::File => Metadata { size: Some(size), modified: modified.or(shown.modified), ..shown },
-        _ => shown,
-    }))
+    let Some(size) = size_of(&size) else { return Ok((None, None)) };
+    let modified = mdtm(&modified).map(|said| server.clock.said_by_mdtm(said));
+    let bare = Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) };
+    Ok((stat_by_status(server, session, pathname)?, Some(bare)))
 }
 
 /// `STAT` of a name (RFC 959 section 4.1.3); `None` where the server does not show it.
-fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Result<Option<Metadata>, Error> {
+fn stat_by_status(server: &Server, session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
     // A pattern could match ten thousand names, and a reply has no room for them.
     if pathname.iter().any(|byte| b"*?[{".contains(byte)) {
         return Ok(None);
@@ -213,7 +242,7 @@ fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Re
     if reply.code.outcome() != Outcome::Completion {
         return Ok(None);
     }
-    let mut lines = listing::Parser::list(now, 0);
+    let mut lines = listing::Parser::list(SystemTime::now(), server.clock.zone());
     for line in reply.lines.iter().skip(1) {
         let _ = lines.feed(&[line.as_slice(), b"\r\n"].concat());
     }
@@ -225,9 +254,8 @@ fn stat_by_status(session: &mut Session, pathname: &[u8], now: SystemTime) -> Re
 
 /// Of a link whose target stays unknown it is told what the server makes of it: file or directory.
 fn follow_links(session: &mut Session, directory: &[u8], entries: &mut [Entry]) {
-    let slash: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
     for entry in entries.iter_mut().filter(|entry| is_link_without_target(entry)).take(LINKS_FOLLOWED_MAX) {
-        let pathname = [directory, slash, entry.name.as_bytes()].concat();
+        let pathname = below(directory, &entry.name);
         if let Ok(Some(metadata)) = stat_by_facts(session, &pathname) {
             entry.metadata = metadata;
         }
@@ -252,8 +280,16 @@ fn add_targets(entries: &mut [Entry], other: &Listing) {
 /// What of `other` is not among `entries`. Names that differ in the spaces around them count as the same: not every form of
 /// `LIST` tells where a name begins.
 fn missing(entries: &[Entry], other: Vec<Entry>) -> Vec<Entry> {
-    let known: HashSet<&[u8]> = entries.iter().map(|entry| entry.name.as_bytes().trim_ascii()).collect();
+    let known = trimmed(entries);
     other.into_iter().filter(|entry| !known.contains(entry.name.as_bytes().trim_ascii())).collect()
+}
+
+fn is_any_missing(entries: &[Entry], other: &[Entry]) -> bool {
+    !trimmed(other).is_subset(&trimmed(entries))
+}
+
+fn trimmed(entries: &[Entry]) -> HashSet<&[u8]> {
+    entries.iter().map(|entry| entry.name.as_bytes().trim_ascii()).collect()
 }
 
 /// RFC 959 section 4.2.2: `500`, `502` and `504` speak of the command, not of its argument.

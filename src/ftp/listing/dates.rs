@@ -1,7 +1,7 @@
 //! The dates of lines in Unix form: the words between the size and the name.
 
 use crate::ftp::listing::line::Word;
-use crate::ftp::time::{DateOrder, ListClock};
+use crate::ftp::time::{DateOrder, ListClock, Zone};
 use crate::remote::Modified;
 use std::ops::RangeInclusive;
 
@@ -77,8 +77,8 @@ fn iso<'a>(
         return Some((clock.iso_day(date)?, after_date.strip_prefix(b" ").filter(|rest| rest.starts_with(b" "))?));
     };
     let zone = others.first().filter(|_| time.contains(&b'.')).and_then(|&(word, rest)| Some((zone(word)?, rest)));
-    let Some((utc_offset, rest)) = zone else { return Some((modified, after_time)) };
-    Some((ListClock { utc_offset, ..*clock }.iso(date, time)?, rest))
+    let Some((ahead, rest)) = zone else { return Some((modified, after_time)) };
+    Some((ListClock { now: clock.now, zone: Zone::Ahead(ahead) }.iso(date, time)?, rest))
 }
 
 /// `+0530`, in seconds.
@@ -110,7 +110,8 @@ mod tests {
     #[test]
     fn dates_are_read_up_to_the_name() {
         // 2026-11-23 14:50, of a server an hour ahead.
-        let clock = ListClock { now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), utc_offset: 3600 };
+        let clock =
+            ListClock { now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), zone: Zone::Ahead(3600) };
         for (text, time, precision) in [
             ("Nov 23 14:40", 1_795_444_800 - 3600, 60),
             ("23 Nov 14:40", 1_795_444_800 - 3600, 60),

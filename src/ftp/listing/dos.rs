@@ -81,7 +81,7 @@ mod tests {
     use std::time::SystemTime;
 
     fn shown(line: &str) -> String {
-        let clock = ListClock { now: SystemTime::UNIX_EPOCH, utc_offset: 0 };
+        let clock = ListClock { now: SystemTime::UNIX_EPOCH, zone: crate::ftp::time::Zone::UTC };
         match read(line.as_bytes(), &clock, DateOrder::MonthFirst) {
             Some(Line::Entry(name, metadata)) => {
                 let target = match &metadata.kind {

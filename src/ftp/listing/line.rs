@@ -116,7 +116,7 @@ const WORDS_MAX: usize = 16;
 pub(super) fn shown(form: &Form, line: &str) -> String {
     // 2026-11-23 14:50.
     let now = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_445_400);
-    let (name, metadata) = match (form.read)(line.as_bytes(), &ListClock { now, utc_offset: 0 }) {
+    let (name, metadata) = match (form.read)(line.as_bytes(), &ListClock { now, zone: crate::ftp::time::Zone::UTC }) {
         Some(Line::Entry(name, metadata)) => (name.to_vec(), metadata),
         Some(Line::Joined(name, extension, metadata)) => ([name, extension].join(&b"."[..]), metadata),
         Some(other) => return format!("{other:?}").split('(').next().unwrap_or_default().to_lowercase(),

@@ -35,13 +35,14 @@ mod forms;
 pub use facts::read_mlst;
 
 use crate::ftp::listing::line::{Form, Line};
-use crate::ftp::time::ListClock;
+use crate::ftp::time::{ListClock, Zone};
 use crate::path;
 use crate::path::Name;
 use crate::remote::{Entry, FileKind, Metadata};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 /// A directory as a listing told it.
@@ -68,6 +69,8 @@ pub struct Listing {
     pub special: usize,
     /// What the form of a `LIST` is called, for [`Parser::preferring`] and the log; `None` where no line was understood.
     pub form: Option<&'static str>,
+    /// The zone in which the times of a `LIST` were read.
+    pub zone: Zone,
 }
 
 /// Reads a listing from the bytes of a data connection. How the bytes were cut into pieces makes no difference.
@@ -90,7 +93,7 @@ enum Choice {
     Facts,
     Names,
     Undecided(Head),
-    Decided(&'static Form, ListClock),
+    Decided(&'static Form, Rc<ListClock>),
 }
 
 /// The beginning of a listing of which the form is not yet known.
@@ -112,9 +115,9 @@ impl Parser {
         Self::new(Choice::Names)
     }
 
-    /// For `LIST`. The server's clock is `utc_offset` seconds ahead of UTC; `now` finds the year that dates leave out.
-    pub fn list(now: SystemTime, utc_offset: i32) -> Self {
-        let clock = ListClock { now, utc_offset };
+    /// For `LIST`. The server's clock is one of `zone`; `now` finds the year that dates leave out.
+    pub fn list(now: SystemTime, zone: Zone) -> Self {
+        let clock = ListClock { now, zone };
         Self::new(Choice::Undecided(Head { lines: Vec::new(), clock, preferred: None }))
     }
 
@@ -200,7 +203,7 @@ impl Parser {
             Choice::Facts => self.listing.add(line, facts::read(line)),
             Choice::Names => self.listing.add(line, Some(Line::bare(line))),
             Choice::Decided(form, clock) => {
-                let (form, clock) = (*form, *clock);
+                let (form, clock) = (*form, Rc::clone(clock));
                 self.read_line(line, form, &clock);
             }
             Choice::Undecided(head) => {
@@ -240,7 +243,7 @@ impl Parser {
     /// Chooses the form by the lines so far, and reads them.
     fn decide(&mut self) {
         let Choice::Undecided(head) = &mut self.form else { return };
-        let (lines, clock) = (std::mem::take(&mut head.lines), head.clock);
+        let (lines, clock) = (std::mem::take(&mut head.lines), Rc::new(head.clock.clone()));
         if lines.is_empty() {
             return;
         }
@@ -248,7 +251,8 @@ impl Parser {
         self.listing.form = best.map(|form| form.name);
         let form = best.unwrap_or(&unix::FORM);
         log::trace!("a listing in {} form", form.name);
-        self.form = Choice::Decided(form, clock);
+        self.listing.zone = clock.zone.clone();
+        self.form = Choice::Decided(form, Rc::clone(&clock));
         for line in forms::each(&lines) {
             self.read_line(line, form, &clock);
         }
@@ -366,7 +370,7 @@ mod tests {
 
     fn list(text: &[u8]) -> Listing {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400);
-        let mut parser = Parser::list(now, 0);
+        let mut parser = Parser::list(now, Zone::UTC);
         parser.feed(text).unwrap();
         parser.finish()
     }
@@ -399,7 +403,7 @@ mod tests {
     #[test]
     fn the_form_last_seen_wins_a_draw() {
         let day = |form| {
-            let mut parser = Parser::list(SystemTime::UNIX_EPOCH, 0).preferring(form);
+            let mut parser = Parser::list(SystemTime::UNIX_EPOCH, Zone::UTC).preferring(form);
             parser.feed(b"05-11-26  02:40PM   <DIR>          dos\r\n").unwrap();
             let listing = parser.finish();
             let modified = listing.entries.first().and_then(|entry| entry.metadata.modified).unwrap();

@@ -148,7 +148,10 @@ mod tests {
 
     fn clock() -> ListClock {
         // 2026-11-23 14:50.
-        ListClock { now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400), utc_offset: 0 }
+        ListClock {
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400),
+            zone: crate::ftp::time::Zone::UTC,
+        }
     }
 
     fn entry(line: &str) -> (String, Metadata) {

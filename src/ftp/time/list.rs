@@ -3,17 +3,18 @@
 #![deny(clippy::indexing_slicing)]
 
 use crate::ftp::decimal::number;
+use crate::ftp::time::zone::Zone;
 use crate::ftp::time::{Civil, SECOND, civil, months};
 use crate::remote::Modified;
 use std::time::{Duration, SystemTime};
 
 /// What the dates of `LIST` are read by: they name no zone, and recent ones no year.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ListClock {
     /// The present, to find the year that is left out.
     pub now: SystemTime,
-    /// What the server's clock is ahead of UTC, in seconds.
-    pub utc_offset: i32,
+    /// What the server's clock shows.
+    pub zone: Zone,
 }
 
 /// The order of a date that is all numbers. A year of four digits at its beginning needs none.
@@ -50,7 +51,7 @@ impl ListClock {
             YearOrTime::Time(hour, minute) => (hour, minute),
             YearOrTime::Year(year) => {
                 let time = self.time(Civil { year, month, day, hour: 0, minute: 0, second: 0 })?;
-                return Some(Modified { time, precision: DAY });
+                return Some(Modified { time, precision: self.day() });
             }
         };
         let latest = self.now.checked_add(DAY)?;
@@ -80,7 +81,7 @@ impl ListClock {
     /// Reads `2026-11-23`, to the day.
     pub fn iso_day(&self, date: &[u8]) -> Option<Modified> {
         let midnight = self.iso(date, b"00:00")?;
-        Some(Modified { precision: DAY, ..midnight })
+        Some(Modified { precision: self.day(), ..midnight })
     }
 
     /// Reads a date of three numbers, parted by `-`, `/` or `.`, and a time of day: `14:40`, `14:40:36`, `02:40PM`,
@@ -121,9 +122,12 @@ impl ListClock {
     }
 
     fn time(&self, civil: Civil) -> Option<SystemTime> {
-        let ahead = Duration::from_secs(self.utc_offset.unsigned_abs().into());
-        let time = civil.utc()?;
-        if self.utc_offset < 0 { time.checked_add(ahead) } else { time.checked_sub(ahead) }
+        civil.moment(&self.zone)
+    }
+
+    /// How exactly a day is told: where the zone is not known, the moment may lie in the day before or after.
+    fn day(&self) -> Duration {
+        if self.zone == Zone::Unknown { 2 * DAY } else { DAY }
     }
 }
 
@@ -217,8 +221,8 @@ mod tests {
     use crate::ftp::time::tests::shown;
     use crate::ftp::time::time_val;
 
-    fn clock(now: &str, utc_offset: i32) -> ListClock {
-        ListClock { now: time_val(now.as_bytes()).unwrap().time, utc_offset }
+    fn clock(now: &str, ahead: i32) -> ListClock {
+        ListClock { now: time_val(now.as_bytes()).unwrap().time, zone: Zone::Ahead(ahead) }
     }
 
     #[test]
@@ -288,6 +292,6 @@ mod tests {
     #[test]
     fn no_present_panics() {
         let far = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(1 << 60)).unwrap();
-        assert_eq!(ListClock { now: far, utc_offset: i32::MIN }.unix(b"Nov", b"23", b"14:40"), None);
+        assert_eq!(ListClock { now: far, zone: Zone::Ahead(i32::MIN) }.unix(b"Nov", b"23", b"14:40"), None);
     }
 }

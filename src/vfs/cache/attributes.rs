@@ -23,6 +23,12 @@ impl Known {
         self.metadata.kind != FileKind::File || self.metadata.size.is_some()
     }
 
+    /// Whether the server may tell the time of the file more exactly than this listing did.
+    pub(crate) fn is_coarse(&self) -> bool {
+        let told = self.metadata.modified.map(|modified| modified.precision);
+        self.metadata.kind == FileKind::File && told.is_some_and(|precision| precision > SECOND)
+    }
+
     /// Takes the time over from `other` where both agree and `other` told it more exactly.
     pub(crate) fn refine(&mut self, other: &Metadata) {
         if let (Some(mine), Some(finer)) = (self.metadata.modified, other.modified)
@@ -39,6 +45,8 @@ impl Known {
 pub(crate) fn remaining(as_of: Instant, now: Instant, timeout: Duration) -> Duration {
     (as_of + timeout).saturating_duration_since(now).min(timeout)
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How many files are remembered beside the listings.
 const FILES_MAX: usize = 32 * 1024;

@@ -17,6 +17,7 @@ mod prot;
 mod resumption;
 mod space;
 mod timeouts;
+mod times;
 mod transfer;
 
 use ftpd::{PASSWORD, Server};
@@ -46,6 +47,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         trust: Trust::Pem(ftpd::tls::ca().pem().into_bytes()),
         connections_max: NonZeroUsize::MIN,
         verify: Verify::Size,
+        server_tz: None,
         timeout: TIMEOUT,
         idle_timeout: Duration::from_secs(60),
     }

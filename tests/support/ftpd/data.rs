@@ -78,7 +78,7 @@ impl Session<'_> {
             lines.extend(match style {
                 Style::Facts => child.facts(name),
                 Style::Names => name.to_vec(),
-                Style::Plain | Style::All => child.ls(name),
+                Style::Plain | Style::All => child.ls(name, self.shared.behaviour.ahead),
             });
             lines.extend(b"\r\n");
         }

@@ -60,6 +60,10 @@ pub struct Behaviour {
     pub hiding: Vec<Style>,
     /// What the `-a` of `LIST -a` is taken for.
     pub dash_a: DashA,
+    /// How far the clock by which it lists is ahead of UTC, in seconds.
+    pub ahead: i64,
+    /// Whether MDTM goes by that clock as well.
+    pub mdtm_is_local: bool,
     /// The host that 227 tells.
     pub passive_host: Ipv4Addr,
     /// Whether the 226 comes only when the client has closed the data connection (vsftpd, ProFTPD).
@@ -176,6 +180,8 @@ impl Default for Behaviour {
             status: false,
             hiding: vec![Style::Plain],
             dash_a: DashA::Option,
+            ahead: 0,
+            mdtm_is_local: false,
             passive_host: Ipv4Addr::LOCALHOST,
             waits_for_close: true,
             odd_records: false,

@@ -133,7 +133,11 @@ impl<'a> Session<'a> {
             "MLSD" if self.shared.behaviour.facts => self.list(&self.absolute(argument), Style::Facts),
             "MLST" if self.shared.behaviour.facts => self.mlst(argument),
             "SIZE" => self.about(argument, |node| format!("213 {}", node.size())),
-            "MDTM" => self.about(argument, |node| format!("213 {}", node.modified)),
+            "MDTM" if argument.get(14) == Some(&b' ') => self.change("MFMT", argument),
+            "MDTM" => {
+                let ahead = if self.shared.behaviour.mdtm_is_local { self.shared.behaviour.ahead } else { 0 };
+                self.about(argument, |node| format!("213 {}", node.shown(ahead)))
+            }
             "STOR" => self.store_file(&self.absolute(argument), false),
             "APPE" => self.store_file(&self.absolute(argument), true),
             "DELE" | "MKD" | "RMD" | "RNFR" | "RNTO" | "MFMT" => self.change(verb, argument),
@@ -155,7 +159,10 @@ impl<'a> Session<'a> {
         let path = self.absolute(without_options(argument));
         let tree = self.shared.tree.lock().unwrap();
         let lines = match tree.get(&path).filter(|node| !node.is_directory()) {
-            Some(file) => [&file.ls(without_options(argument))[..], b"\r\n"].concat(),
+            Some(file) => {
+                [&file.ls(path.rsplit(|&byte| byte == b'/').next().unwrap(), self.shared.behaviour.ahead)[..], b"\r\n"]
+                    .concat()
+            }
             None => self.lines(&tree, &path, style),
         };
         drop(tree);

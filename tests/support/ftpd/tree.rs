@@ -1,10 +1,12 @@
 //! What the server serves: files in memory, on disk or made up, and how a listing shows them.
 
+use ftpsfs::ftp::time::{time_val, to_time_val};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// Absolute paths and what is there. Paths are bytes, as in the protocol.
 #[derive(Debug, Clone)]
@@ -180,18 +182,35 @@ impl Node {
         [b"type=", &kind[..], b";modify=", self.modified.as_bytes(), b"; ", name].concat()
     }
 
-    /// One line of LIST, as `ls -l` writes it.
-    pub fn ls(&self, name: &[u8]) -> Vec<u8> {
+    /// One line of LIST, as `ls -l` writes it by a clock that is `ahead` seconds ahead of UTC: with the time of day of what
+    /// changed in the last half year, with the year else.
+    pub fn ls(&self, name: &[u8], ahead: i64) -> Vec<u8> {
         let (mode, arrow) = match &self.content {
             Content::Directory | Content::Crowd(_) => ("drwxr-xr-x", Vec::new()),
             Content::Symlink(target) => ("lrwxrwxrwx", [b" -> ", &target[..]].concat()),
             _ => ("-rw-r--r--", Vec::new()),
         };
         let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let month = months[self.modified[4..6].parse::<usize>().unwrap() - 1];
-        let (year, day) = (&self.modified[..4], &self.modified[6..8]);
-        let line = format!("{mode}    1 1001     1001     {:>10} {month} {day}  {year} ", self.size());
+        let shown = self.shown(ahead);
+        let (month, day) = (months[shown[4..6].parse::<usize>().unwrap() - 1], &shown[6..8]);
+        let age = SystemTime::now().duration_since(self.time()).unwrap_or_default();
+        let end = match age < Duration::from_secs(180 * 86_400) {
+            true => format!("{}:{}", &shown[8..10], &shown[10..12]),
+            false => format!(" {}", &shown[..4]),
+        };
+        let line = format!("{mode}    1 1001     1001     {:>10} {month} {day} {end} ", self.size());
         [line.as_bytes(), name, &arrow].concat()
+    }
+
+    /// `modified` by a clock that is `ahead` seconds ahead of UTC.
+    pub fn shown(&self, ahead: i64) -> String {
+        let distance = Duration::from_secs(ahead.unsigned_abs());
+        let shown = if ahead < 0 { self.time() - distance } else { self.time() + distance };
+        to_time_val(shown).unwrap()
+    }
+
+    fn time(&self) -> SystemTime {
+        time_val(self.modified.as_bytes()).unwrap().time
     }
 }
 
