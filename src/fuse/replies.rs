@@ -8,7 +8,7 @@ use crate::vfs::inodes::Ino;
 use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry};
 use std::time::{Duration, SystemTime};
 
-/// Inode numbers are never given twice.
+/// No number stands for two files.
 pub(super) const GENERATION: Generation = Generation(0);
 /// What stat(2) calls the preferred size for reading (bytes).
 const BLKSIZE: u32 = 128 * 1024;

@@ -2,11 +2,17 @@
 
 use crate::path::{Name, RemotePath};
 use crate::vfs::attr::Kind;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::SystemTime;
 
-/// An inode number. A number is never given twice while mounted, so every generation is 0.
+/// An inode number.
+///
+/// It is made of the directory's number and the name, so that a file that was forgotten gets its number again, also in the
+/// next mount; not of what the server calls the file (`unique`), which is not known of a file that was created here. No
+/// number ever stands for two paths while mounted, so every generation is 0: what is remembered of one, such as its content,
+/// must not be taken for another's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ino(pub u64);
 
@@ -21,6 +27,14 @@ impl fmt::Debug for Ino {
     }
 }
 
+/// Numbers that are made of something lie from here on, far from those that are counted...
+const MADE_MIN: u64 = 1 << 32;
+/// ... and below what JavaScript and others take for whole.
+const MADE_MAX: u64 = 1 << 53;
+
+/// How many renamed inodes are remembered. From then on numbers are only counted.
+const MOVED_MAX: usize = 64 * 1024;
+
 /// How many inodes that the kernel forgot keep their number, in case they are looked up again.
 const FORGOTTEN_MAX: usize = 16 * 1024;
 
@@ -30,7 +44,10 @@ pub(crate) struct Inodes {
     nodes: HashMap<Ino, Node>,
     /// Candidates for removal, the oldest first. One that is in use again when its turn comes stays.
     forgotten: VecDeque<Ino>,
-    next: u64,
+    /// Numbers that stood for a path and now, or since, for another: not to be made of the first again.
+    moved: HashSet<Ino>,
+    /// The last number that was counted, and not made of anything.
+    counted: u64,
 }
 
 #[derive(Debug)]
@@ -58,7 +75,12 @@ impl Inodes {
             queued: false,
             told: None,
         };
-        Self { nodes: HashMap::from([(Ino::ROOT, root)]), forgotten: VecDeque::new(), next: Ino::ROOT.0 + 1 }
+        Self {
+            nodes: HashMap::from([(Ino::ROOT, root)]),
+            forgotten: VecDeque::new(),
+            moved: HashSet::new(),
+            counted: Ino::ROOT.0,
+        }
     }
 
     /// The inode of `name` in `parent`, where it has one.
@@ -77,14 +99,22 @@ impl Inodes {
             }
             self.detach(ino);
         }
-        let ino = Ino(self.next);
+        let ino = self.number(parent, name);
         self.nodes.get_mut(&parent)?.children.insert(name.clone(), ino);
-        self.next += 1;
         let name = Some(name.clone());
         let (children, told) = (HashMap::new(), None);
         self.nodes.insert(ino, Node { parent, name, kind, lookups: 0, children, queued: false, told });
         self.queue_unused(ino);
         Some(ino)
+    }
+
+    fn number(&mut self, parent: Ino, name: &Name) -> Ino {
+        let made = made_of(parent, name);
+        if !self.nodes.contains_key(&made) && !self.moved.contains(&made) && self.moved.len() < MOVED_MAX {
+            return made;
+        }
+        self.counted += 1;
+        Ino(self.counted)
     }
 
     /// Counts one more time that the kernel was told of `ino`.
@@ -150,6 +180,9 @@ impl Inodes {
             self.detach(replaced);
         }
         let before = self.place(ino).map(|(parent, _)| parent);
+        if self.moved.len() < MOVED_MAX {
+            self.moved.insert(ino);
+        }
         self.detach(ino);
         let Some(node) = self.nodes.get_mut(&ino) else { return };
         (node.parent, node.name) = (parent, Some(name.clone()));
@@ -209,6 +242,13 @@ impl Inodes {
     }
 }
 
+fn made_of(parent: Ino, name: &Name) -> Ino {
+    // Its keys are fixed, so that the next mount makes the same of the same.
+    let mut hasher = DefaultHasher::new();
+    (parent.0, name.as_bytes()).hash(&mut hasher);
+    Ino(MADE_MIN + hasher.finish() % (MADE_MAX - MADE_MIN))
+}
+
 impl Node {
     fn is_unused(&self) -> bool {
         self.lookups == 0 && self.children.is_empty()
@@ -260,6 +300,44 @@ mod tests {
         assert_eq!(inodes.child(Ino::ROOT, b"from"), None);
         inodes.rename(from, to, &name("x"));
         assert_eq!(inodes.child(to, b"x"), Some(from));
+    }
+
+    #[test]
+    fn a_path_has_the_same_number_in_the_next_mount() {
+        let numbers = |names: &[&str]| {
+            let mut inodes = Inodes::new();
+            let directory = inodes.remember(Ino::ROOT, &name("d"), Kind::Directory).unwrap();
+            let given = names.iter().map(|text| inodes.remember(directory, &name(text), Kind::File).unwrap());
+            given.collect::<Vec<_>>()
+        };
+        let first = numbers(&["a", "b"]);
+        assert_eq!(numbers(&["b", "a"]), [first[1], first[0]]);
+        assert_ne!(first[0], first[1]);
+        assert!(first.iter().all(|ino| (MADE_MIN..MADE_MAX).contains(&ino.0)));
+    }
+
+    #[test]
+    fn a_number_stands_for_one_path_only() {
+        let mut inodes = Inodes::new();
+        let (a, b) = (name("a"), name("b"));
+        let moved = inodes.remember(Ino::ROOT, &a, Kind::File).unwrap();
+        inodes.rename(moved, Ino::ROOT, &b);
+        let second = inodes.remember(Ino::ROOT, &a, Kind::File).unwrap();
+        assert_ne!(second, moved);
+        // Gone and forgotten, it is still not another's.
+        inodes.detach(moved);
+        for number in 0..2 * FORGOTTEN_MAX {
+            inodes.remember(Ino::ROOT, &name(&number.to_string()), Kind::File).unwrap();
+        }
+        assert_eq!(inodes.kind(moved), None);
+        let third = inodes.remember(Ino::ROOT, &a, Kind::File).unwrap();
+        assert!(third != moved && third != second);
+
+        // Held while it has no name any more.
+        let held = inodes.remember(Ino::ROOT, &name("c"), Kind::File).unwrap();
+        inodes.looked_up(held);
+        inodes.detach(held);
+        assert_ne!(inodes.remember(Ino::ROOT, &name("c"), Kind::File), Some(held));
     }
 
     #[test]

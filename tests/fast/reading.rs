@@ -4,7 +4,7 @@ use crate::memory::Memory;
 use ftpsfs::errno::Errno;
 use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::error::Error;
-use ftpsfs::vfs::filesystem::{Access, Fh, Looked, Opened, Patience};
+use ftpsfs::vfs::filesystem::{Access, Entry, Fh, Looked, Opened, Patience};
 use ftpsfs::vfs::inodes::Ino;
 use ftpsfs::vfs::{Settings, Vfs};
 use std::sync::Arc;
@@ -207,6 +207,9 @@ fn a_new_version_is_seen_at_open_and_ends_the_handles_of_the_old_one() {
     memory.file("/f", "old content");
     let (vfs, now) = (mount(&memory), Instant::now());
     let old = open(&vfs, "f", now);
+    let Looked::Up(Entry { ino, .. }) = vfs.lookup(Ino::ROOT, b"f", now, Patience::CacheOnly).unwrap() else {
+        panic!()
+    };
     assert_eq!(read(&vfs, old.fh, 0, 100, now).unwrap(), b"old content");
     memory.file("/f", "new content");
     let told = Arc::new(AtomicU64::new(0));
@@ -218,7 +221,6 @@ fn a_new_version_is_seen_at_open_and_ends_the_handles_of_the_old_one() {
     let later = now + 2 * Settings::default().attr_timeout;
     let directory = vfs.opendir(Ino::ROOT, later, Patience::Network).unwrap();
     vfs.releasedir(directory.fh).unwrap();
-    let ino = Ino(2);
     let new = vfs.open(ino, Access::Read, later, Patience::CacheOnly).unwrap();
     assert_eq!(told.load(Ordering::SeqCst), ino.0);
     assert!(!new.keep_cache);
