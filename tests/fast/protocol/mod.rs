@@ -7,6 +7,7 @@ pub(crate) mod ftpd;
 #[path = "../../support/script.rs"]
 pub(crate) mod script;
 
+mod change;
 mod ladder;
 mod listing;
 mod login;
