@@ -10,6 +10,7 @@ mod support;
 mod cases;
 mod writer;
 
+mod attributes;
 mod direct;
 mod exercise;
 mod failures;

@@ -72,7 +72,7 @@ impl Recipe<'_> {
         let accounts = self.write("accounts", &account);
         fs::set_permissions(&accounts, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("the file is ours");
         let mut config = format!(
-            "ModulePath {HOME}/root/usr/lib/proftpd\nLoadModule mod_tls.c\nLoadModule mod_digest.c\nServerName test\nServerType standalone\n\
+            "ModulePath {HOME}/root/usr/lib/proftpd\nLoadModule mod_tls.c\nLoadModule mod_digest.c\nLoadModule mod_site_misc.c\nServerName test\nServerType standalone\n\
              DefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nWtmpLog off\n\
              PassivePorts {first} {last}\nUser {USER}\nGroup {USER}\nUmask 022\nAllowOverwrite on\n\
              AuthOrder mod_auth_file.c\nAuthUserFile {directory}/accounts\nRequireValidShell off\nDefaultRoot {root}\n\
