@@ -159,6 +159,25 @@ printf 'office\n' >.~lock.text#; printf 'saved\n' >lu123.tmp; mv lu123.tmp text;
 vim -u NONE -n -es +'s/saved/edited by vim/' +wq text </dev/null; [ "$(cat "$2/text")" = 'edited by vim' ]
 vim -u NONE -es +'set backup writebackup backupcopy=no' +'s/edited/again/' +wq text </dev/null
 [ "$(cat "$2/text")" = 'again by vim' ]; [ "$(cat "$2/text~")" = 'edited by vim' ]; rm text~
+# It needs a terminal; its keys are: text, ^O and Enter to save, ^X to leave.
+nano() {
+    TERM=xterm /usr/bin/python3 -c 'import os, pty, sys
+process, terminal = pty.fork()
+if process == 0:
+    os.execvp("nano", ["nano", "--ignorercfiles", *sys.argv[2:]])
+os.read(terminal, 1)
+os.write(terminal, sys.argv[1].encode() + b"\x0f\r\x18")
+try:
+    while os.read(terminal, 4096):
+        pass
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))' "$@"
+}
+nano 'nano: ' text; [ "$(cat "$2/text")" = 'nano: again by vim' ]
+nano 'once more, ' --backup text; [ "$(cat "$2/text")" = 'once more, nano: again by vim' ]
+[ "$(cat "$2/text~")" = 'nano: again by vim' ]; rm text~
+nano new newly; [ "$(cat "$2/newly")" = new ]; rm newly
 [ "$(ls -A "$2")" = text ]; [ "$(ls -A "$1")" = text ]
 "#;
 
