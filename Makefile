@@ -4,6 +4,8 @@ CARGO ?= cargo
 INSTALL ?= install
 prefix ?= /usr/local
 bindir ?= $(prefix)/bin
+# Where mount(8) and umount(8) look for helpers; nowhere else.
+sbindir ?= /sbin
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
 
@@ -35,6 +37,8 @@ build:
 
 install: build ## Installs below $(DESTDIR)$(prefix).
 	$(INSTALL) -D -m 755 target/release/ftpsfs $(DESTDIR)$(bindir)/ftpsfs
+	$(INSTALL) -d $(DESTDIR)$(sbindir)
+	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/umount.fuse.ftpsfs
 	$(INSTALL) -D -m 644 packaging/man/ftpsfs.8 $(DESTDIR)$(mandir)/man8/ftpsfs.8
 	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.bash $(DESTDIR)$(datadir)/bash-completion/completions/ftpsfs
 	$(INSTALL) -D -m 644 packaging/completions/_ftpsfs $(DESTDIR)$(datadir)/zsh/site-functions/_ftpsfs

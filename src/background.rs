@@ -121,7 +121,7 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch. `unmount` must take the mount out of the tree without waiting; `give_up` is called when somebody
-    /// still uses it after that and nobody wants to wait longer. To be called before other threads start, since they take
+    /// still uses it after that and nobody wants to wait longer, with `true` where a second signal said so. To be called before other threads start, since they take
     /// over which signals are held back.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Watch {
     pub fn start(
         report: Report,
         unmount: impl Fn() + Send + 'static,
-        give_up: impl Fn() + Send + Clone + 'static,
+        give_up: impl Fn(bool) + Send + Clone + 'static,
     ) -> Result<Self, Failure> {
         sys::block_termination();
         let watch = Self { stage: Arc::new(Mutex::new(Some(Stage::Connecting(report)))) };
@@ -142,7 +142,7 @@ impl Watch {
         Ok(watch)
     }
 
-    fn run(&self, unmount: impl Fn(), give_up: impl Fn() + Send + Clone + 'static) {
+    fn run(&self, unmount: impl Fn(), give_up: impl Fn(bool) + Send + Clone + 'static) {
         loop {
             sys::wait_for_termination();
             let mut stage = self.stage.lock();
@@ -157,9 +157,10 @@ impl Watch {
                     drop(stage);
                     log::info!("a signal asks to end: unmounting");
                     unmount();
-                    after(FAREWELL, give_up.clone());
+                    let give_up = give_up.clone();
+                    after(FAREWELL, move || give_up(false));
                 }
-                Some(Stage::Leaving) => give_up(),
+                Some(Stage::Leaving) => give_up(true),
                 None => process::exit(0),
             }
         }

@@ -1,4 +1,5 @@
-//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`.
+//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT` and, by the program's name,
+//! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as umount(8) calls its helpers.
 
 use crate::config::Request;
 use crate::failure::Failure;
@@ -9,15 +10,28 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Wish {
     /// To mount, and to log up to this level.
     Mount(Box<Request>, LevelFilter),
+    /// To unmount.
+    Unmount(Parting),
     /// To print this and end.
     Print(String),
+}
+
+/// What is to be unmounted, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parting {
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// Out of sight at once, whoever uses it, and without waiting for what is still to be uploaded.
+    pub lazy: bool,
+    /// Requests that hang are given up.
+    pub force: bool,
 }
 
 /// Reads a command line, of which the first word is the program's name.
@@ -26,13 +40,24 @@ pub enum Wish {
 ///
 /// A usage [`Failure`].
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
-    let matches = match grammar().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let program = arguments.first().and_then(|program| Path::new(program).file_name()).unwrap_or_default();
+    let unmounts = program.as_encoded_bytes().starts_with(b"umount.");
+    let grammar = if unmounts { unmount_grammar() } else { grammar() };
+    let matches = match grammar.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Wish::Print(error.to_string()));
         }
         Err(error) => return Err(one_line(&error)),
     };
+    if unmounts {
+        return Ok(Wish::Unmount(Parting {
+            mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned().unwrap_or_default(),
+            lazy: matches.get_flag("lazy"),
+            force: matches.get_flag("force"),
+        }));
+    }
     let url = matches.get_one::<String>("url").map(String::as_str).unwrap_or_default();
     let request = Request {
         url: Url::parse(url).map_err(|error| Failure::usage(format!("the URL is wrong: {error}")))?,
@@ -86,6 +111,30 @@ fn grammar() -> Command {
         .after_help(after_help())
 }
 
+/// As umount(8) describes its helpers.
+fn unmount_grammar() -> Command {
+    let flag = |name: &'static str, short: char, help: &'static str| {
+        Arg::new(name).short(short).help(help).action(ArgAction::SetTrue)
+    };
+    Command::new("umount.fuse.ftpsfs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Unmounts, and waits until what was closed is on the server. umount(8) calls it.")
+        .args([
+            Arg::new("mountpoint")
+                .value_name("MOUNTPOINT")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("Where it is mounted"),
+            flag("force", 'f', "Give up requests that hang"),
+            flag("lazy", 'l', "Unmount at once and do not wait"),
+            flag("mtab", 'n', "Accepted, means nothing"),
+            flag("readonly", 'r', "Accepted, means nothing"),
+            flag("verbose", 'v', "Accepted, means nothing"),
+            Arg::new("type").short('t').value_name("TYPE").help("Accepted, means nothing"),
+        ])
+        .args_override_self(true)
+}
+
 fn after_help() -> String {
     format!(
         "Options of -o:\n{}\nThe generic options of fstab(5) are accepted as well.\n\n\
@@ -118,11 +167,20 @@ mod tests {
         for line in ["ftpsfs -f -o uid=5 ftps://h/ /mnt", "ftpsfs ftps://h/ /mnt -o uid=4,ro -f -o uid=5"] {
             let Ok(Wish::Mount(request, level)) = wish(line) else { panic!("{line}") };
             assert!(request.foreground && request.options.uid == Some(5));
-            assert_eq!((request.mountpoint.as_path(), level), (std::path::Path::new("/mnt"), LevelFilter::Info));
+            assert_eq!((request.mountpoint.as_path(), level), (Path::new("/mnt"), LevelFilter::Info));
         }
         let Ok(Wish::Mount(request, LevelFilter::Debug)) = wish("ftpsfs -d ftps://h/ /mnt") else { panic!() };
         assert!(request.options.debug);
         assert!(matches!(wish("ftpsfs -vv ftps://h/ /mnt"), Ok(Wish::Mount(_, LevelFilter::Trace))));
+    }
+
+    #[test]
+    fn umount_calls_its_helper_with_options_on_either_side() {
+        for line in ["/sbin/umount.fuse.ftpsfs /mnt -l -t fuse.ftpsfs", "umount.ftpsfs -n -v -l /mnt"] {
+            let Ok(Wish::Unmount(parting)) = wish(line) else { panic!("{line}") };
+            assert_eq!(parting, Parting { mountpoint: "/mnt".into(), lazy: true, force: false });
+        }
+        assert!(wish("umount.fuse.ftpsfs").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::credentials::{Credentials, Sources};
 use crate::failure::Failure;
-use crate::ftp::settings::{Settings as FtpSettings, TlsMode, Trust};
+use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode, Trust};
 use crate::options::Options;
 use crate::secret::Secret;
 use crate::sys;
@@ -23,6 +23,8 @@ const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// Not /tmp: that is often memory, and what is written may be large.
 const SPOOL_DIR: &str = "/var/tmp";
+/// Of a directory of the journal; file systems take 255.
+const NAME_BYTES_MAX: usize = 200;
 /// Enough to tell hosts apart in a name that has other parts as well.
 const HOST_CHARS_MAX: usize = 16;
 
@@ -65,6 +67,8 @@ pub struct MountSettings {
     pub noexec: bool,
     /// The kernel lets nobody write.
     pub read_only: bool,
+    /// Where closed files wait for their upload.
+    pub journal_dir: PathBuf,
 }
 
 impl Config {
@@ -88,25 +92,25 @@ impl Config {
         let vfs = vfs(&options);
         // Last, so that nobody types a password only to hear that something else is wrong.
         let password = password(&url, credentials.password, sources, &user)?;
+        let ftp = FtpSettings {
+            port: url.port.unwrap_or(match tls {
+                TlsMode::Explicit => FtpSettings::PORT_EXPLICIT,
+                TlsMode::Implicit => FtpSettings::PORT_IMPLICIT,
+            }),
+            host: url.host,
+            tls,
+            user,
+            password,
+            directory: url.directory,
+            charset: options.charset,
+            trust,
+            connections_max: options.connections,
+            timeout: options.timeout,
+            verify: options.verify,
+            server_tz: options.server_tz.clone(),
+            idle_timeout: IDLE_TIMEOUT,
+        };
         Ok(Self {
-            ftp: FtpSettings {
-                port: url.port.unwrap_or(match tls {
-                    TlsMode::Explicit => FtpSettings::PORT_EXPLICIT,
-                    TlsMode::Implicit => FtpSettings::PORT_IMPLICIT,
-                }),
-                host: url.host,
-                tls,
-                user,
-                password,
-                directory: url.directory,
-                charset: options.charset,
-                trust,
-                connections_max: options.connections,
-                timeout: options.timeout,
-                verify: options.verify,
-                server_tz: options.server_tz.clone(),
-                idle_timeout: IDLE_TIMEOUT,
-            },
             vfs,
             mount: MountSettings {
                 mountpoint,
@@ -115,7 +119,9 @@ impl Config {
                 allow_other: options.allow_other,
                 noexec: options.noexec,
                 read_only: options.read_only,
+                journal_dir: journal(&options, &ftp),
             },
+            ftp,
         })
     }
 }
@@ -219,23 +225,52 @@ fn vfs(options: &Options) -> VfsSettings {
         umask: options.umask.unwrap_or_else(sys::umask),
         read_only: options.read_only,
         upload: options.upload,
+        writeback: options.writeback,
         conflict: options.conflict,
         spool_dir: options.spool_dir.clone().unwrap_or_else(|| SPOOL_DIR.into()),
-        recovery_dir: options.recovery_dir.clone().unwrap_or_else(recovery_dir),
+        recovery_dir: options.recovery_dir.clone().unwrap_or_else(|| kept_in("recovery")),
         ignore_perms: options.ignore_perms,
         host: host(),
     }
 }
 
-/// Where a system, or a user, keeps what must outlive the program (XDG base directories); works with an empty
-/// environment, too.
-fn recovery_dir() -> PathBuf {
+/// Where a system, or a user, keeps what must outlive the program (XDG base directories), under `name`; works with an
+/// empty environment, too.
+fn kept_in(name: &str) -> PathBuf {
     let state = || directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
     match (sys::is_root(), state()) {
-        (true, _) => "/var/lib/ftpsfs/recovery".into(),
-        (false, Some(state)) => state.join("ftpsfs/recovery"),
-        (false, None) => format!("{SPOOL_DIR}/ftpsfs-recovery-{}", sys::user_and_group().0).into(),
+        (true, _) => format!("/var/lib/ftpsfs/{name}").into(),
+        (false, Some(state)) => state.join("ftpsfs").join(name),
+        (false, None) => format!("{SPOOL_DIR}/ftpsfs-{name}-{}", sys::user_and_group().0).into(),
     }
+}
+
+/// The journal of one account in one directory of one server has a directory of its own.
+fn journal(options: &Options, ftp: &FtpSettings) -> PathBuf {
+    let directory = match &ftp.directory {
+        Directory::FromLogin(path) => [b"/", &path[..]].concat(),
+        Directory::Absolute(path) => [b"/", &path[..]].concat(),
+    };
+    let place = [format!("{}@{}:{}", ftp.user, ftp.host, ftp.port).as_bytes(), &directory].concat();
+    let journal = options.journal_dir.clone().unwrap_or_else(|| kept_in("journal"));
+    // A longer name than a file system takes becomes several.
+    escaped_name(&place).as_bytes().chunks(NAME_BYTES_MAX).fold(journal, |journal, part| {
+        // ASCII can be cut anywhere.
+        journal.join(String::from_utf8_lossy(part).as_ref())
+    })
+}
+
+/// A name for a file, out of which the bytes can be told: other characters than the plain ones are `%` and two digits.
+fn escaped_name(bytes: &[u8]) -> String {
+    let mut name = String::new();
+    for &byte in bytes {
+        match byte {
+            plain if plain.is_ascii_alphanumeric() || b"-_@".contains(&plain) => name.push(char::from(plain)),
+            b'.' if !name.is_empty() => name.push('.'),
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+    }
+    name
 }
 
 /// The directory that an environment variable names, if that is an absolute path.

@@ -347,7 +347,7 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.answer(reply, move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience), respond_empty);
+        self.answer(reply, move |vfs, now, patience| vfs.fsync(Fh(fh.0), now, patience), respond_empty);
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -397,8 +397,8 @@ impl Filesystem for Adapter {
         respond_empty(reply, closed.map_err(|error| errno(&error)));
     }
 
-    fn fsyncdir(&self, _request: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply.ok();
+    fn fsyncdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer(reply, move |vfs, now, patience| vfs.fsyncdir(Ino(ino.0), now, patience), respond_empty);
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {

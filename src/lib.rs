@@ -9,7 +9,8 @@
 //! renamed.
 //!
 //! The front: [`cli`] reads the command line into what was typed, [`config`] makes settings of it that hold together, and
-//! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes.
+//! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes. [`unmount`] is the
+//! helper of umount(8), which finds in the `registry` what still is to be uploaded.
 //!
 //! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
@@ -38,6 +39,9 @@ pub mod url;
 
 pub mod background;
 pub mod config;
+mod registry;
 
 pub mod cli;
 pub mod mount;
+
+pub mod unmount;

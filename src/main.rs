@@ -4,7 +4,7 @@ use ftpsfs::cli::{self, Wish};
 use ftpsfs::config::Config;
 use ftpsfs::credentials::Sources;
 use ftpsfs::failure::Failure;
-use ftpsfs::{logger, mount, sys};
+use ftpsfs::{logger, mount, sys, unmount};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -21,6 +21,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     match cli::parse(std::env::args_os())? {
+        Wish::Unmount(parting) => {
+            logger::start(log::LevelFilter::Info);
+            unmount::run(&parting)
+        }
         Wish::Print(text) => write!(std::io::stdout(), "{text}").map_err(Failure::system),
         Wish::Mount(request, level) => {
             let sources = Sources::of_this_process();

@@ -5,10 +5,13 @@ use crate::config::{Config, MountSettings};
 use crate::failure::Failure;
 use crate::ftp::client::Client;
 use crate::fuse::Adapter;
+use crate::registry::Registered;
 use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::filesystem::Patience;
 use crate::vfs::inodes::Ino;
+use crate::vfs::journal::Journal;
+use crate::vfs::writeback::Backlog;
 use crate::workers::Workers;
 use fuser::{MountOption, Session, SessionACL};
 use std::fs::{self, File};
@@ -24,6 +27,11 @@ use std::time::{Duration, Instant};
 
 /// How long the end of a mount waits for what was closed a moment ago.
 const FINISH_MAX: Duration = Duration::from_secs(60);
+/// How long a mount waits for an earlier one of the same directory that still uploads.
+const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(20);
+const JOURNAL_PAUSE: Duration = Duration::from_millis(200);
+/// How often the end of a mount says what still waits, at most.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 const DEVICE: &str = "/dev/fuse";
 /// The name after `fuse.` in the type that mount(8) shows.
 const SUBTYPE: &str = "ftpsfs";
@@ -75,7 +83,7 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
     let give_up = {
         let ended = ended.clone();
         // Fails when the end has come anyway.
-        move || drop(ended.send(End::GivenUp))
+        move |impatient| drop(ended.send(End::GivenUp { impatient }))
     };
     let watch = Watch::start(report, unmount, give_up)?;
     match start(config, &mountpoint, &watch) {
@@ -95,16 +103,23 @@ struct Running {
     workers: Workers,
     session: fuser::BackgroundSession,
     source: String,
+    journal_dir: PathBuf,
+    /// Standard error is a person's or journald's, not the caller's who waits for the mount.
+    foreground: bool,
+    /// Tells umount(8)'s helper of the journal, for as long as we use it.
+    registered: Option<Registered>,
 }
 
 fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Failure> {
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
+    let journal = journal(&mount.journal_dir, vfs.writeback, vfs.read_only)?;
     let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
-    let vfs = Arc::new(Vfs::new(client.clone(), vfs));
+    let vfs = Arc::new(Vfs::with_journal(client.clone(), vfs, journal));
     first_listing(&vfs).inspect_err(|_| client.close())?;
     // So that the first who asks for the free space hears what the server tells.
     vfs.statfs(Instant::now());
+    vfs.resume(Instant::now());
     let adapter = Adapter::new(Arc::clone(&vfs));
     let workers = adapter.workers();
     let attached = watch.while_mounting(|| {
@@ -117,7 +132,39 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let root = answer(mountpoint, patience)
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());
-    Ok(Running { client, vfs, workers, session, source: mount.source })
+    let MountSettings { source, journal_dir, foreground, .. } = mount;
+    let registered = vfs.has_journal().then(|| Registered::new(root.dev(), &journal_dir)).flatten();
+    Ok(Running { client, vfs, workers, session, source, journal_dir, foreground, registered })
+}
+
+/// The journal, where one is wanted or something is in it; a mount that ended just now may still be uploading from it.
+fn journal(directory: &Path, wanted: bool, read_only: bool) -> Result<Option<Journal>, Failure> {
+    let is_waiting = Journal::is_waiting(directory);
+    if read_only {
+        if is_waiting {
+            log::warn!("files in {} wait to be uploaded, which a read-only mount does not do", directory.display());
+        }
+        return Ok(None);
+    }
+    if !wanted && !is_waiting {
+        return Ok(None);
+    }
+    let deadline = Instant::now() + JOURNAL_WAIT_MAX;
+    loop {
+        match Journal::open(directory) {
+            Ok(journal) => return Ok(Some(journal)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                thread::sleep(JOURNAL_PAUSE)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(Failure::mount(format!(
+                    "another mount of the same directory has the journal {}, or still uploads from it",
+                    directory.display()
+                )));
+            }
+            Err(error) => return Err(Failure::system(format!("the journal {}: {error}", directory.display()))),
+        }
+    }
 }
 
 /// Lists the root before there is a mount: a server whose data connections do not work is told of here, in words, and not
@@ -139,13 +186,13 @@ fn first_listing(vfs: &Vfs) -> Result<(), Failure> {
 enum End {
     /// The kernel has let go of it, or its service failed.
     Session(io::Result<()>),
-    /// It is out of the tree, and some program does not close its files.
-    GivenUp,
+    /// It is out of the tree, and some program does not close its files, or somebody is `impatient`.
+    GivenUp { impatient: bool },
 }
 
 impl Running {
     fn serve(self, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
-        let Self { client, vfs, workers, session, source } = self;
+        let Self { client, vfs, workers, session, source, journal_dir, foreground, registered } = self;
         log::info!("{source} is mounted");
         thread::Builder::new()
             .name("session".into())
@@ -154,17 +201,40 @@ impl Running {
         match end.recv() {
             Ok(End::Session(Ok(()))) => {}
             Ok(End::Session(Err(error))) => log::error!("the mount ended with an error: {error}"),
-            Ok(End::GivenUp) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
+            Ok(End::GivenUp { .. }) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
         }
         // The kernel does not wait until it hears that a closed file is released.
         workers.wait(FINISH_MAX);
         vfs.end(Instant::now(), FINISH_MAX);
+        drain(&vfs, &journal_dir, foreground, end);
         log::info!("{source} is unmounted; {}", client.summary());
         log::debug!("{}", vfs.summary());
         // Its streams give their connections back, so that they hear a goodbye as well.
         drop(vfs);
+        drop(registered);
         client.close();
         Ok(())
+    }
+}
+
+/// Uploads what still waits in the journal, and says how far it is.
+fn drain(vfs: &Vfs, journal_dir: &Path, foreground: bool, end: &Receiver<End>) {
+    let mut told = Instant::now();
+    let mut tell = |backlog: &Backlog| {
+        if told.elapsed() > PROGRESS_PAUSE {
+            told = Instant::now();
+            // In the foreground the log may be turned off, but who waits for the end wants to know.
+            if foreground {
+                eprintln!("ftpsfs: uploading: {backlog} to go")
+            } else {
+                log::info!("uploading: {backlog} to go")
+            }
+        }
+        matches!(end.try_recv(), Ok(End::GivenUp { impatient: true }))
+    };
+    let left = vfs.drain(&mut tell);
+    if left.files > 0 {
+        log::error!("{left} could not be uploaded: kept in {}, the next mount uploads them", journal_dir.display());
     }
 }
 
@@ -249,7 +319,7 @@ fn undone(mountpoint: &Path, message: String) -> Failure {
 
 /// Takes the mount out of the tree at once; it ends when its last user leaves.
 fn unmount(mountpoint: &Path) {
-    let result = if sys::is_root() { sys::unmount_lazily(mountpoint) } else { unmount_as_user(mountpoint) };
+    let result = if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint) };
     if let Err(error) = result {
         log::warn!("cannot unmount {}: {error}", mountpoint.display());
     }

@@ -181,6 +181,13 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| verify(value).map(|value| options.verify = value),
     },
     Known {
+        name: "writeback",
+        argument: None,
+        meaning: "close returns at once; the upload follows from a journal on this machine",
+        default: None,
+        set: |options, _| flag(&mut options.writeback),
+    },
+    Known {
         name: "conflict",
         argument: Some("refuse|overwrite"),
         meaning: "what happens to a file that changed on the server since it was opened",
@@ -214,6 +221,13 @@ pub const OPTIONS: &[Known] = &[
         meaning: "where content is kept that could not be uploaded",
         default: Some("/var/lib/ftpsfs/recovery; a user's ~/.local/state/ftpsfs/recovery"),
         set: |options, value| text(value).map(|value| options.recovery_dir = Some(value.into())),
+    },
+    Known {
+        name: "journal_dir",
+        argument: Some("DIR"),
+        meaning: "where closed files wait for their upload with writeback",
+        default: Some("/var/lib/ftpsfs/journal; a user's ~/.local/state/ftpsfs/journal"),
+        set: |options, value| text(value).map(|value| options.journal_dir = Some(value.into())),
     },
     Known {
         name: "noexec",
@@ -317,6 +331,8 @@ pub struct Options {
     pub upload: UploadWay,
     /// `verify=`
     pub verify: Verify,
+    /// `writeback`
+    pub writeback: bool,
     /// `conflict=`
     pub conflict: Conflict,
     /// `server_tz=`
@@ -327,6 +343,8 @@ pub struct Options {
     pub spool_dir: Option<PathBuf>,
     /// `recovery_dir=`
     pub recovery_dir: Option<PathBuf>,
+    /// `journal_dir=`
+    pub journal_dir: Option<PathBuf>,
     /// `noexec`
     pub noexec: bool,
     /// `log_level=`
@@ -359,11 +377,13 @@ impl Default for Options {
             read_only: false,
             upload: vfs.upload,
             verify: Verify::default(),
+            writeback: false,
             conflict: vfs.conflict,
             server_tz: None,
             ignore_perms: false,
             spool_dir: None,
             recovery_dir: None,
+            journal_dir: None,
             noexec: false,
             level: LevelFilter::Info,
             debug: false,

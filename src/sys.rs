@@ -96,6 +96,22 @@ fn account_number(mut ask: impl FnMut(&mut [u8]) -> (i32, Option<u32>)) -> Optio
 /// The longest entry of an account that is read (bytes).
 const ACCOUNT_BYTES_MAX: usize = 1 << 20;
 
+/// Locks `file` for whoever opened it, until that is closed (flock(2)); `false` where somebody else has locked it.
+///
+/// # Errors
+///
+/// The system's.
+pub fn lock(file: &fs::File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
+    }
+}
+
 /// Waits until the child `pid` has ended.
 pub fn wait_for(pid: i32) {
     let mut status = 0;
@@ -193,15 +209,17 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Takes the mount at `target` out of the tree; it ends when the last one leaves it (umount2(2), `MNT_DETACH`).
+/// Unmounts `target` (umount2(2)): out of sight at once if `lazy`, with requests that hang given up if `force`.
 ///
 /// # Errors
 ///
-/// The system's.
-pub fn unmount_lazily(target: &Path) -> io::Result<()> {
+/// The system's; [`io::ErrorKind::ResourceBusy`] while somebody uses it.
+pub fn unmount(target: &Path, lazy: bool, force: bool) -> io::Result<()> {
     let target = CString::new(target.as_os_str().as_bytes())?;
+    let flags = [(lazy, libc::MNT_DETACH), (force, libc::MNT_FORCE)];
+    let flags = flags.iter().filter(|(on, _)| *on).fold(libc::UMOUNT_NOFOLLOW, |flags, (_, flag)| flags | flag);
     // SAFETY: the path ends with NUL and outlives the call.
-    let result = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) };
+    let result = unsafe { libc::umount2(target.as_ptr(), flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -22,10 +22,12 @@ ro
 rw
 upload=
 verify=
+writeback
 conflict=
 server_tz=
 ignore_perms
 spool_dir=
+journal_dir=
 recovery_dir=
 noexec
 log_level=
@@ -45,7 +47,7 @@ _ftpsfs_complete_option() {
         idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
         verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
         conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
-        spool_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
         log_level=*)
             mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
             ;;

@@ -23,10 +23,12 @@ function __ftpsfs_options
         rw\t'mount for reading and writing' \
         upload=\t'temporary or direct' \
         verify=\t'size or hash' \
+        writeback\t'close does not wait for the server' \
         conflict=\t'refuse or overwrite' \
         server_tz=\t'in which time the server lists' \
         ignore_perms\t'chmod and chown that the server cannot do succeed' \
         spool_dir=\t'where content waits that is not written in order' \
+        journal_dir=\t'where closed files wait for their upload' \
         recovery_dir=\t'where content is kept that could not be uploaded' \
         noexec\t'no program may be run' \
         log_level=\t'error, warn, info, debug or trace' \

@@ -14,6 +14,14 @@ use crate::vfs::writing::bits;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A name that something is renamed to, what has it, and what is written to that.
+pub(crate) struct Place<'a> {
+    pub(crate) parent: Ino,
+    pub(crate) name: &'a Name,
+    pub(crate) target: Option<Ino>,
+    pub(crate) draft: Option<&'a Draft>,
+}
+
 impl Vfs {
     /// Creates a directory.
     ///
@@ -71,23 +79,50 @@ impl Vfs {
             return Err(Error::IsADirectory);
         }
         let moment = Moment::new(now);
+        let draft = self.drafts.of(found.ino);
         if !self.drafts.is_open(found.ino) {
-            self.remove_file(parent, &path)?;
+            if !self.drop_waiting(found.ino, draft.as_deref(), moment, || self.remove_file(parent, &path))? {
+                self.remove_file(parent, &path)?;
+            }
             self.tree.removed(parent, &name);
             return Ok(());
         }
-        let draft = self.drafts.of(found.ino);
         let _turn = draft.as_ref().map(|draft| draft.turn.lock());
         if let Some(draft) = &draft {
-            // What is being appended belongs to the file: it goes along.
-            let _ = self.drafts.land_append(draft, moment);
+            // What is being appended or written in place belongs to the file: it goes along.
+            let _ = self.drafts.leave_place(draft, moment);
         }
         let kept = self.take_name(parent, &path, &found, draft.as_deref(), moment)?;
         if let Some(draft) = &draft {
-            draft.state.lock().nameless = true;
+            self.drafts.drop_waiting(draft);
         }
         self.orphan(found.ino, found.metadata, kept);
         Ok(())
+    }
+
+    /// What waits in the journal for `ino`, which nobody has open, goes with its name; before that `remove` takes what the
+    /// server has under it, if anything. `false` if nothing waits.
+    fn drop_waiting(
+        &self,
+        ino: Ino,
+        draft: Option<&Draft>,
+        moment: Moment,
+        remove: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<bool, Error> {
+        let Some(draft) = draft else { return Ok(false) };
+        {
+            let _turn = draft.turn.lock();
+            if draft.waiting().is_none() {
+                return Ok(false);
+            }
+            if !self.tree.is_only_here(ino) {
+                remove()?;
+            }
+            self.drafts.drop_waiting(draft);
+        }
+        self.drafts.close_unused(ino, moment);
+        self.tree.dropped(ino);
+        Ok(true)
     }
 
     /// The open file `ino` has no name any more.
@@ -221,42 +256,70 @@ impl Vfs {
         if (parent, &name) == (new_parent, &new_name) {
             return Ok(());
         }
-        let replaced = self.tree.child(new_parent, &new_name).filter(|replaced| self.drafts.is_open(*replaced));
-        let mut drafts: Vec<(Ino, Arc<Draft>)> = [Some(found.ino), replaced]
+        let target = self.tree.child(new_parent, &new_name);
+        let mut drafts: Vec<(Ino, Arc<Draft>)> = [Some(found.ino), target]
             .into_iter()
             .flatten()
             .filter_map(|ino| Some((ino, self.drafts.of(ino)?)))
             .collect();
         // Always in this order, so that nobody waits for each other.
         drafts.sort_by_key(|(ino, _)| *ino);
-        let _turns: Vec<_> = drafts.iter().map(|(_, draft)| draft.turn.lock()).collect();
-        if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == found.ino) {
-            if self.tree.is_only_here(found.ino) {
-                self.drafts.commit_in_turn(draft, moment)?;
-            } else {
-                self.drafts.land_append(draft, moment)?;
-            }
-        }
-        let kept = match replaced {
-            Some(ino) => self.keep_replaced(ino, &to, &drafts, moment)?,
-            None => None,
+        let turns: Vec<_> = drafts.iter().map(|(_, draft)| draft.turn.lock()).collect();
+        let draft_of = |ino| drafts.iter().find(|(other, _)| Some(*other) == ino).map(|(_, draft)| &**draft);
+        let (draft, replaced) = (draft_of(Some(found.ino)), target.filter(|target| self.drafts.is_open(*target)));
+        let place = Place { parent: new_parent, name: &new_name, target, draft: draft_of(target) };
+        let renamed_here = match draft {
+            Some(draft) if replaced.is_none() => self.rename_waiting(draft, &place, moment)?,
+            _ => false,
         };
-        self.rename_remote(&from, &to).inspect_err(|_| {
-            self.put_back(kept.as_ref(), &to);
-            self.tree.doubt(parent);
-            self.tree.doubt(new_parent);
-        })?;
+        if !renamed_here {
+            if let Some(draft) = draft {
+                self.ready_to_rename(draft, moment)?;
+            }
+            let kept = match replaced {
+                Some(ino) => self.keep_replaced(ino, &to, place.draft, moment)?,
+                None => None,
+            };
+            self.rename_remote(&from, &to).inspect_err(|_| {
+                self.put_back(kept.as_ref(), &to);
+                self.tree.doubt(parent);
+                self.tree.doubt(new_parent);
+            })?;
+            self.replace_here(&place, replaced, kept, now);
+            self.tree.renamed(found.ino, new_parent, &new_name);
+        }
+        self.content.moved(found.ino);
+        self.drafts.follow_paths();
+        drop(turns);
+        if let Some(target) = target {
+            self.drafts.close_unused(target, moment);
+        }
+        Ok(())
+    }
+
+    /// What was written to a file goes along when it is renamed on the server.
+    fn ready_to_rename(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        if self.tree.is_only_here(draft.ino) {
+            self.drafts.commit_in_turn(draft, moment)
+        } else {
+            self.drafts.land_append(draft, moment)
+        }
+    }
+
+    /// Something else has the name of `place` on the server by now: who has the file `replaced` open goes on with what was
+    /// `kept` of it, and what waited for its upload does not any more.
+    fn replace_here(&self, place: &Place<'_>, replaced: Option<Ino>, kept: Option<Target>, now: Instant) {
         if let Some(replaced) = replaced
             && let Ok(gone) = self.tree.getattr(replaced, now, false)
         {
-            if let Some((_, draft)) = drafts.iter().find(|(ino, _)| *ino == replaced) {
-                draft.state.lock().nameless = true;
+            if let Some(draft) = place.draft {
+                self.drafts.drop_waiting(draft);
             }
             self.orphan(replaced, gone.metadata, kept);
+        } else if let (Some(draft), Some(target)) = (place.draft, place.target) {
+            self.drafts.drop_waiting(draft);
+            self.tree.dropped(target);
         }
-        self.tree.renamed(found.ino, new_parent, &new_name);
-        self.content.moved(found.ino);
-        Ok(())
     }
 
     /// A file that is open and about to be replaced: what was written to it goes along with what the server has of it.
@@ -264,14 +327,13 @@ impl Vfs {
         &self,
         ino: Ino,
         path: &RemotePath,
-        drafts: &[(Ino, Arc<Draft>)],
+        draft: Option<&Draft>,
         moment: Moment,
     ) -> Result<Option<Target>, Error> {
-        let draft = drafts.iter().find(|(other, _)| *other == ino).map(|(_, draft)| draft);
         if let Some(draft) = draft {
-            let _ = self.drafts.land_append(draft, moment);
+            let _ = self.drafts.leave_place(draft, moment);
         }
-        self.keep(ino, path, draft.map(Arc::as_ref), moment)
+        self.keep(ino, path, draft, moment)
     }
 
     /// What was renamed out of the way for nothing.

@@ -1,5 +1,6 @@
 //! What is written to a file and not, or not yet, under its name on the server. Data only.
 
+use crate::path::RemotePath;
 use crate::remote::{FileKind, Metadata, Modified};
 use crate::vfs::cache::versions::Version;
 use crate::vfs::error::Error;
@@ -44,6 +45,8 @@ pub(crate) struct State {
     pub(crate) failed: Option<Error>,
     /// The last try to get it to the server failed.
     pub(crate) refused: Option<Error>,
+    /// What the journal has of it, and under which path: the content when it was closed last.
+    pub(crate) recorded: Option<(Arc<Spool>, RemotePath)>,
     /// Counts changes of form and base.
     pub(crate) generation: u64,
 }
@@ -99,6 +102,7 @@ impl Draft {
             nameless: false,
             failed: None,
             refused: None,
+            recorded: None,
             generation: 0,
         };
         Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }
@@ -115,6 +119,12 @@ impl Draft {
         self.state.lock().failed.clone()
     }
 
+    /// The whole content, if it lies in the journal as it is and waits for its upload; and its size (bytes).
+    pub(crate) fn waiting(&self) -> Option<(Arc<Spool>, u64)> {
+        let state = self.state.lock();
+        state.waiting().map(|spool| (Arc::clone(spool), state.size))
+    }
+
     /// In bytes.
     pub(crate) fn size(&self) -> u64 {
         self.state.lock().size
@@ -124,6 +134,18 @@ impl Draft {
 impl State {
     pub(crate) fn is_dirty(&self) -> bool {
         !matches!(self.form, Form::Clean)
+    }
+
+    /// As [`Draft::waiting`].
+    pub(crate) fn waiting(&self) -> Option<&Arc<Spool>> {
+        match (&self.form, &self.recorded) {
+            (Form::Spooled(spool), Some((recorded, _)))
+                if Arc::ptr_eq(spool, recorded) && self.failed.is_none() && !self.nameless =>
+            {
+                Some(spool)
+            }
+            _ => None,
+        }
     }
 
     /// Puts the content into another form over another base.

@@ -2,23 +2,30 @@
 
 use crate::path::RemotePath;
 use crate::remote::Metadata;
-use crate::vfs::content::{Bytes, Content};
+use crate::vfs::content::Content;
 use crate::vfs::draft::{Base, Draft, Form, Origin, State};
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
+use crate::vfs::journal::Journal;
 use crate::vfs::names;
 use crate::vfs::outgoing::Outgoing;
 use crate::vfs::recovery;
 use crate::vfs::settings::UploadWay;
-use crate::vfs::spool::{self, Spool};
+use crate::vfs::spool::Spool;
 use crate::vfs::tree::{Target, Tree};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
 
 mod commit;
+mod queue;
+mod reading;
+mod waiting;
+
+use queue::Queue;
+pub use waiting::Backlog;
 
 /// A file may not be larger than this (bytes): offsets are signed in every program.
 const SIZE_MAX: u64 = i64::MAX as u64;
@@ -28,7 +35,13 @@ const SIZE_MAX: u64 = i64::MAX as u64;
 pub(crate) struct Drafts {
     tree: Arc<Tree>,
     content: Arc<Content>,
+    /// Taken before the state of a draft.
     open: Mutex<HashMap<Ino, Open>>,
+    journal: Option<Journal>,
+    /// What waits in the journal for its upload.
+    queue: Arc<Queue>,
+    /// For the threads that upload.
+    this: Weak<Self>,
     /// Temporary names or renaming do not work here: found out.
     direct: AtomicBool,
     /// The permission bits that the server gives to new files, and 0x10000; 0 while unknown.
@@ -42,6 +55,13 @@ pub(crate) struct Drafts {
 struct Open {
     handles: usize,
     draft: Option<Arc<Draft>>,
+}
+
+impl Open {
+    /// Whether there is a reason to remember it.
+    fn is_needed(&self) -> bool {
+        self.handles > 0 || self.draft.as_ref().is_some_and(|draft| draft.waiting().is_some())
+    }
 }
 
 /// The time of a change, by both clocks.
@@ -59,16 +79,19 @@ impl Moment {
 }
 
 impl Drafts {
-    pub(crate) fn new(tree: Arc<Tree>, content: Arc<Content>) -> Self {
-        Self {
+    pub(crate) fn new(tree: Arc<Tree>, content: Arc<Content>, journal: Option<Journal>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             tree,
             content,
             open: Mutex::default(),
+            journal,
+            queue: Arc::default(),
+            this: Weak::clone(this),
             direct: AtomicBool::new(false),
             mode_given: AtomicU32::new(0),
             modes_refused: AtomicBool::new(false),
             times_refused: AtomicBool::new(false),
-        }
+        })
     }
 
     /// One more handle of `ino` is open.
@@ -78,10 +101,11 @@ impl Drafts {
 
     /// Whether somebody has `ino` open.
     pub(crate) fn is_open(&self, ino: Ino) -> bool {
-        self.open.lock().contains_key(&ino)
+        self.open.lock().get(&ino).is_some_and(|open| open.handles > 0)
     }
 
-    /// What is written to `ino`, if anybody has it open who writes, or had while others have it open still.
+    /// What is written to `ino`, if anybody has it open who writes, or had while others have it open still, or if it waits
+    /// in the journal.
     pub(crate) fn of(&self, ino: Ino) -> Option<Arc<Draft>> {
         self.open.lock().get(&ino)?.draft.clone()
     }
@@ -99,7 +123,7 @@ impl Drafts {
 
     /// The draft of a file that is only here.
     pub(crate) fn create(&self, ino: Ino, mode: u16, exclusive: bool, moment: Moment) -> Arc<Draft> {
-        let form = self.empty_flow(ino, moment).map_or(Form::Clean, Form::Flow);
+        let form = self.empty(ino, moment).unwrap_or(Form::Clean);
         let draft = Draft::new(ino, Origin::Absent { exclusive }, None, form, moment.wall);
         draft.state.lock().mode = Some(mode);
         self.adopt(draft)
@@ -168,16 +192,17 @@ impl Drafts {
                         Err(error) => self.rescue(draft, outgoing, error)?,
                     }
                 }
-                Form::Spooled(spool) => {
+                Form::Spooled(spool) if !spool.is_recorded() => {
                     spool.write(offset, bytes)?;
                     break;
                 }
                 _ if !wait => return Err(Error::WouldBlock),
                 Form::Clean if offset == size && self.can_append(draft, size) => self.begin_append(draft, size)?,
                 Form::Clean if size == 0 && offset == 0 => {
-                    let flow = Form::Flow(self.empty_flow(draft.ino, moment)?);
-                    self.reform(draft, flow, None);
+                    let empty = self.empty(draft.ino, moment)?;
+                    self.reform(draft, empty, None);
                 }
+                Form::Spooled(spool) => self.fork(draft, spool)?,
                 Form::Append(_) => self.land_append(draft, moment)?,
                 Form::Clean | Form::Uploaded | Form::Flow(_) => self.spool(draft, moment)?,
             }
@@ -211,10 +236,13 @@ impl Drafts {
             Form::Flow(_) | Form::Clean | Form::Uploaded | Form::Spooled(_) => {}
         }
         if size == 0 {
-            let flow = Form::Flow(self.empty_flow(draft.ino, moment)?);
-            self.reform(draft, flow, None);
+            let empty = self.empty(draft.ino, moment)?;
+            self.reform(draft, empty, None);
         } else {
-            self.spool(draft, moment)?;
+            match &form {
+                Form::Spooled(spool) if spool.is_recorded() => self.fork(draft, spool)?,
+                _ => self.spool(draft, moment)?,
+            }
             let Form::Spooled(spool) = usable(draft)?.0 else { return Err(Error::Stale) };
             spool.resize(size)?;
         }
@@ -256,127 +284,12 @@ impl Drafts {
         state.origin = Origin::Known(metadata.clone());
     }
 
-    /// At most `size` bytes from `offset` on; fewer only at the end.
-    ///
-    /// # Errors
-    ///
-    /// As [`Content::read`], and [`Error::Spool`].
-    pub(crate) fn read(
-        &self,
-        draft: &Draft,
-        offset: u64,
-        size: u32,
-        moment: Moment,
-        wait: bool,
-    ) -> Result<Bytes, Error> {
-        let mut revived = false;
-        loop {
-            let (form, base, end, generation) = {
-                let state = draft.state.lock();
-                let end = offset.saturating_add(u64::from(size)).min(state.size);
-                (state.form.clone(), state.base.clone(), end, state.generation)
-            };
-            if end <= offset {
-                return Ok(Bytes::default());
-            }
-            let read = self.read_form(&form, base.as_ref(), offset, end, wait);
-            let moved = draft.state.lock().generation != generation;
-            match read {
-                Ok(Some(bytes)) => return Ok(bytes),
-                // The place that was read from went away meanwhile.
-                Err(error) if moved && error != Error::WouldBlock => {}
-                // An answer from before our last change may have ended the version that is there now.
-                Err(Error::Stale) if wait && !revived && matches!(form, Form::Clean) => {
-                    revived = true;
-                    self.revive(draft, moment)?;
-                }
-                Err(error) => return Err(error),
-                Ok(None) if !wait => return Err(Error::WouldBlock),
-                // What was sent is not here any more.
-                Ok(None) => {
-                    let _turn = draft.turn.lock();
-                    match usable(draft)?.0 {
-                        Form::Append(_) => self.land_append(draft, moment)?,
-                        Form::Flow(_) => self.spool(draft, moment)?,
-                        Form::Clean | Form::Uploaded | Form::Spooled(_) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Believes in the content of a draft again, if the server still has it.
-    fn revive(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
-        let _turn = draft.turn.lock();
-        if draft.is_ahead() {
-            return Ok(());
-        }
-        self.check(draft).map_err(|_| Error::Stale)?;
-        let Origin::Known(metadata) = draft.state.lock().origin.clone() else { return Err(Error::Stale) };
-        self.content.end(draft.ino);
-        let base = self.published(draft.ino, &metadata, moment.now);
-        self.reform(draft, Form::Clean, Some(base));
-        Ok(())
-    }
-
-    /// `None` where the bytes have to be brought into another form first.
-    fn read_form(
-        &self,
-        form: &Form,
-        base: Option<&Base>,
-        offset: u64,
-        end: u64,
-        wait: bool,
-    ) -> Result<Option<Bytes>, Error> {
-        let len = usize::try_from(end - offset).map_err(|_| Error::InvalidRequest)?;
-        match form {
-            Form::Clean | Form::Uploaded => self.read_base(base, offset, len, wait).map(Some),
-            Form::Flow(outgoing) | Form::Append(outgoing) => {
-                let mut block = self.content.take(len);
-                Ok(outgoing.read(offset, block.bytes_mut()).then(|| Bytes::local(block)))
-            }
-            Form::Spooled(spool) => {
-                let pieces = spool.pieces(offset..end);
-                if let [(_, spool::From::Base)] = pieces.as_slice() {
-                    return self.read_base(base, offset, len, wait).map(Some);
-                }
-                let mut block = self.content.take(len);
-                let mut rest = block.bytes_mut();
-                for (range, from) in pieces {
-                    let len = usize::try_from(range.end - range.start).map_err(|_| Error::InvalidRequest)?;
-                    let (part, others) = rest.split_at_mut(len);
-                    rest = others;
-                    match from {
-                        spool::From::Spool => spool.read(range.start, part)?,
-                        spool::From::Zeros => part.fill(0),
-                        spool::From::Base => self.read_base(base, range.start, len, wait)?.with(|bytes| {
-                            // A base that is shorter than its size would be an error of the read.
-                            let count = bytes.len().min(part.len());
-                            part[..count].copy_from_slice(&bytes[..count]);
-                        }),
-                    }
-                }
-                Ok(Some(Bytes::local(block)))
-            }
-        }
-    }
-
-    fn read_base(&self, base: Option<&Base>, offset: u64, len: usize, wait: bool) -> Result<Bytes, Error> {
-        let Some(Base { version, target }) = base else { return Ok(Bytes::default()) };
-        let place = if wait { Some((self.tree.target(target)?, true)) } else { None };
-        let bytes = self.content.read(version, offset, u32::try_from(len).unwrap_or(u32::MAX), place);
-        if bytes.is_err() && version.take_disproved() {
-            self.tree.distrust(version.ino);
-        }
-        bytes
-    }
-
     /// One handle of `ino` was closed; `wrote` if it could write. What was never asked to be on the server gets there
     /// now; what cannot is kept here when the last one leaves.
     pub(crate) fn closed(&self, ino: Ino, wrote: bool, moment: Moment) {
         if wrote && let Some(draft) = self.of(ino) {
             let refused = draft.state.lock().refused.is_some();
-            if !refused && let Err(error) = self.commit(&draft, moment) {
+            if !refused && let Err(error) = self.settle(&draft, moment) {
                 log::debug!("{ino:?}: {error}");
             }
         }
@@ -384,18 +297,21 @@ impl Drafts {
             let mut open = self.open.lock();
             let Some(entry) = open.get_mut(&ino) else { return };
             entry.handles = entry.handles.saturating_sub(1);
-            if entry.handles > 0 { None } else { open.remove(&ino) }
+            if let (0, Some((spool, _))) = (entry.handles, entry.draft.as_ref().and_then(|draft| draft.waiting())) {
+                spool.rest();
+            }
+            if entry.is_needed() { None } else { open.remove(&ino) }
         };
         if let Some(Open { draft, .. }) = gone {
             self.left(ino, draft.as_deref(), moment);
         }
     }
 
-    /// Lets go of the draft of `ino` unless somebody has it open.
+    /// Lets go of the draft of `ino` unless somebody has it open or it waits in the journal.
     pub(crate) fn close_unused(&self, ino: Ino, moment: Moment) {
         let gone = {
             let mut open = self.open.lock();
-            if open.get(&ino).is_some_and(|entry| entry.handles == 0) { open.remove(&ino) } else { None }
+            if open.get(&ino).is_some_and(|entry| !entry.is_needed()) { open.remove(&ino) } else { None }
         };
         if let Some(Open { draft, .. }) = gone {
             self.left(ino, draft.as_deref(), moment);
@@ -413,8 +329,9 @@ impl Drafts {
         let mut state = draft.state.lock();
         let mut base = state.base.take();
         let lost = state.is_dirty() || state.failed.is_some();
+        let mut safe = true;
         if lost && !state.nameless {
-            self.keep(ino, &state, base.as_ref(), moment);
+            safe = self.keep(ino, &state, base.as_ref(), moment);
             if matches!(state.form, Form::Uploaded) {
                 // It is all that there is of the content.
                 base = None;
@@ -429,6 +346,9 @@ impl Drafts {
         }
         state.form = Form::Clean;
         drop(state);
+        if safe {
+            self.unrecord(draft);
+        }
         self.let_go(base);
         if lost && !nameless {
             self.content.end(ino);
@@ -436,15 +356,16 @@ impl Drafts {
         }
     }
 
-    /// Keeps what could not be uploaded.
-    fn keep(&self, ino: Ino, state: &State, base: Option<&Base>, moment: Moment) {
-        let Some(error) = state.failed.clone().or_else(|| state.refused.clone()) else { return };
+    /// Keeps what could not be uploaded; `false` if that failed.
+    fn keep(&self, ino: Ino, state: &State, base: Option<&Base>, moment: Moment) -> bool {
+        let Some(error) = state.failed.clone().or_else(|| state.refused.clone()) else { return true };
         if !state.is_dirty() {
-            return;
+            return true;
         }
         let path = self.tree.target(&Target::Inode(ino)).unwrap_or_else(|_| RemotePath::root());
         let directory = &self.tree.settings().recovery_dir;
-        match recovery::keep(directory, &path, state, &error, moment.wall) {
+        let kept = recovery::keep(directory, &path, state, &error, moment.wall);
+        match &kept {
             Ok(kept) => log::error!("{path} could not be written ({error}); it is kept as {}", kept.display()),
             Err(other) => {
                 log::error!("{path} could not be written ({error}), nor kept in {}: {other}", directory.display());
@@ -458,12 +379,29 @@ impl Drafts {
         if let Some(Ok(temporary)) = left.map(|left| self.tree.target(left)) {
             log::error!("{path}: what the server has of it is {temporary}");
         }
+        kept.is_ok()
     }
 
     /// What the server has under the name of `ino`.
     fn published(&self, ino: Ino, metadata: &Metadata, now: Instant) -> Base {
         let (version, _) = self.content.open(ino, metadata, metadata.size.unwrap_or(0), now);
         Base { version, target: Target::Inode(ino) }
+    }
+
+    /// Content that is empty so far: on its way to the server, or to the journal.
+    fn empty(&self, ino: Ino, moment: Moment) -> Result<Form, Error> {
+        match self.writeback() {
+            Some(journal) => Ok(Form::Spooled(Arc::new(journal.spool(0)?))),
+            None => Ok(Form::Flow(self.empty_flow(ino, moment)?)),
+        }
+    }
+
+    /// A spool over `base` bytes that lie underneath.
+    fn new_spool(&self, base: u64) -> Result<Spool, Error> {
+        match self.writeback() {
+            Some(journal) => journal.spool(base),
+            None => Spool::new(&self.tree.settings().spool_dir, base),
+        }
     }
 
     /// Content on its way, empty so far.
@@ -477,7 +415,6 @@ impl Drafts {
 
     /// Brings the content into a spool, whatever form it has.
     fn spool(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
-        let directory = &self.tree.settings().spool_dir;
         let (form, base, size) = {
             let state = draft.state.lock();
             (state.form.clone(), state.base.clone(), state.size)
@@ -486,7 +423,7 @@ impl Drafts {
             Form::Spooled(_) => return Ok(()),
             Form::Append(_) => return Err(Error::InvalidRequest),
             Form::Clean | Form::Uploaded => {
-                let spool = Spool::new(directory, size)?;
+                let spool = self.new_spool(size)?;
                 draft.state.lock().reform(Form::Spooled(Arc::new(spool)), base);
                 return Ok(());
             }

@@ -9,6 +9,7 @@ use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::error::Error;
 use crate::vfs::handles::{Handle, Handles, OpenFile};
 use crate::vfs::inodes::Ino;
+use crate::vfs::journal::Journal;
 use crate::vfs::link;
 use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
@@ -29,7 +30,7 @@ pub use crate::vfs::space::Space;
 pub struct Vfs {
     pub(crate) tree: Arc<Tree>,
     pub(crate) content: Arc<Content>,
-    pub(crate) drafts: Drafts,
+    pub(crate) drafts: Arc<Drafts>,
     pub(crate) handles: Handles,
     space: FreeSpace,
     counters: Arc<Counters>,
@@ -114,12 +115,18 @@ const REFUSED_LINKS_MAX: usize = 1024;
 impl Vfs {
     /// A file system that shows what `remote` holds.
     pub fn new(remote: Arc<dyn Remote>, settings: Settings) -> Self {
+        Self::with_journal(remote, settings, None)
+    }
+
+    /// As [`Vfs::new`], with a journal: what it holds is uploaded after [`Vfs::resume`], and what is closed goes there first
+    /// if the settings say so.
+    pub fn with_journal(remote: Arc<dyn Remote>, settings: Settings, journal: Option<Journal>) -> Self {
         let counters = Arc::new(Counters::default());
         let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max);
         let space = FreeSpace::new(Arc::clone(&remote));
         let (content, tree) = (Arc::new(content), Arc::new(Tree::new(remote, settings, Arc::clone(&counters))));
         Self {
-            drafts: Drafts::new(Arc::clone(&tree), Arc::clone(&content)),
+            drafts: Drafts::new(Arc::clone(&tree), Arc::clone(&content), journal),
             tree,
             content,
             handles: Handles::default(),

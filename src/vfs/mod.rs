@@ -8,7 +8,8 @@
 //! What is written to an inode is one `draft` for all who have it open: on its way to the server while it comes in order
 //! (`outgoing`, a `transfer` across connections that break), else in a `spool` over what lies underneath. `drafts` takes
 //! writes in and gets them to the file's name when flush or fsync asks for it: uploaded under a temporary name, compared
-//! with what the server had, renamed. `writing` and `changes` are the operations; `recovery` keeps what could not be
+//! with what the server had, renamed. With `writeback` closing brings it into the `journal` on this machine's disk instead,
+//! from which it is uploaded in its turn. `writing` and `changes` are the operations; `recovery` keeps what could not be
 //! uploaded. What was done here `tree` tells at once, whatever listings say that were asked for before.
 //!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
@@ -43,6 +44,7 @@ mod outgoing;
 
 mod draft;
 
+pub mod journal;
 mod recovery;
 
 mod drafts;
@@ -52,6 +54,8 @@ pub mod filesystem;
 pub mod writing;
 
 mod changes;
+
+pub mod writeback;
 
 pub use filesystem::Vfs;
 pub use settings::Settings;

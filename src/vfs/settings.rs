@@ -28,6 +28,8 @@ pub struct Settings {
     pub read_only: bool,
     /// How a new content gets to its name.
     pub upload: UploadWay,
+    /// What is closed goes into the journal, where there is one, and is uploaded in its turn.
+    pub writeback: bool,
     /// What happens to a file that changed on the server since it was opened.
     pub conflict: Conflict,
     /// Where content that does not come in order is kept until it is uploaded.
@@ -86,6 +88,7 @@ impl Default for Settings {
             umask: 0o022,
             read_only: false,
             upload: UploadWay::default(),
+            writeback: false,
             conflict: Conflict::default(),
             spool_dir: std::env::temp_dir(),
             recovery_dir: std::env::temp_dir().join("ftpsfs-recovery"),

@@ -169,23 +169,40 @@ impl Vfs {
         self.drafts.write(&draft, offset, bytes, Moment::new(now), patience.waits())
     }
 
-    /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there.
+    /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there or, with
+    /// `writeback`, in the journal.
     ///
     /// # Errors
     ///
     /// [`Error::BadHandle`], what stands in the way, and [`Error::WouldBlock`] as `patience` says.
     pub fn flush(&self, fh: Fh, now: Instant, patience: Patience) -> Result<(), Error> {
+        self.unsaved(fh, patience)?.map_or(Ok(()), |draft| self.drafts.settle(&draft, Moment::new(now)))
+    }
+
+    /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vfs::flush`].
+    pub fn fsync(&self, fh: Fh, now: Instant, patience: Patience) -> Result<(), Error> {
+        let Some(draft) = self.unsaved(fh, patience)? else { return Ok(()) };
+        let moment = Moment::new(now);
+        // What the server does not take now waits in the journal, where there is one.
+        self.drafts.settle(&draft, moment)?;
+        self.drafts.commit(&draft, moment)
+    }
+
+    /// What was written to an open file that is not on the server yet.
+    fn unsaved(&self, fh: Fh, patience: Patience) -> Result<Option<Arc<Draft>>, Error> {
         let file = self.handles.file(fh)?;
         let Some(draft) = self.drafts.of(file.ino).filter(|draft| file.writes && draft.is_ahead()) else {
-            return Ok(());
+            return Ok(None);
         };
-        if let Some(error) = draft.failure() {
-            return Err(error);
+        match draft.failure() {
+            Some(error) => Err(error),
+            None if patience.waits() => Ok(Some(draft)),
+            None => Err(Error::WouldBlock),
         }
-        if !patience.waits() {
-            return Err(Error::WouldBlock);
-        }
-        self.drafts.commit(&draft, Moment::new(now))
     }
 
     /// Changes attributes.
@@ -231,15 +248,15 @@ impl Vfs {
         }
         let done = self.draft_to_write(ino, moment).and_then(|(draft, ..)| {
             self.drafts.truncate(&draft, size, moment)?;
-            self.drafts.commit(&draft, moment)
+            self.drafts.settle(&draft, moment)
         });
         self.drafts.close_unused(ino, moment);
         done
     }
 
     fn set_mode(&self, ino: Ino, mode: u16, moment: Moment) -> Result<(), Error> {
-        if self.drafts.of(ino).is_some_and(|draft| self.drafts.set_bits(&draft, mode)) {
-            return Ok(());
+        if let Some(draft) = self.drafts.of(ino).filter(|draft| self.drafts.set_bits(draft, mode)) {
+            return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.tree.remote().set_mode(&path, mode) {
@@ -252,8 +269,8 @@ impl Vfs {
     }
 
     fn set_time(&self, ino: Ino, modified: SystemTime, moment: Moment) -> Result<(), Error> {
-        if self.drafts.of(ino).is_some_and(|draft| self.drafts.set_time(&draft, modified)) {
-            return Ok(());
+        if let Some(draft) = self.drafts.of(ino).filter(|draft| self.drafts.set_time(draft, modified)) {
+            return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.tree.remote().set_modified(&path, modified) {

@@ -16,4 +16,5 @@ mod properties;
 mod protocol;
 mod reading;
 mod space;
+mod writeback;
 mod writing;

@@ -1,12 +1,15 @@
 //! Random operations of a writer and of a second client, with failures in between, against the trees that may come out.
 
 use crate::memory::Memory;
+use crate::writeback::{copy_journal, open_journal};
 use crate::writing::settled;
 use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::error::Error;
 use ftpsfs::vfs::filesystem::{Access, Fh, Looked, Patience};
 use ftpsfs::vfs::inodes::Ino;
+use ftpsfs::vfs::journal::Journal;
 use ftpsfs::vfs::settings::UploadWay;
+use ftpsfs::vfs::writeback::Backlog;
 use ftpsfs::vfs::writing::{Changes, Creation};
 use ftpsfs::vfs::{Settings, Vfs};
 use proptest::prelude::*;
@@ -135,15 +138,19 @@ struct World {
     vfs: Vfs,
     now: Instant,
     d: Ino,
+    writeback: bool,
 }
 
 impl World {
     fn new(test: &str, memory: &Memory, settings: Settings) -> Self {
         memory.directory("/d");
         let settings = Settings { recovery_dir: recovery(test), umask: 0, host: "box".into(), ..settings };
-        let (vfs, now) = (Vfs::new(Arc::new(memory.clone()), settings), Instant::now());
+        let writeback = settings.writeback;
+        let journal = writeback.then(|| open_journal(&journal(test)));
+        let (vfs, now) = (Vfs::with_journal(Arc::new(memory.clone()), settings, journal), Instant::now());
+        vfs.resume(now);
         let Looked::Up(d) = vfs.lookup(Ino::ROOT, b"d", now, NETWORK).unwrap() else { panic!("d is absent") };
-        Self { vfs, now, d: d.ino }
+        Self { vfs, now, d: d.ino, writeback }
     }
 
     fn place(&self, file: usize) -> (Ino, &'static [u8]) {
@@ -204,6 +211,10 @@ impl World {
     }
 }
 
+fn journal(test: &str) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("ftpsfs-model-journal-{test}-{}", std::process::id()))
+}
+
 fn recovery(test: &str) -> std::path::PathBuf {
     std::env::temp_dir().join(format!("ftpsfs-model-{test}-{}", std::process::id()))
 }
@@ -216,18 +227,44 @@ fn ways() -> impl Strategy<Value = UploadWay> {
     prop_oneof![3 => Just(UploadWay::Temporary), 1 => Just(UploadWay::Direct)]
 }
 
+/// The machine stops at once: what is on its disk, and what is on the server.
+fn stop(memory: &Memory, test: &str) -> (std::path::PathBuf, Memory) {
+    memory.close_gate();
+    // Who is under way comes to the gate; what is copied before that is the disk a little earlier.
+    let stopped = loop {
+        let copy = copy_journal(&journal(test), &journal(&format!("{test}-copy")));
+        let server = memory.fork();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        if let Ok(copy) = copy {
+            break (copy, server);
+        }
+    };
+    memory.open_gate();
+    stopped
+}
+
+/// What is on the server, without the temporary files of who stopped.
+fn without_leftovers(memory: &Memory) -> BTreeMap<String, Option<Vec<u8>>> {
+    let mut tree = memory.tree();
+    tree.retain(|path, _| !path.contains(".ftpsfs-"));
+    tree
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     /// Without failures and second clients the mount is a local file system, and after the last close the server has it.
+    ///
+    /// With a journal the same holds, and when the machine stops after the last close the next mount sees to it.
     #[test]
     fn the_mount_behaves_as_a_local_file_system(
         upload in ways(),
+        writeback in any::<bool>(),
         breaks in prop::collection::vec(0..6_000_000usize, 0..4),
         steps in steps(40),
     ) {
         let memory = Memory::new();
-        let world = World::new("local", &memory, Settings { upload, ..Settings::default() });
+        let world = World::new("local", &memory, Settings { upload, writeback, ..Settings::default() });
         let mut model = Model::default();
         let mut open: Vec<Slot> = Vec::new();
         for bytes in breaks {
@@ -283,11 +320,11 @@ proptest! {
                     world.resize(ino, None, size).unwrap();
                     let inode = model.names[&file];
                     model.inodes[inode].resize(size as usize, 0);
-                    prop_assert!(memory.content(path(file)).unwrap() == model.inodes[inode]);
+                    prop_assert!(writeback || memory.content(path(file)).unwrap() == model.inodes[inode]);
                 }
                 Step::Flush { slot: at_slot } => {
                     let Some(slot) = slot(at_slot, &open).map(|slot| &open[slot]) else { continue };
-                    world.vfs.flush(slot.fh, world.now, NETWORK).unwrap();
+                    world.vfs.fsync(slot.fh, world.now, NETWORK).unwrap();
                     let named = model.names.iter().find(|(_, inode)| **inode == slot.inode);
                     if let Some((&file, _)) = named.filter(|_| slot.writes) {
                         prop_assert!(memory.content(path(file)).unwrap() == model.inodes[slot.inode]);
@@ -297,7 +334,7 @@ proptest! {
                     let Some(slot) = slot(at_slot, &open).map(|slot| open.remove(slot)) else { continue };
                     world.close(slot.fh).unwrap();
                     let named = model.names.iter().find(|(_, inode)| **inode == slot.inode);
-                    if let Some((&file, _)) = named.filter(|_| slot.writes) {
+                    if let Some((&file, _)) = named.filter(|_| slot.writes && !writeback) {
                         prop_assert!(memory.content(path(file)).unwrap() == model.inodes[slot.inode]);
                     }
                 }
@@ -330,6 +367,18 @@ proptest! {
         }
         let mut expected: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::from([("/d".into(), None)]);
         expected.extend(model.names.iter().map(|(file, inode)| (path(*file).into(), Some(model.inodes[*inode].clone()))));
+        if world.writeback {
+            let (disk, server) = stop(&memory, "local");
+            let copy = Some(open_journal(&disk));
+            let settings = Settings { upload, recovery_dir: recovery("local"), ..Settings::default() };
+            let next = Vfs::with_journal(Arc::new(server.clone()), settings, copy);
+            next.resume(Instant::now());
+            let left = next.drain(|_| false);
+            prop_assert!(left == Backlog::default() && without_leftovers(&server) == expected, "{left}");
+            std::fs::remove_dir_all(disk).unwrap();
+            prop_assert_eq!(world.vfs.drain(|_| false), Backlog::default());
+            prop_assert!(!Journal::is_waiting(&journal("local")));
+        }
         prop_assert!(settled(&memory) == expected);
         prop_assert!(!recovery("local").exists());
     }

@@ -140,6 +140,24 @@ fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at / 251 + at) as u8).collect()
 }
 
+/// What is written in place begins to be uploaded under the file's name after a megabyte: a file that lost its name before
+/// that could not be written to any more, and one that lost it after that stayed on the server.
+#[test]
+fn a_file_written_in_place_goes_on_when_it_loses_its_name() {
+    for before in [0, 3 * MIB] {
+        let memory = Memory::new();
+        let mount = Mount::with(&memory, Settings { upload: UploadWay::Direct, ..Settings::default() });
+        let fh = mount.new_file("a");
+        mount.write(fh, 0, content(before)).unwrap();
+        mount.unlink("a").unwrap();
+        assert_eq!(mount.lookup("a"), None);
+        mount.write(fh, before, content(3 * MIB)).unwrap();
+        assert!(mount.read(fh) == [content(before), content(3 * MIB)].concat());
+        mount.close(fh).unwrap();
+        assert_eq!(mount.settled(), BTreeMap::new(), "after {before} bytes");
+    }
+}
+
 #[test]
 fn a_new_file_is_on_the_server_when_flush_returns_and_not_before() {
     let memory = Memory::new();

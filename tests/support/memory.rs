@@ -12,10 +12,20 @@ pub(crate) struct Memory {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     gate: Condvar,
+    /// Called when a call comes, before it does anything.
+    visitor: Mutex<Option<Visitor>>,
+}
+
+type Visitor = Box<dyn FnMut() + Send>;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.state.fmt(f)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -166,6 +176,7 @@ impl Memory {
     /// No more failures.
     pub(crate) fn heal(&self) -> &Self {
         let mut state = self.state();
+        state.lacks.clear();
         state.failures.clear();
         state.late_failures.clear();
         state.upload_breaks.clear();
@@ -244,6 +255,26 @@ impl Memory {
         assert!(!waited.timed_out(), "fewer than {count} calls came");
     }
 
+    /// `visit` is called when a call comes, before it does anything.
+    pub(crate) fn on_call(&self, visit: impl FnMut() + Send + 'static) -> &Self {
+        *self.shared.visitor.lock().unwrap() = Some(Box::new(visit));
+        self
+    }
+
+    /// Another server with the same tree.
+    pub(crate) fn fork(&self) -> Self {
+        let (nodes, versions, lacks) = {
+            let state = self.state();
+            (state.nodes.clone(), state.versions, state.lacks.clone())
+        };
+        let fork = Self::default();
+        {
+            let mut state = fork.state();
+            (state.nodes, state.versions, state.lacks) = (nodes, versions, lacks);
+        }
+        fork
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.state().counts
     }
@@ -262,6 +293,9 @@ impl Memory {
 
     /// Counts a call, waits at the gate, and fails if that is what is next.
     fn arrive(&self, count: impl Fn(&mut Counts)) -> Result<MutexGuard<'_, State>, Error> {
+        if let Some(visit) = &mut *self.shared.visitor.lock().unwrap() {
+            visit();
+        }
         let mut state = self.state();
         count(&mut state.counts);
         state.blocked += 1;

@@ -134,12 +134,25 @@ impl Drafts {
         }
         let size = draft.state.lock().size;
         let temporary = self.tree.temporary(draft.ino, moment.wall)?;
-        let uploaded = self.send(spool, &temporary, size).and_then(|()| self.publish(draft, &temporary, size, moment));
-        match uploaded {
+        let sent = self.send(spool, &temporary, size);
+        self.publish_sent(draft, spool, &temporary, sent, moment)
+    }
+
+    /// Publishes what was sent from `spool` as `temporary`, if that went well; else tries another way, or cleans up.
+    pub(super) fn publish_sent(
+        &self,
+        draft: &Draft,
+        spool: &Arc<Spool>,
+        temporary: &Target,
+        sent: Result<(), Error>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        let size = draft.size();
+        match sent.and_then(|()| self.publish(draft, temporary, size, moment)) {
             Ok(()) => Ok(()),
             Err(error @ (Error::Conflict | Error::Exists)) => Err(error),
             Err(error) => {
-                self.tree.discard(&temporary);
+                self.tree.discard(temporary);
                 if is_refused_way(&error) { self.direct(draft, spool, &error, moment) } else { Err(error) }
             }
         }
@@ -160,6 +173,7 @@ impl Drafts {
         }
         let size = draft.state.lock().size;
         self.overwrites(draft);
+        self.renew_record(draft, None)?;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
         self.landed(draft, None, moment)
@@ -180,6 +194,7 @@ impl Drafts {
             checked => checked?,
         }
         self.set_mode(draft, temporary);
+        self.renew_record(draft, Some(temporary))?;
         self.put(draft, temporary, size)?;
         self.landed(draft, Some(temporary), moment)
     }
@@ -314,7 +329,16 @@ impl Drafts {
             before => self.let_go(before),
         }
         self.tree.committed(draft.ino, metadata, moment.now);
+        self.unrecord(draft);
         Ok(())
+    }
+
+    /// Nothing more goes straight to the file's name, which is about to be another's or nobody's.
+    pub(crate) fn leave_place(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        match usable(draft)?.0 {
+            Form::Flow(outgoing) if outgoing.target == Target::Inode(draft.ino) => self.spool(draft, moment),
+            _ => self.land_append(draft, moment),
+        }
     }
 
     /// Waits until what is being appended is there.
@@ -331,6 +355,7 @@ impl Drafts {
     pub(super) fn can_append(&self, draft: &Draft, size: u64) -> bool {
         let state = draft.state.lock();
         let here = matches!(&state.base, Some(base) if base.target == Target::Inode(draft.ino));
+        let here = here && self.writeback().is_none();
         size > 0 && here && !state.nameless && matches!(state.origin, Origin::Known(_))
     }
 
@@ -380,7 +405,7 @@ impl Drafts {
         Ok(())
     }
 
-    fn send(&self, spool: &Spool, target: &Target, size: u64) -> Result<(), Error> {
+    pub(super) fn send(&self, spool: &Spool, target: &Target, size: u64) -> Result<(), Error> {
         let mut transfer = Transfer::new(&self.tree, target, 0);
         let mut buffer = vec![0; STEP_BYTES.min(usize::try_from(size).unwrap_or(STEP_BYTES))];
         loop {

@@ -179,6 +179,13 @@ impl Tree {
         self.distrust(ino);
     }
 
+    /// What is here of `ino` goes, and so does its name, as whoever calls sees to.
+    pub(crate) fn dropped(&self, ino: Ino) {
+        let mut state = self.state.lock();
+        state.local.remove(&ino);
+        state.epoch.advance();
+    }
+
     /// Something new is on the server. The kernel is about to be told of its inode.
     pub(crate) fn added(&self, parent: Ino, name: &Name, metadata: Metadata, now: Instant) -> Result<Found, Error> {
         let mut state = self.state.lock();
@@ -235,6 +242,13 @@ impl Tree {
     /// Whether `ino` is only here so far.
     pub(crate) fn is_only_here(&self, ino: Ino) -> bool {
         matches!(self.state.lock().local.get(&ino), Some(Local { standing: Standing::Created, .. }))
+    }
+
+    /// Under the name of `ino`, which is only here so far, the server has something else.
+    pub(crate) fn shadows(&self, ino: Ino) {
+        if let Some(local) = self.state.lock().local.get_mut(&ino) {
+            local.standing = Standing::Changed;
+        }
     }
 
     /// `ino` has another name by now.

@@ -1,0 +1,71 @@
+//! The helper of umount(8): unmounts, and returns when what was closed is on the server.
+
+use crate::cli::Parting;
+use crate::failure::Failure;
+use crate::registry::Registered;
+use crate::sys;
+use crate::vfs::journal::Journal;
+use crate::vfs::writeback::Backlog;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often is looked whether the mount's process has finished.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often is said what still waits, at most.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Unmounts. What is left to be uploaded is waited for, unless the parting is lazy; how far that is stands on standard
+/// error, and so does what could not be uploaded. An interrupt ends the waiting, not the uploads.
+///
+/// # Errors
+///
+/// A [`Failure`] where it is still mounted.
+pub fn run(parting: &Parting) -> Result<(), Failure> {
+    // The kernel's list has no links in it. What cannot be looked at may be mounted all the same.
+    let mountpoint = parting.mountpoint.parent().zip(parting.mountpoint.file_name()).and_then(|(parent, name)| {
+        // The mount itself, which may hang, is not asked.
+        Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.canonicalize().ok()?.join(name))
+    });
+    let mountpoint = mountpoint.unwrap_or_else(|| parting.mountpoint.clone());
+    let journal = Registered::journal_of(&mountpoint).unwrap_or_else(|error| {
+        log::warn!("whether anything waits to be uploaded is not known: {error}");
+        None
+    });
+    sys::unmount(&mountpoint, parting.lazy, parting.force).map_err(|error| {
+        Failure::mount(match error.kind() {
+            ErrorKind::ResourceBusy => format!("{} is in use", mountpoint.display()),
+            ErrorKind::InvalidInput => format!("{} is not mounted", mountpoint.display()),
+            _ => format!("cannot unmount {}: {error}", mountpoint.display()),
+        })
+    })?;
+    match journal {
+        Some(journal) if !parting.lazy => wait(&journal).map_err(|error| {
+            Failure::system(format!("cannot wait for the uploads from {}: {error}", journal.display()))
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the mount's process has let go of its journal.
+fn wait(journal: &Path) -> io::Result<()> {
+    let mut told = Instant::now();
+    while !Journal::is_free(journal)? {
+        if told.elapsed() >= PROGRESS_PAUSE {
+            told = Instant::now();
+            eprintln!("ftpsfs: uploading: {} to go", left(journal)?);
+        }
+        thread::sleep(PAUSE);
+    }
+    let left = left(journal)?;
+    if left.files > 0 {
+        eprintln!("ftpsfs: {left} could not be uploaded: kept in {}, the next mount uploads them", journal.display());
+    }
+    Ok(())
+}
+
+fn left(journal: &Path) -> io::Result<Backlog> {
+    let (files, bytes) = Journal::waiting(journal)?;
+    Ok(Backlog { files, bytes, failed: 0 })
+}

@@ -1,0 +1,333 @@
+//! What waits in the journal for its upload.
+
+use crate::path::{Name, RemotePath};
+use crate::remote::{ErrorKind, FileKind, Metadata};
+use crate::vfs::draft::{Draft, Form, Origin};
+use crate::vfs::drafts::queue::{Outcome, Queue};
+use crate::vfs::drafts::{Drafts, Moment, usable};
+use crate::vfs::error::Error;
+use crate::vfs::inodes::Ino;
+use crate::vfs::journal::{Journal, Left, Record};
+use crate::vfs::settings::UploadWay;
+use crate::vfs::spool::Spool;
+use crate::vfs::tree::Target;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What waits for its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// How many files.
+    pub files: usize,
+    /// How large they are together (bytes).
+    pub bytes: u64,
+    /// How many of them failed at the last try, and are tried again.
+    pub failed: usize,
+}
+
+impl fmt::Display for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = if self.files == 1 { "file" } else { "files" };
+        // Tenths of a MiB.
+        let tenths = (self.bytes * 10).div_ceil(1 << 20);
+        write!(f, "{} {files} ({}.{} MiB)", self.files, tenths / 10, tenths % 10)?;
+        match self.failed {
+            0 => Ok(()),
+            failed => write!(f, ", {failed} failed and are tried again"),
+        }
+    }
+}
+
+impl Drafts {
+    /// The journal, if what is closed goes there.
+    pub(super) fn writeback(&self) -> Option<&Journal> {
+        self.journal.as_ref().filter(|_| self.tree.settings().writeback)
+    }
+
+    pub(crate) fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Gets what was written to where it cannot get lost any more: the server or, with a journal, there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drafts::commit`].
+    pub(crate) fn settle(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        let Some(journal) = self.writeback() else { return self.commit(draft, moment) };
+        let _turn = draft.turn.lock();
+        if draft.state.lock().nameless || draft.waiting().is_some() {
+            return Ok(());
+        }
+        if let Form::Spooled(spool) = usable(draft)?.0 {
+            match self.record(journal, draft, &spool, moment) {
+                Ok(()) => return Ok(()),
+                Err(error) => log::warn!("the journal in {}: {error}", journal.directory().display()),
+            }
+        }
+        self.commit_in_turn(draft, moment)
+    }
+
+    fn record(&self, journal: &Journal, draft: &Draft, spool: &Arc<Spool>, moment: Moment) -> Result<(), Error> {
+        let path = self.tree.target(&Target::Inode(draft.ino))?;
+        {
+            let mut state = draft.state.lock();
+            // It is set on the server, too, where most know whole seconds: what a program sees now it sees later.
+            let modified = whole_seconds(state.stamp.unwrap_or(state.modified));
+            (state.modified, state.stamp) = (modified, Some(modified));
+            self.show(draft.ino, state);
+        }
+        spool.sync()?;
+        journal.record(spool, || Some(Record::of(&path, spool, &draft.state.lock())))?;
+        let before = draft.state.lock().recorded.replace((Arc::clone(spool), path));
+        match before {
+            Some((before, _)) => journal.forget(&before),
+            // The kernel may forget the inode: we do not, until it is on the server.
+            None => self.tree.looked_up(draft.ino),
+        }
+        self.queue.add(draft.ino, &self.this, moment.now);
+        Ok(())
+    }
+
+    /// Nothing of the draft waits in the journal any more.
+    pub(crate) fn unrecord(&self, draft: &Draft) {
+        let Some((spool, _)) = draft.state.lock().recorded.take() else { return };
+        if let Some(journal) = &self.journal {
+            journal.forget(&spool);
+        }
+        self.queue.remove(draft.ino);
+        self.tree.forget(draft.ino, 1);
+    }
+
+    /// The content waits no more for its upload, since the file lost its name. To be called with the draft's turn;
+    /// [`Drafts::close_unused`] then ends it.
+    pub(crate) fn drop_waiting(&self, draft: &Draft) {
+        draft.state.lock().nameless = true;
+        self.unrecord(draft);
+    }
+
+    /// Records anew what the journal has of the draft, after its attributes, its path or its place on the server changed:
+    /// it is about to be renamed from `uploaded_as`, where that is given.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spool`].
+    pub(crate) fn renew_record(&self, draft: &Draft, uploaded_as: Option<&Target>) -> Result<(), Error> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let path = self.tree.target(&Target::Inode(draft.ino))?;
+        let uploaded_as = uploaded_as.map(|temporary| self.tree.target(temporary)).transpose()?;
+        let Some((spool, _)) = draft.waiting() else { return Ok(()) };
+        journal.record(&spool, || {
+            let mut state = draft.state.lock();
+            // It may have got to the server meanwhile, or have been written again.
+            state.waiting().filter(|waiting| Arc::ptr_eq(waiting, &spool))?;
+            state.recorded = Some((Arc::clone(&spool), path.clone()));
+            let uploaded_as = uploaded_as.map(|path| path.as_bytes().to_vec());
+            let mut record = Record::of(&path, &spool, &state);
+            record.uploaded_as = uploaded_as;
+            Some(record)
+        })
+    }
+
+    /// Records anew what has another path by now, since a directory on the way was renamed.
+    pub(crate) fn follow_paths(&self) {
+        if self.journal.is_none() {
+            return;
+        }
+        for draft in self.recorded() {
+            let path = self.tree.target(&Target::Inode(draft.ino)).ok();
+            let moved = matches!(&draft.state.lock().recorded, Some((_, before)) if Some(before) != path.as_ref());
+            if moved && let Err(error) = self.renew_record(&draft, None) {
+                log::error!("the journal still has an old path of {:?}: {error}", draft.ino);
+            }
+        }
+    }
+
+    /// Another file for what is written next: the journal's own must stay as it was closed.
+    pub(super) fn fork(&self, draft: &Draft, spool: &Spool) -> Result<(), Error> {
+        let copy = self.new_spool(spool.shape().1)?;
+        spool.copy_to(&copy)?;
+        let mut state = draft.state.lock();
+        let base = state.base.take();
+        state.reform(Form::Spooled(Arc::new(copy)), base);
+        Ok(())
+    }
+
+    /// What waits now.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let mut backlog = Backlog { failed: self.queue.failed(), ..Backlog::default() };
+        for draft in self.recorded() {
+            backlog.files += 1;
+            backlog.bytes += draft.size();
+        }
+        backlog
+    }
+
+    /// Those that wait, below the directory at `path`.
+    pub(crate) fn waiting_below(&self, path: &RemotePath) -> Vec<Ino> {
+        let below = |draft: &Arc<Draft>| {
+            let waits = draft.waiting().is_some();
+            waits && matches!(&draft.state.lock().recorded, Some((_, at)) if at.rebase(path, path).is_some())
+        };
+        self.recorded().iter().filter(|draft| below(draft)).map(|draft| draft.ino).collect()
+    }
+
+    /// Why the last upload of `ino` failed, if it did.
+    pub(crate) fn refusal(&self, ino: Ino) -> Option<Error> {
+        let draft = self.of(ino).filter(|_| self.queue.has_failed(ino))?;
+        let state = draft.state.lock();
+        state.failed.clone().or_else(|| state.refused.clone())
+    }
+
+    /// Tries again now what failed.
+    pub(crate) fn hurry(&self, moment: Moment) {
+        self.queue.hurry(&self.this, moment.now);
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Those of which the journal has something.
+    fn recorded(&self) -> Vec<Arc<Draft>> {
+        let open = self.open.lock();
+        let drafts = open.values().filter_map(|open| open.draft.clone());
+        drafts.filter(|draft| draft.state.lock().recorded.is_some()).collect()
+    }
+
+    /// Uploads what waits of `ino`.
+    pub(super) fn upload(&self, ino: Ino, moment: Moment) -> Outcome {
+        let Some(draft) = self.of(ino) else { return Outcome::Done };
+        // What is being written again is recorded anew when it is closed.
+        let Some((spool, size)) = draft.waiting() else { return Outcome::Done };
+        let uploaded = if self.way() == UploadWay::Temporary && spool.is_whole(size) {
+            self.upload_aside(&draft, &spool, size, moment)
+        } else {
+            let _turn = draft.turn.lock();
+            if !is_waiting(&draft, &spool) {
+                return Outcome::Done;
+            }
+            self.commit_in_turn(&draft, moment)
+        };
+        spool.rest();
+        let given_up = draft.failure().is_some();
+        drop(draft);
+        // Where it was given up, what is left of it goes to where such things are kept.
+        self.close_unused(ino, moment);
+        if uploaded.is_ok() || given_up { Outcome::Done } else { Outcome::Failed }
+    }
+
+    /// Uploads under a temporary name while others may go on with the file, and renames if nobody did.
+    fn upload_aside(&self, draft: &Draft, spool: &Arc<Spool>, size: u64, moment: Moment) -> Result<(), Error> {
+        let temporary = self.tree.temporary(draft.ino, moment.wall)?;
+        let sent = self.send(spool, &temporary, size);
+        let _turn = draft.turn.lock();
+        if !is_waiting(draft, spool) {
+            self.tree.discard(&temporary);
+            return Ok(());
+        }
+        self.publish_sent(draft, spool, &temporary, sent, moment)
+            .inspect_err(|error| draft.state.lock().refused = Some(error.clone()))
+    }
+
+    /// What an earlier mount left of the file `name` in `parent` waits again; `present` is its inode if the server has it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the server.
+    pub(crate) fn resume(
+        &self,
+        parent: Ino,
+        name: &Name,
+        present: Option<Ino>,
+        left: Left,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        let Left { spool, record } = left;
+        let origin = record.origin();
+        let ino = match present {
+            Some(ino) => ino,
+            None => {
+                let new = Metadata { size: Some(record.size), ..Metadata::of_kind(FileKind::File) };
+                let found = self.tree.create(parent, name, new, moment.now)?;
+                // It was not the kernel that asked.
+                self.tree.forget(found.ino, 1);
+                found.ino
+            }
+        };
+        let base = match &origin {
+            Origin::Known(metadata) if !spool.is_whole(record.size) => Some(self.published(ino, metadata, moment.now)),
+            _ => None,
+        };
+        let spool = Arc::new(spool);
+        let draft = Draft::new(ino, origin, base, Form::Spooled(Arc::clone(&spool)), moment.wall);
+        {
+            let mut state = draft.state.lock();
+            (state.size, state.mode, state.spoiled) = (record.size, record.mode, record.spoiled);
+            (state.modified, state.stamp) = (record.modified, Some(record.modified));
+            state.recorded = record.path().map(|path| (spool, path));
+            self.show(ino, state);
+        }
+        self.tree.looked_up(ino);
+        self.adopt(draft);
+        self.queue.add(ino, &self.this, moment.now);
+        Ok(())
+    }
+
+    /// Whether what `record` tells of was on the server under its name when the process ended; if so it is finished.
+    ///
+    /// # Errors
+    ///
+    /// Those of the server.
+    pub(crate) fn was_published(&self, path: &RemotePath, record: &Record) -> Result<bool, Error> {
+        let temporary = record.uploaded_as.as_deref().and_then(|path| RemotePath::parse(path).ok());
+        let Some(temporary) = temporary else { return Ok(false) };
+        let remote = self.tree.remote();
+        let size = |path| match remote.stat(path) {
+            Ok(metadata) => Ok(metadata.size),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => Ok(None),
+            Err(error) => Err(Error::logged("stat", path, &error, true)),
+        };
+        if size(&temporary)?.is_some() {
+            let _ = remote.remove_file(&temporary);
+            return Ok(false);
+        }
+        if size(path)? != Some(record.size) {
+            return Ok(false);
+        }
+        if let Err(error) = remote.set_modified(path, record.modified) {
+            log::debug!("{path}: its time cannot be set: {error}");
+        }
+        Ok(true)
+    }
+
+    /// What an earlier mount left is not needed any more.
+    pub(crate) fn forget_left(&self, left: &Left) {
+        if let Some(journal) = &self.journal {
+            journal.forget(&left.spool);
+        }
+    }
+
+    /// What an earlier mount left, the oldest first.
+    pub(crate) fn left_behind(&self) -> io::Result<Vec<Left>> {
+        self.journal.as_ref().map_or_else(|| Ok(Vec::new()), Journal::left)
+    }
+}
+
+impl Drop for Drafts {
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
+
+/// Whether `spool` is still the content, and to be uploaded.
+fn is_waiting(draft: &Draft, spool: &Arc<Spool>) -> bool {
+    draft.waiting().is_some_and(|(waiting, _)| Arc::ptr_eq(&waiting, spool))
+}
+
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let part = |since: Duration| Duration::from_nanos(since.subsec_nanos().into());
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(time, |since| time - part(since))
+}

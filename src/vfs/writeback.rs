@@ -1,0 +1,175 @@
+//! Closing without waiting for the server: what is in the journal, how it gets out of it, and who waits for that.
+
+use crate::path::RemotePath;
+use crate::vfs::attr::Kind;
+use crate::vfs::changes::Place;
+use crate::vfs::draft::{Draft, Origin};
+use crate::vfs::drafts::Moment;
+use crate::vfs::error::Error;
+use crate::vfs::filesystem::{Patience, Vfs};
+use crate::vfs::inodes::Ino;
+use crate::vfs::journal::Left;
+use crate::vfs::tree::{Answer, Target};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+pub use crate::vfs::drafts::Backlog;
+
+/// Who waits looks this often whether to go on waiting.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// At the end of a mount, an upload that failed so often in a row is left for the next mount.
+const DRAIN_TRIES: u32 = 3;
+
+impl Vfs {
+    /// Takes up what an earlier mount left in the journal: it is shown as it was closed, and uploaded in its turn. What has
+    /// no place any more is logged and stays in the journal. Asks the server for the directories.
+    pub fn resume(&self, now: Instant) {
+        let moment = Moment::new(now);
+        let left = match self.drafts.left_behind() {
+            Ok(left) => left,
+            Err(error) => {
+                log::error!("the journal cannot be read: {error}");
+                return;
+            }
+        };
+        let mut latest: HashMap<RemotePath, Left> = HashMap::new();
+        for left in left {
+            let Some(path) = left.record.path() else {
+                log::error!("a record of the journal has no path, it stays as it is: {:?}", left.spool.path());
+                continue;
+            };
+            // The process ended between the record of the newer content and the end of the older one's.
+            if let Some(older) = latest.insert(path, left) {
+                self.drafts.forget_left(&older);
+            }
+        }
+        let mut left: Vec<_> = latest.into_iter().collect();
+        left.sort_by(|(_, one), (_, other)| one.spool.path().cmp(&other.spool.path()));
+        for (path, left) in left {
+            let place = left.spool.path().map(|path| path.display().to_string()).unwrap_or_default();
+            match self.resume_one(&path, left, moment) {
+                Ok(()) => log::info!("{path} was closed before the last mount ended: it is uploaded now"),
+                Err(error) => {
+                    log::error!("{path} was closed before the last mount ended and waits as {place}: {error}")
+                }
+            }
+        }
+    }
+
+    fn resume_one(&self, path: &RemotePath, left: Left, moment: Moment) -> Result<(), Error> {
+        if self.drafts.was_published(path, &left.record)? {
+            self.drafts.forget_left(&left);
+            return Ok(());
+        }
+        let (directory, name) = path.split().ok_or(Error::InvalidRequest)?;
+        let parent = self.walk_to(&directory, moment.now)?;
+        let present = match self.tree.peek(parent, &name, moment.now, true)? {
+            Answer::Found(found) if found.attr.kind == Kind::File => Some(found.ino),
+            Answer::Found(_) => return Err(Error::Exists),
+            Answer::Absent(_) => None,
+        };
+        self.drafts.resume(parent, &name, present, left, moment)
+    }
+
+    /// The inode of a directory.
+    fn walk_to(&self, directory: &RemotePath, now: Instant) -> Result<Ino, Error> {
+        directory.names().try_fold(Ino::ROOT, |parent, name| match self.tree.lookup(parent, name, now, true)? {
+            Answer::Found(found) => {
+                // The kernel did not ask.
+                self.tree.forget(found.ino, 1);
+                if found.attr.kind == Kind::Directory { Ok(found.ino) } else { Err(Error::NotADirectory) }
+            }
+            Answer::Absent(_) => Err(Error::NoSuchEntry),
+        })
+    }
+
+    /// Whether there is a journal, used for what is closed or only to be emptied.
+    pub fn has_journal(&self) -> bool {
+        self.drafts.has_journal()
+    }
+
+    /// What waits for its upload. Never waits itself.
+    pub fn backlog(&self) -> Backlog {
+        self.drafts.backlog()
+    }
+
+    /// Waits until everything that was closed in the directory `ino` or below is on the server.
+    ///
+    /// # Errors
+    ///
+    /// Why the last upload of one of them failed, and [`Error::WouldBlock`] as `patience` says. What failed is tried again
+    /// all the same.
+    pub fn fsyncdir(&self, ino: Ino, now: Instant, patience: Patience) -> Result<(), Error> {
+        let path = self.tree.target(&Target::Inode(ino))?;
+        let mut waiting = self.drafts.waiting_below(&path);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        self.drafts.hurry(Moment::new(now));
+        let mut seen = self.drafts.queue().wait(u64::MAX, Duration::ZERO);
+        loop {
+            let still = self.drafts.waiting_below(&path);
+            // What is closed meanwhile is not waited for.
+            waiting.retain(|ino| still.contains(ino));
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if let Some(error) = waiting.iter().find_map(|ino| self.drafts.refusal(*ino)) {
+                return Err(error);
+            }
+            seen = self.drafts.queue().wait(seen, LOOK_AGAIN);
+        }
+    }
+
+    /// Waits until nothing waits for its upload any more, or all that does failed several times, or `enough` says so, which
+    /// is told twice a second what still waits. Gives what is left.
+    pub fn drain(&self, mut enough: impl FnMut(&Backlog) -> bool) -> Backlog {
+        self.drafts.hurry(Moment::new(Instant::now()));
+        let mut seen = u64::MAX;
+        loop {
+            let backlog = self.backlog();
+            if backlog.files == 0 || enough(&backlog) || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
+                return backlog;
+            }
+            seen = self.drafts.queue().wait(seen, LOOK_AGAIN);
+        }
+    }
+
+    /// Renames a file that is only in the journal so far: the server hears nothing of it. `false` where it has to.
+    pub(crate) fn rename_waiting(&self, draft: &Draft, place: &Place<'_>, moment: Moment) -> Result<bool, Error> {
+        if draft.waiting().is_none() || !self.tree.is_only_here(draft.ino) {
+            return Ok(false);
+        }
+        let Some(origin) = self.origin_at(place, moment)? else { return Ok(false) };
+        let known = matches!(origin, Origin::Known(_));
+        draft.state.lock().origin = origin;
+        if let (Some(replaced), Some(target)) = (place.draft, place.target) {
+            self.drafts.drop_waiting(replaced);
+            self.tree.dropped(target);
+        }
+        self.tree.renamed(draft.ino, place.parent, place.name);
+        if known {
+            self.tree.shadows(draft.ino);
+        }
+        self.drafts.renew_record(draft, None)?;
+        Ok(true)
+    }
+
+    /// What the server has at `place`; `None` if it is no file, which the server has to hear of.
+    fn origin_at(&self, place: &Place<'_>, moment: Moment) -> Result<Option<Origin>, Error> {
+        if let (Some(draft), Some(target)) = (place.draft, place.target) {
+            if self.tree.is_only_here(target) {
+                return Ok(Some(Origin::Absent { exclusive: false }));
+            }
+            return Ok(Some(draft.state.lock().origin.clone()));
+        }
+        Ok(match self.tree.peek(place.parent, place.name, moment.now, true)? {
+            Answer::Absent(_) => Some(Origin::Absent { exclusive: false }),
+            Answer::Found(found) if found.attr.kind == Kind::File => Some(Origin::Known(found.metadata)),
+            Answer::Found(_) => None,
+        })
+    }
+}
