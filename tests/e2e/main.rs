@@ -23,3 +23,4 @@ mod refused;
 mod servers;
 mod sessions;
 mod uploads;
+mod writeback;
