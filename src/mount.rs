@@ -133,7 +133,8 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
         .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
     raise_read_ahead(root.dev());
     let MountSettings { source, journal_dir, foreground, .. } = mount;
-    let registered = vfs.has_journal().then(|| Registered::new(root.dev(), &journal_dir)).flatten();
+    let registered =
+        vfs.has_journal().then(|| Registered::new(&source, mountpoint, root.dev(), &journal_dir)).flatten();
     Ok(Running { client, vfs, workers, session, source, journal_dir, foreground, registered })
 }
 

@@ -1,24 +1,40 @@
-//! Where a mount says which journal it uses, for the helper of umount(8): a file named after the mount's device number.
+//! Where a mount says which journal it uses, for the helper of umount(8): a file named after the mount's device number, and
+//! a line in the table of libmount, without which umount(8) takes any FUSE mount for the type `fuse` (it asks statfs(2)) and
+//! never looks for our helper.
 
 use crate::sys;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+/// How often, and after how long, is asked again for a table that somebody else changes.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Emptied when the machine starts, as the mounts are.
 const DIRECTORY: &str = "/run/ftpsfs";
 
+/// libmount's table of what the kernel does not keep of mounts: a line of `KEY=VALUE` each.
+const TABLE_DIRECTORY: &str = "/run/mount";
+const TABLE: &str = "/run/mount/utab";
+const TABLE_LOCK: &str = "/run/mount/utab.lock";
+const TABLE_UNFINISHED: &str = "/run/mount/utab.ftpsfs";
+
 /// The entry of a mount, which goes with it.
 #[derive(Debug)]
-pub(crate) struct Registered(PathBuf);
+pub(crate) struct Registered {
+    entry: PathBuf,
+    line: Vec<u8>,
+}
 
 impl Registered {
-    /// The mount with the device number `device` uses `journal`. `None` where that cannot be said: only root can, and
-    /// nothing but the wait of umount(8) depends on it.
-    pub(crate) fn new(device: u64, journal: &Path) -> Option<Self> {
+    /// The mount of `source` on `mountpoint`, with the device number `device`, uses `journal`. `None` where that cannot be
+    /// said: only root can, and nothing but the wait of umount(8) depends on it.
+    pub(crate) fn new(source: &str, mountpoint: &Path, device: u64, journal: &Path) -> Option<Self> {
         if !sys::is_root() {
             return None;
         }
@@ -29,13 +45,15 @@ impl Registered {
             .mode(0o700)
             .create(DIRECTORY)
             .and_then(|()| fs::write(&entry, journal.as_os_str().as_bytes()));
-        match written {
-            Ok(()) => Some(Self(entry)),
-            Err(error) => {
-                log::debug!("{}: {error}", entry.display());
-                None
-            }
+        if let Err(error) = written {
+            log::debug!("{}: {error}", entry.display());
+            return None;
         }
+        let line = line(source, mountpoint);
+        if let Err(error) = change_table(|lines| lines.push(line.clone())) {
+            log::debug!("{TABLE}: {error}");
+        }
+        Some(Self { entry, line })
     }
 
     /// The journal of what is mounted at `mountpoint`, if it has one. Does not ask the mount, which may hang.
@@ -56,8 +74,51 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.entry);
+        // umount(8) may have done it.
+        let _ = change_table(|lines| lines.retain(|line| *line != self.line));
     }
+}
+
+fn line(source: &str, mountpoint: &Path) -> Vec<u8> {
+    let (source, target) = (escaped(source.as_bytes()), escaped(mountpoint.as_os_str().as_bytes()));
+    [b"SRC=", &source[..], b" TARGET=", &target, b" ROOT=/ OPTS=uhelper=fuse.ftpsfs"].concat()
+}
+
+/// Changes the table as libmount does it: one at a time, and never half.
+fn change_table(change: impl FnOnce(&mut Vec<Vec<u8>>)) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).create(TABLE_DIRECTORY)?;
+    let lock = File::options().write(true).create(true).truncate(false).mode(0o644).open(TABLE_LOCK)?;
+    for _ in 0..LOCK_TRIES {
+        if sys::lock(&lock)? {
+            break;
+        }
+        thread::sleep(LOCK_PAUSE);
+    }
+    let table = match fs::read(TABLE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        table => table?,
+    };
+    let is_there = |line: &&[u8]| !line.is_empty();
+    let mut lines: Vec<Vec<u8>> = table.split(|&byte| byte == b'\n').filter(is_there).map(<[u8]>::to_vec).collect();
+    let before = lines.clone();
+    change(&mut lines);
+    if lines == before {
+        return Ok(());
+    }
+    lines.push(Vec::new());
+    fs::write(TABLE_UNFINISHED, lines.join(&b'\n'))?;
+    fs::set_permissions(TABLE_UNFINISHED, fs::Permissions::from_mode(0o644))?;
+    fs::rename(TABLE_UNFINISHED, TABLE)
+}
+
+/// As [`unescaped`] reads it.
+fn escaped(plain: &[u8]) -> Vec<u8> {
+    let escape = |&byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        plain => vec![plain],
+    };
+    plain.iter().flat_map(escape).collect()
 }
 
 /// `major:minor` of the last thing that was mounted on `mountpoint`, from lines as proc_pid_mountinfo(5) has them.
@@ -101,5 +162,9 @@ mod tests {
                        37 36 0:46 / /mnt/a\\040b\\134c rw - fuse.ftpsfs ftps://h/ rw\n";
         assert_eq!(device_at(mounts, Path::new("/mnt/a b\\c")).as_deref(), Some("0:46"));
         assert_eq!(device_at(mounts, Path::new("/mnt")), None);
+        assert_eq!(
+            line("ftps://h/a b", Path::new("/mnt/a b\\c")),
+            br"SRC=ftps://h/a\040b TARGET=/mnt/a\040b\134c ROOT=/ OPTS=uhelper=fuse.ftpsfs"
+        );
     }
 }

@@ -122,6 +122,9 @@ fn umount_returns_when_all_is_on_the_server_or_says_what_is_not() {
         let mut world = World::new(kind);
         let mount = world.mount();
         store_all(&mount);
+        // Without that umount(8) does not look for the helper.
+        let table = fs::read_to_string("/run/mount/utab").unwrap();
+        assert!(table.contains(&format!(" TARGET={} ", mount.point.display())), "{table}");
         let ran = umount(&world.directory, &mount.point);
         world.assert_stored();
         assert!(!ran.stderr.contains("could not"), "{}", ran.stderr);
