@@ -53,9 +53,19 @@ impl Clock {
         Self { told, learnt: Mutex::default() }
     }
 
-    /// The zone in which to read the next listing.
-    pub fn zone(&self) -> Zone {
-        self.told.clone().unwrap_or_else(|| self.learnt.lock().zone())
+    /// The zone in which to read a listing now.
+    pub fn zone(&self, now: SystemTime) -> Zone {
+        match &self.told {
+            Some(_) => self.zone_of_mdtm(now).or_else(|| self.told.clone()).unwrap_or_default(),
+            None => self.learnt.lock().zone(),
+        }
+    }
+
+    /// The zone of `MDTM`, where it is not UTC. vsftpd, the only server known to do so, then shifts every time by as much as
+    /// its place is ahead of UTC today, be it summer or winter.
+    fn zone_of_mdtm(&self, now: SystemTime) -> Option<Zone> {
+        let told = self.told.as_ref().filter(|_| self.learnt.lock().mdtm_is_local)?;
+        Some(Zone::Ahead(told.ahead_at(now)))
     }
 
     /// The files of a listing whose `MDTM` would tell more of the clock; few, and none once it is known.
@@ -97,16 +107,15 @@ impl Clock {
     }
 
     /// What `MDTM` said, in universal time.
-    pub fn said_by_mdtm(&self, said: Modified) -> Modified {
-        let zone = self.told.as_ref().filter(|_| self.learnt.lock().mdtm_is_local);
+    pub fn said_by_mdtm(&self, said: Modified, now: SystemTime) -> Modified {
+        let zone = self.zone_of_mdtm(now);
         let time = zone.and_then(|zone| zone.moment_shown(said.time)).unwrap_or(said.time);
         Modified { time, ..said }
     }
 
     /// What to say to `MDTM` for a file to get `time`.
-    pub fn to_say_to_mdtm(&self, time: SystemTime) -> SystemTime {
-        let zone = self.told.as_ref().filter(|_| self.learnt.lock().mdtm_is_local);
-        zone.and_then(|zone| zone.shown_at(time)).unwrap_or(time)
+    pub fn to_say_to_mdtm(&self, time: SystemTime, now: SystemTime) -> SystemTime {
+        self.zone_of_mdtm(now).and_then(|zone| zone.shown_at(time)).unwrap_or(time)
     }
 }
 
@@ -219,6 +228,8 @@ mod tests {
         time_val(text.as_bytes()).unwrap()
     }
 
+    const NOW: &str = "20261123150000";
+
     /// A server's listing of files of these times, as it is read in `zone`.
     fn listed(times: &[&str], place: &Zone, zone: &Zone) -> Vec<Entry> {
         let entry = |text: &&str| {
@@ -234,7 +245,7 @@ mod tests {
 
     /// Lists files of these times as a client does that asks what it doubts; how many it asked about.
     fn list(clock: &Clock, times: &[&str], place: &Zone) -> usize {
-        let zone = clock.zone();
+        let zone = clock.zone(at(NOW).time);
         let entries = listed(times, place, &zone);
         let doubts = clock.doubts(&entries, &zone);
         for entry in &doubts {
@@ -247,10 +258,10 @@ mod tests {
     fn two_files_tell_the_offset_and_nobody_is_asked_again() {
         for place in ["UTC", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Pacific/Kiritimati", "-12"] {
             let (clock, place) = (Clock::new(None), Zone::parse(place).unwrap());
-            assert_eq!(clock.zone(), Zone::Unknown);
+            assert_eq!(clock.zone(at(NOW).time), Zone::Unknown);
             let times = ["20261123144036", "20261122090000", "20261121235959", "20261120000001"];
             assert_eq!(list(&clock, &times, &place), 2);
-            assert_eq!(clock.zone(), Zone::Ahead(place.ahead_at(at(times[0]).time)), "{place:?}");
+            assert_eq!(clock.zone(at(NOW).time), Zone::Ahead(place.ahead_at(at(times[0]).time)), "{place:?}");
             assert_eq!(list(&clock, &times, &place), 0);
         }
     }
@@ -259,7 +270,7 @@ mod tests {
     fn one_file_tells_the_offset_and_the_next_confirms_it() {
         let (clock, place) = (Clock::new(None), Zone::parse("Asia/Kolkata").unwrap());
         assert_eq!(list(&clock, &["20261123144036"], &place), 1);
-        assert_eq!(clock.zone(), Zone::Ahead(19_800));
+        assert_eq!(clock.zone(at(NOW).time), Zone::Ahead(19_800));
         assert_eq!(list(&clock, &["20261123144036"], &place), 0, "the same file tells nothing new");
         assert_eq!(list(&clock, &["20261122144036"], &place), 1);
         assert_eq!(list(&clock, &["20261121144036"], &place), 0);
@@ -274,7 +285,7 @@ mod tests {
             assert_eq!(list(&clock, &["20260704120000", "20260801120000", "20261123144036"], &place), 2);
             for day in 0..365 {
                 let time = at("20260101120000").time + Duration::from_secs(day * 86_400);
-                assert_eq!(clock.zone().ahead_at(time), place.ahead_at(time), "{name}, day {day}");
+                assert_eq!(clock.zone(at(NOW).time).ahead_at(time), place.ahead_at(time), "{name}, day {day}");
             }
         }
     }
@@ -283,9 +294,9 @@ mod tests {
     fn weeks_in_which_places_differ_count_only_where_there_is_nothing_else() {
         let (clock, place) = (Clock::new(None), Zone::parse("America/New_York").unwrap());
         assert_eq!(list(&clock, &["20261015090000", "20261014090000"], &place), 2);
-        assert_eq!(clock.zone(), Zone::Ahead(-4 * 3600));
+        assert_eq!(clock.zone(at(NOW).time), Zone::Ahead(-4 * 3600));
         assert_eq!(list(&clock, &["20261123090000", "20261122090000", "20261013090000"], &place), 2);
-        assert_eq!(clock.zone(), Zone::Ahead(-5 * 3600));
+        assert_eq!(clock.zone(at(NOW).time), Zone::Ahead(-5 * 3600));
     }
 
     #[test]
@@ -318,7 +329,7 @@ mod tests {
                 asked += 1;
             }
         }
-        assert_eq!((asked, clock.zone()), (ASKED_MAX, Zone::UTC));
+        assert_eq!((asked, clock.zone(at(NOW).time)), (ASKED_MAX, Zone::UTC));
     }
 
     /// vsftpd with `use_localtime`: both commands tell the time of the place.
@@ -330,12 +341,14 @@ mod tests {
         let local = Modified { time: place.shown_at(at("20261123144036").time).unwrap(), ..at("20261123144036") };
         assert_eq!(clock.doubts(&entries, &place).len(), 1);
         clock.learn(&entries[0], &place, Some(local));
-        assert_eq!(clock.said_by_mdtm(local), at("20261123144036"));
-        assert_eq!(clock.to_say_to_mdtm(at("20260704120000").time), at("20260704080000").time);
+        assert_eq!(clock.said_by_mdtm(local, at(NOW).time), at("20261123144036"));
+        // Summer or not.
+        assert_eq!(clock.to_say_to_mdtm(at("20260704120000").time, at(NOW).time), at("20260704070000").time);
+        assert_eq!(clock.zone(at("20260704120000").time), Zone::Ahead(-4 * 3600));
         assert!(clock.doubts(&entries, &place).is_empty());
 
         let other = Clock::new(Some(place.clone()));
         other.learn(&entries[0], &place, Some(at("20261123144036")));
-        assert_eq!(other.said_by_mdtm(local), local);
+        assert_eq!(other.said_by_mdtm(local, at(NOW).time), local);
     }
 }

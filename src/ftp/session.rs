@@ -162,7 +162,7 @@ impl Session {
         let mut parser = match command {
             Command::Mlsd(_) => Parser::facts(),
             Command::Nlst(_) => Parser::names(),
-            _ => Parser::list(now, self.server.clock.zone()).preferring(self.server.list_form()),
+            _ => Parser::list(now, self.server.clock.zone(now)).preferring(self.server.list_form()),
         };
         let reply = self.feed(command, &mut parser)?;
         // Pure-FTPd stops at a number of names that its administrator chose, and tells it here alone.
@@ -184,7 +184,7 @@ impl Session {
     pub fn list_by_status(&mut self, argument: &[u8], now: SystemTime) -> Result<Listing, Error> {
         self.server.counters.listings.up();
         let reply = self.exchange(&Command::Stat(argument))?.completion("STAT")?;
-        let mut parser = Parser::list(now, self.server.clock.zone()).preferring(self.server.list_form());
+        let mut parser = Parser::list(now, self.server.clock.zone(now)).preferring(self.server.list_form());
         // The first line and the last are the reply's own.
         for line in reply.lines.iter().skip(1).rev().skip(1).rev() {
             let inner_code = format!("{}-", reply.code);

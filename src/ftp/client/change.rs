@@ -59,7 +59,7 @@ impl Client {
     pub(super) fn touch(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         let unsupported = || Error::Unsupported { what: "set a file's time" };
-        let local = to_time_val(self.server.clock.to_say_to_mdtm(time)).ok_or_else(unsupported)?;
+        let local = to_time_val(self.server.clock.to_say_to_mdtm(time, SystemTime::now())).ok_or_else(unsupported)?;
         let time = to_time_val(time).ok_or_else(unsupported)?;
         self.pool.with_session(|session| {
             let mut refused = None;

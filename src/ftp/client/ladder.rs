@@ -154,7 +154,7 @@ impl<'a> Descent<'a> {
         let pathname = below(self.pathname, name);
         let (size, modified) = self.session.exchange_both(&Command::Size(&pathname), &Command::Mdtm(&pathname))?;
         if let Some(size) = size_of(&size) {
-            let modified = mdtm(&modified).map(|said| self.server.clock.said_by_mdtm(said));
+            let modified = mdtm(&modified).map(|said| self.server.clock.said_by_mdtm(said, self.now));
             *metadata = Metadata { size: Some(size), modified, ..metadata.clone() };
         } else if self.session.exchange(&Command::Cwd(&pathname))?.completion("CWD").is_ok() {
             metadata.kind = FileKind::Directory;

@@ -39,7 +39,7 @@ impl Client {
             let said = mdtm(&session.exchange(&Command::Mdtm(&pathname))?);
             clock.learn(entry, &listing.zone, said);
         }
-        let zone = clock.zone();
+        let zone = clock.zone(SystemTime::now());
         // What is not known is read as UTC.
         Ok(listing.lines > 0 && zone != listing.zone && (&zone, &listing.zone) != (&Zone::UTC, &Zone::Unknown))
     }
@@ -90,7 +90,10 @@ impl Client {
             return Ok(());
         }
         let pathname = self.server.pathname(directory)?;
-        match Descent::new(&self.server, session, &pathname, now).list(&[Rung::ListAll, Rung::List]) {
+        // ProFTPD takes the option for a name where there is one like it, and lists that directory.
+        let is_option_a_name = listing.entries.iter().any(|entry| entry.name.as_bytes() == b"-a");
+        let rungs = if is_option_a_name { &[Rung::List][..] } else { &[Rung::ListAll, Rung::List] };
+        match Descent::new(&self.server, session, &pathname, now).list(rungs) {
             Ok((rung, mut other)) => {
                 if is_any_missing(&listing.entries, &other.entries) && self.learn_clock(session, &pathname, &other)? {
                     (_, other) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
@@ -227,7 +230,8 @@ fn stat_by_size(
 ) -> Result<(Option<Metadata>, Option<Metadata>), Error> {
     let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
     let Some(size) = size_of(&size) else { return Ok((None, None)) };
-    let modified = mdtm(&modified).map(|said| server.clock.said_by_mdtm(said));
+    let now = SystemTime::now();
+    let modified = mdtm(&modified).map(|said| server.clock.said_by_mdtm(said, now));
     let bare = Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) };
     Ok((stat_by_status(server, session, pathname)?, Some(bare)))
 }
@@ -242,7 +246,8 @@ fn stat_by_status(server: &Server, session: &mut Session, pathname: &[u8]) -> Re
     if reply.code.outcome() != Outcome::Completion {
         return Ok(None);
     }
-    let mut lines = listing::Parser::list(SystemTime::now(), server.clock.zone());
+    let now = SystemTime::now();
+    let mut lines = listing::Parser::list(now, server.clock.zone(now));
     for line in reply.lines.iter().skip(1) {
         let _ = lines.feed(&[line.as_slice(), b"\r\n"].concat());
     }

@@ -77,6 +77,12 @@ pub struct Spec {
     pub forbidden: Option<Forbidden>,
     /// What the account may store, in MiB (ProFTPD and Pure-FTPd only).
     pub quota_mib: Option<u32>,
+    /// Its time zone, as POSIX writes it in TZ: the machine need not have the names of places.
+    pub zone: Option<&'static str>,
+    /// Lines for the end of its configuration (vsftpd and ProFTPD only).
+    pub lines: Vec<&'static str>,
+    /// How many names a listing may have (Pure-FTPd only).
+    pub listed_max: u32,
     /// The directory that is served.
     pub root: PathBuf,
     /// What the certificate is issued for.
@@ -97,6 +103,10 @@ impl Spec {
             clients_max: None,
             forbidden: None,
             quota_mib: None,
+            zone: None,
+            lines: Vec::new(),
+            // Pure-FTPd's own is 10,000.
+            listed_max: 20_000,
             root: root.into(),
             names: vec!["localhost", "127.0.0.1"],
             validity: Validity::Valid,
@@ -252,7 +262,9 @@ impl Server {
 }
 
 fn run(recipe: &recipes::Recipe<'_>) -> (Child, Option<ChildStdin>) {
-    let mut process = in_a_namespace(&recipe.command(), recipe.directory).spawn().expect("sh starts");
+    let mut command = recipe.command();
+    command.envs(recipe.spec.zone.map(|zone| ("TZ", zone)));
+    let mut process = in_a_namespace(&command, recipe.directory).spawn().expect("sh starts");
     let lifeline = process.stdin.take();
     (process, lifeline)
 }

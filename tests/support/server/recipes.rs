@@ -54,6 +54,7 @@ impl Recipe<'_> {
             Some(Forbidden::Renaming) => "cmds_denied=RNFR,RNTO\n",
             None => "",
         };
+        config += &self.lines();
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/vsftpd"));
         command.arg(self.write("vsftpd.conf", &config)).env("OPENSSL_CONF", self.openssl_conf());
         command.env("LD_LIBRARY_PATH", unpacked_libraries());
@@ -110,6 +111,7 @@ impl Recipe<'_> {
         if let Some(limit) = self.spec.quota_mib {
             config += &self.proftpd_quota(limit);
         }
+        config += &self.lines();
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/proftpd"));
         command.args(["--nodaemon", "--config"]).arg(self.write("proftpd.conf", &config));
         command.env("LD_LIBRARY_PATH", unpacked_libraries());
@@ -153,8 +155,7 @@ impl Recipe<'_> {
             .args(["-O", &format!("clf:{}/log", self.directory.display())])
             .args(["-g", &format!("{}/pid", self.directory.display())])
             .args(["-c", "50", "-C", &self.spec.clients_max.unwrap_or(50).to_string()])
-            // The default cuts listings at 10,000 names.
-            .args(["-L", "20000:10"])
+            .args(["-L", &format!("{}:10", self.spec.listed_max)])
             .env("OPENSSL_CONF", self.openssl_conf());
         match self.spec.forbidden {
             // All names that begin with a dot.
@@ -198,6 +199,10 @@ impl Recipe<'_> {
             .env("FTPSFS_TEST_USER", USER)
             .env("FTPSFS_TEST_PASSWORD", self.password);
         command
+    }
+
+    fn lines(&self) -> String {
+        self.spec.lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// vsftpd and Pure-FTPd have no switch for the TLS version; OpenSSL has.
