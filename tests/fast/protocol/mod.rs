@@ -8,6 +8,7 @@ pub(crate) mod ftpd;
 pub(crate) mod script;
 
 mod change;
+mod dialects;
 mod ladder;
 mod listing;
 mod login;
