@@ -410,7 +410,7 @@ impl Vfs {
     }
 
     fn told_or(&self, path: &RemotePath, otherwise: Metadata) -> Metadata {
-        let told = self.tree.remote().stat(path).ok();
+        let told = self.tree.told(path).ok();
         told.filter(|told| told.kind == otherwise.kind).unwrap_or(otherwise)
     }
 }

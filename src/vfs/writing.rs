@@ -291,7 +291,7 @@ impl Vfs {
 
     /// Asks for what we have just changed.
     fn learn_anew(&self, ino: Ino, moment: Moment) {
-        let told = self.tree.target(&Target::Inode(ino)).ok().and_then(|path| self.tree.remote().stat(&path).ok());
+        let told = self.tree.target(&Target::Inode(ino)).ok().and_then(|path| self.tree.told(&path).ok());
         match told {
             Some(metadata) => {
                 self.content.renew(ino, &metadata);

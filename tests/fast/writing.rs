@@ -6,7 +6,7 @@ use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::error::Error;
 use ftpsfs::vfs::filesystem::{Access, Fh, Looked, Patience};
 use ftpsfs::vfs::inodes::Ino;
-use ftpsfs::vfs::settings::{Conflict, UploadWay};
+use ftpsfs::vfs::settings::{Conflict, IdMap, UploadWay};
 use ftpsfs::vfs::writing::{Changes, Creation};
 use ftpsfs::vfs::{Settings, Vfs};
 use std::collections::BTreeMap;
@@ -623,6 +623,30 @@ fn what_the_server_cannot_do_is_not_permitted_unless_it_is_to_be_ignored() {
         mount.vfs.setattr(ino, None, none, mount.now, NETWORK).unwrap();
         let link = mount.vfs.symlink(Ino::ROOT, b"l", b"f", mount.now, NETWORK);
         assert_eq!(link.unwrap_err().errno(), Errno::EPERM);
+    }
+}
+
+/// The server's own numbers showed for what had just been changed, and `cp -a` and rsync failed to keep the owner.
+#[test]
+fn what_was_changed_belongs_to_whom_all_else_belongs() {
+    for (idmap, owner) in [(IdMap::None, (7, 8)), (IdMap::Numeric, (1001, 1002))] {
+        let memory = Memory::new();
+        memory.file("/f", "old");
+        let mount = Mount::with(&memory, Settings { uid: 7, gid: 8, idmap, ..Settings::default() });
+        mount.put("f", "new").unwrap();
+        mount.put("g", "new").unwrap();
+        mount.vfs.mkdir(Ino::ROOT, b"d", 0o755, mount.now, NETWORK).unwrap();
+        let fh = mount.open("g", Access::Write);
+        mount.write(fh, 0, "written").unwrap();
+        for name in ["f", "g", "d"] {
+            let ino = mount.lookup(name).unwrap();
+            let modified = Some(SystemTime::UNIX_EPOCH);
+            for changes in [Changes::default(), Changes { mode: Some(0o600), modified, ..Changes::default() }] {
+                let (attr, _) = mount.vfs.setattr(ino, None, changes, mount.now, NETWORK).unwrap();
+                assert_eq!((attr.uid, attr.gid), owner, "{name} {idmap:?} {changes:?}");
+            }
+        }
+        mount.close(fh).unwrap();
     }
 }
 

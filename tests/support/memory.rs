@@ -608,6 +608,10 @@ fn find<'a>(state: &'a State, path: &RemotePath) -> Result<&'a Node, Error> {
 }
 
 fn metadata(node: &Node, listing: bool) -> Metadata {
+    Metadata { uid: Some(1001), gid: Some(1002), ..content_metadata(node, listing) }
+}
+
+fn content_metadata(node: &Node, listing: bool) -> Metadata {
     match node {
         Node::Directory => Metadata { mode: Some(0o755), ..Metadata::of_kind(FileKind::Directory) },
         Node::Symlink(target) => Metadata::of_kind(FileKind::Symlink(target.clone().map(Vec::into_boxed_slice))),

@@ -297,7 +297,7 @@ impl Drafts {
         {
             log::warn!("{path}: its time cannot be set: {error}");
         }
-        let told = match self.tree.remote().stat(&path) {
+        let told = match self.tree.told(&path) {
             Err(error)
                 if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) && may_be_changed(&path) =>
             {

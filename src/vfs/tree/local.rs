@@ -34,6 +34,13 @@ impl Tree {
         &self.remote
     }
 
+    /// What the server tells of `path` now, with the owners that are shown here.
+    pub(crate) fn told(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
+        let mut metadata = self.remote.stat(path)?;
+        self.owners.settle(&mut metadata);
+        Ok(metadata)
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
