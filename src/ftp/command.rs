@@ -320,6 +320,10 @@ impl std::error::Error for Unsendable {}
 /// (ProFTPD).
 pub const COMMAND_BYTES_MAX: usize = 4096;
 
+/// Longer pathnames (bytes) most systems do not take in one piece (Linux's `PATH_MAX`), and servers that remember where they
+/// are as text not at all.
+pub const PATH_BYTES_MAX: usize = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,6 +106,11 @@ pub enum Error {
         /// How many.
         entries: usize,
     },
+    /// The server would give it another name, which may be another file's.
+    NotKept {
+        /// The name, escaped.
+        name: String,
+    },
     /// The directory's listing came, and the name is not in it.
     NotListed {
         /// The name, escaped.
@@ -159,6 +164,7 @@ impl Error {
             | Self::WrongChecksum
             | Self::NotEmpty { .. }
             | Self::NotListed { .. }
+            | Self::NotKept { .. }
             | Self::Unreadable { .. }
             | Self::ListingCut { .. }
             | Self::TooManyNames { .. }
@@ -210,6 +216,7 @@ impl fmt::Display for Error {
             Self::WrongChecksum => f.write_str("the server stored something else than what was sent: checksums differ"),
             Self::Unsupported { what } => write!(f, "the server cannot {what}"),
             Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
+            Self::NotKept { name } => write!(f, "the server would change the name {name}"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingCut { verb, reply } => {

@@ -13,6 +13,8 @@ use crate::ftp::tls::Tls;
 use crate::path::RemotePath;
 use parking_lot::Mutex;
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,6 +52,8 @@ pub struct Server {
     pub has_appended: Once,
     /// What the server makes of 0xFF in a name; `None` until there was one.
     pub iac: Mutex<Option<Iac>>,
+    /// Whether names of a kind that some servers change are kept here; what was not tried is not in it.
+    pub keeps: Mutex<HashMap<Oddity, bool>>,
     /// The way to set a file's time that worked last.
     pub time_way: Mutex<Option<TimeWay>>,
     /// The form of `LIST` that the last understood listing had.
@@ -76,6 +80,50 @@ pub enum Iac {
     Plain,
     /// The beginning of a telnet command; twice, it stands for itself.
     Doubled,
+}
+
+/// What makes a name one that some servers change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Oddity {
+    /// A control character.
+    Control,
+    /// Bytes that are not UTF-8.
+    NotUtf8,
+    /// A space at its end.
+    Space,
+}
+
+impl Oddity {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Control, Self::NotUtf8, Self::Space];
+
+    /// Whether `name` is of this kind.
+    pub fn is_of(self, name: &[u8]) -> bool {
+        match self {
+            Self::Control => name.iter().any(u8::is_ascii_control),
+            Self::NotUtf8 => std::str::from_utf8(name).is_err(),
+            Self::Space => name.ends_with(b" "),
+        }
+    }
+
+    /// A name of this kind and of no other.
+    pub fn sample(self) -> &'static [u8] {
+        match self {
+            Self::Control => b"a\x01\t\x1b\x7fb",
+            Self::NotUtf8 => b"a\xe9b\xff",
+            Self::Space => b"a ",
+        }
+    }
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Control => "control characters",
+            Self::NotUtf8 => "bytes that are not UTF-8",
+            Self::Space => "a space at the end",
+        })
+    }
 }
 
 /// Something that is learnt once and then stays so.
@@ -121,6 +169,7 @@ impl Server {
             append_refused: Once::default(),
             has_appended: Once::default(),
             iac: Mutex::new(None),
+            keeps: Mutex::default(),
             time_way: Mutex::new(None),
             list_form: Mutex::new(None),
             omits_close_notify: Once::default(),

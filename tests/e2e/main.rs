@@ -15,6 +15,7 @@ mod direct;
 mod exercise;
 mod failures;
 mod flags;
+mod hard_names;
 mod holds;
 mod ladder;
 mod lost;

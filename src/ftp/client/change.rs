@@ -2,7 +2,7 @@
 
 use crate::ftp::client::Client;
 use crate::ftp::client::kind::{refusal, translate};
-use crate::ftp::command::Command;
+use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::pool::Lease;
 use crate::ftp::server::TimeWay;
@@ -16,10 +16,20 @@ impl Client {
     /// `MKD`.
     pub(super) fn make_directory(&self, path: &RemotePath) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
+        self.check_new_name(&pathname)?;
         self.change(
             |session| complete(session, &Command::Mkd(&pathname)),
             || Ok(self.kind_of(path)? == Some(FileKind::Directory)),
         )
+        .map_err(|error| match error {
+            // ProFTPD says `550 …: Invalid argument` to what its system does not take.
+            Error::Refused { reply, .. }
+                if pathname.len() >= PATH_BYTES_MAX && refusal(&reply) == ErrorKind::Unavailable =>
+            {
+                Error::Unsendable { why: Unsendable::TooLong }
+            }
+            other => other,
+        })
     }
 
     /// `RMD`. A refusal without a reason is looked into: hidden files are the usual one.
@@ -49,6 +59,7 @@ impl Client {
     /// `RNFR` and `RNTO`.
     pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         let (old, new) = (self.server.pathname(from)?, self.server.pathname(to)?);
+        self.check_new_name(&new)?;
         self.change(
             |session| session.rename(&old, &new),
             || Ok(self.kind_of(from)?.is_none() && self.kind_of(to)?.is_some()),
@@ -95,6 +106,7 @@ impl Client {
     /// `SITE SYMLINK`, where `FEAT` lists it.
     pub(super) fn make_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
+        self.check_new_name(&pathname)?;
         let target = &*self.server.to_server(target)?;
         let sendable = !target.contains(&b' ') && !pathname.contains(&b' ');
         self.pool.with_session(|session| {

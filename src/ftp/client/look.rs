@@ -155,6 +155,11 @@ impl Client {
     pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {
         // What the server's character set cannot write is not there.
         let Ok(pathname) = self.server.pathname(path) else { return Err(Error::NotListed { name: path.to_string() }) };
+        if self.is_doubtful(&pathname)
+            && let Some((parent, name)) = path.split()
+        {
+            return self.stat_in_listing(&parent, &name);
+        }
         let (told, bare) = self.pool.with_session(|session| match session.features().mlst {
             Some(_) => Ok((stat_by_facts(session, &pathname)?, None)),
             None => stat_by_size(&self.server, session, &pathname),

@@ -5,6 +5,7 @@ mod change;
 mod kind;
 mod ladder;
 mod look;
+mod odd;
 
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
@@ -106,6 +107,9 @@ impl Remote for Client {
 
     fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, remote::Error> {
         let pathname = self.server.pathname(path).map_err(translate)?;
+        if start == Start::Beginning {
+            self.check_new_name(&pathname).map_err(translate)?;
+        }
         let outgoing = Outgoing::start(&self.pool, &self.server, pathname, start).map_err(translate)?;
         Ok(Box::new(outgoing))
     }

@@ -5,7 +5,7 @@
 //! vsftpd, Pure-FTPd and pyftpdlib take every 0xFF as it comes. Which of the two a server does is asked once, before the
 //! first such name is sent.
 
-use crate::ftp::command::{Command, Unsendable};
+use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Iac;
@@ -158,9 +158,6 @@ const IAC_ANSWER: &[u8] = b"/.ftpsfs-\xff-question";
 const LINE_BYTES_SAFE: usize = 1000;
 /// So much of a pathname goes into one `CWD`.
 const STEP_BYTES: usize = LINE_BYTES_SAFE - "CWD ./\r\n".len();
-/// Longer pathnames (bytes) most systems do not take in one piece (Linux's `PATH_MAX`), and servers that remember where they
-/// are as text not at all.
-const PATH_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {

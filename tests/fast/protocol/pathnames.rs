@@ -167,3 +167,32 @@ fn the_first_names_decide_once_what_a_server_writes_that_does_not_say() {
     assert_eq!(client.stat(&path("/e/é".as_bytes())).unwrap().kind, FileKind::File);
     assert_eq!(names(&client, "/d"), ["caf\\xe9"]);
 }
+
+/// Pure-FTPd took `_` for a tab, and said that all went well: over a file that was called so.
+#[test]
+fn a_name_that_the_server_changes_is_not_made_and_is_not_another() {
+    let server = Server::start(Behaviour { replaces: true, ..Behaviour::default() }, Tree::new().file("/a_b", "other"));
+    let client = client(&server);
+    let (odd, plain) = (path(b"/a\tb"), path(b"/plain"));
+    assert_eq!(client.stat(&odd).unwrap_err().kind, ErrorKind::NotFound);
+    client.create_directory(&plain).unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.write_to(&odd, Start::Beginning).unwrap_err().kind, ErrorKind::InvalidName);
+        assert_eq!(client.rename(&plain, &odd).unwrap_err().kind, ErrorKind::InvalidName);
+        assert_eq!(client.create_directory(&odd).unwrap_err().kind, ErrorKind::InvalidName);
+    }
+    assert_eq!(read(&client, "/a_b", Some(5)).unwrap(), b"other");
+    assert_eq!(names(&client, "/"), ["a_b", "plain"]);
+    assert_eq!(server.count("MKD"), 3, "it is tried out once");
+}
+
+#[test]
+fn a_server_that_keeps_odd_names_is_asked_once() {
+    let server = Server::start(Behaviour::default(), Tree::new());
+    let client = client(&server);
+    for name in [&b"/a\tb"[..], b"/c\td", b"/e\x1b"] {
+        client.create_directory(&path(name)).unwrap();
+        assert_eq!(client.stat(&path(name)).unwrap().kind, FileKind::Directory);
+    }
+    assert_eq!((server.count("MKD"), names(&client, "/").len()), (5, 3));
+}

@@ -73,6 +73,8 @@ pub struct Behaviour {
     pub odd_records: bool,
     /// Whether 0xFF is read as telnet's: twice it is one, before a WILL, WONT, DO or DONT it takes that and the next byte away.
     pub telnet: bool,
+    /// Whether a control character is taken for `_`, as Pure-FTPd does.
+    pub replaces: bool,
     /// A longer line is answered with 500.
     pub line_bytes_max: usize,
     /// So many control connections at once, and how the next one hears of it.
@@ -186,6 +188,7 @@ impl Default for Behaviour {
             waits_for_close: true,
             odd_records: false,
             telnet: false,
+            replaces: false,
             line_bytes_max: usize::MAX,
             connections_max: None,
             faults: Vec::new(),

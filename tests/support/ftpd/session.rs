@@ -72,6 +72,8 @@ impl<'a> Session<'a> {
                 self.say("500 Command too long.")?;
                 continue;
             }
+            let replaced = |byte: u8| if byte.is_ascii_control() { b'_' } else { byte };
+            let line = if self.shared.behaviour.replaces { line.into_iter().map(replaced).collect() } else { line };
             let line = if self.shared.behaviour.telnet { without_telnet(&line) } else { line };
             let (verb, argument) = match line.iter().position(|&byte| byte == b' ') {
                 Some(space) => (&line[..space], &line[space + 1..]),

@@ -1,0 +1,94 @@
+//! Names that some servers do not keep. Pure-FTPd writes `_` for control characters and for a space at the end, pyftpdlib
+//! U+FFFD for bytes that are not UTF-8. Both say that all went well, over whatever had that other name, and answer to both
+//! names from then on.
+//!
+//! So nothing is made under such a name before the server has shown that it keeps its like, and what it says of one is
+//! believed if a listing shows it.
+
+use crate::ftp::client::Client;
+use crate::ftp::client::ladder::Descent;
+use crate::ftp::command::Command;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::rungs::Rung;
+use crate::ftp::server::Oddity;
+use crate::ftp::session::Session;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::SystemTime;
+
+impl Client {
+    /// Whether the server may speak of another file when it is asked about `pathname`.
+    pub(super) fn is_doubtful(&self, pathname: &[u8]) -> bool {
+        let name = name_of(pathname);
+        let mut odd = Oddity::ALL.iter().filter(|oddity| oddity.is_of(name));
+        odd.any(|oddity| self.server.keeps.lock().get(oddity) != Some(&true))
+    }
+
+    /// Sees to it that something may be made under `pathname`, or under its temporary name to get this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotKept`] where the server would give it another name.
+    pub(super) fn check_new_name(&self, pathname: &[u8]) -> Result<(), Error> {
+        let name = name_of(pathname);
+        for oddity in Oddity::ALL.into_iter().filter(|oddity| oddity.is_of(name)) {
+            let known = self.server.keeps.lock().get(&oddity).copied();
+            let keeps = match known {
+                Some(keeps) => keeps,
+                None => self.try_out(oddity, pathname)?,
+            };
+            if !keeps {
+                return Err(Error::NotKept { name: crate::path::escaped(name).to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a directory of such a name, in a temporary one beside `pathname`, and looks what it is called. Where none may be
+    /// made, nothing is learnt.
+    fn try_out(&self, oddity: Oddity, pathname: &[u8]) -> Result<bool, Error> {
+        let around = [&pathname[..pathname.len() - name_of(pathname).len()], temporary().as_bytes()].concat();
+        self.pool.with_session(|session| {
+            if session.exchange(&Command::Mkd(&around))?.completion("MKD").is_err() {
+                return Ok(true);
+            }
+            let kept = self.is_kept(session, &around, oddity.sample());
+            let removed = session.exchange(&Command::Rmd(&around))?;
+            log::debug!("{oddity:?} in names: kept {kept:?}; {removed}");
+            match kept? {
+                Some(kept) => {
+                    if !kept {
+                        log::info!("the server changes names that hold {oddity}: none is made there");
+                    }
+                    self.server.keeps.lock().insert(oddity, kept);
+                    Ok(kept)
+                }
+                None => Ok(true),
+            }
+        })
+    }
+
+    /// `None` where no directory of that name could be made.
+    fn is_kept(&self, session: &mut Session, around: &[u8], sample: &[u8]) -> Result<Option<bool>, Error> {
+        let pathname = [around, b"/", sample].concat();
+        if session.exchange(&Command::Mkd(&pathname))?.completion("MKD").is_err() {
+            return Ok(None);
+        }
+        let (_, listing) = Descent::new(&self.server, session, around, SystemTime::now()).list(&Rung::ALL)?;
+        // By the name that it got, or by the one that it was given: pyftpdlib lists `?` and finds it by neither.
+        for name in listing.entries.iter().map(|entry| entry.name.as_bytes()).chain([sample]) {
+            session.exchange(&Command::Rmd(&[around, b"/", name].concat()))?;
+        }
+        Ok(Some(listing.entries.iter().any(|entry| entry.name.as_bytes() == sample)))
+    }
+}
+
+fn name_of(pathname: &[u8]) -> &[u8] {
+    pathname.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// A name that no listing shows, should it be left behind.
+fn temporary() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    format!(".ftpsfs-names-{now:x}-{:016x}.part", RandomState::new().build_hasher().finish())
+}
