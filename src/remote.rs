@@ -28,6 +28,12 @@ pub trait Remote: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether the server may find a file by another spelling than the listed one: then a name is there only if a listing shows
+    /// it. Never waits.
+    fn ignores_case(&self) -> bool {
+        false
+    }
+
     /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.
     ///
     /// `size` is the file's size (bytes) as last seen. It decides one thing: a transfer that ends without TLS's

@@ -111,6 +111,11 @@ pub enum Error {
         /// The name, escaped.
         name: String,
     },
+    /// The server takes it for a name that it lists in another spelling.
+    OtherSpelling {
+        /// The name, escaped.
+        name: String,
+    },
     /// The directory's listing came, and the name is not in it.
     NotListed {
         /// The name, escaped.
@@ -165,6 +170,7 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::NotKept { .. }
+            | Self::OtherSpelling { .. }
             | Self::Unreadable { .. }
             | Self::ListingCut { .. }
             | Self::TooManyNames { .. }
@@ -217,6 +223,7 @@ impl fmt::Display for Error {
             Self::Unsupported { what } => write!(f, "the server cannot {what}"),
             Self::NotEmpty { entries } => write!(f, "the directory has {entries} entries"),
             Self::NotKept { name } => write!(f, "the server would change the name {name}"),
+            Self::OtherSpelling { name } => write!(f, "the server has {name} in another spelling"),
             Self::NotListed { name } => write!(f, "{name} is not in the directory's listing"),
             Self::Unreadable { pathname } => write!(f, "{pathname} may not be read"),
             Self::ListingCut { verb, reply } => {

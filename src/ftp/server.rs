@@ -196,6 +196,11 @@ impl Server {
         *self.list_form.lock()
     }
 
+    /// Whether names may differ in more than their case: what lists in the form of DOS is Windows, and finds `a` by `A`.
+    pub fn ignores_case(&self) -> bool {
+        self.list_form().is_some_and(|form| form.starts_with("DOS"))
+    }
+
     /// Keeps the form of a listing that was understood, and logs what is new.
     pub fn learn_list_form(&self, form: &'static str) {
         if self.list_form.lock().replace(form) != Some(form) {

@@ -284,7 +284,7 @@ impl Tree {
                 }
                 Cached::Nothing { .. } if !wait => return Err(Error::WouldBlock),
                 Cached::Nothing { incomplete } => {
-                    state.way(parent, name, incomplete, self.remote.stat_lists(), now, &self.settings)
+                    state.way(parent, name, incomplete, &*self.remote, now, &self.settings)
                 }
             }
         };
@@ -502,17 +502,19 @@ impl State {
         parent: Ino,
         name: &Name,
         incomplete: bool,
-        stat_lists: bool,
+        remote: &dyn Remote,
         now: Instant,
         settings: &Settings,
     ) -> Way {
         let child = self.inodes.child(parent, name.as_bytes());
         let kind = child.and_then(|ino| self.inodes.kind(ino));
-        let lists = stat_lists && kind != Some(Kind::File);
+        let lists = remote.stat_lists() && kind != Some(Kind::File);
         let way = self.habits.way(parent, lists, now, settings.dir_timeout);
         match kind {
             // The listing has just shown that it does not tell.
             _ if incomplete => Way::Stat,
+            // Asked about a name, a server may answer for another spelling of it.
+            None if remote.ignores_case() => Way::List,
             // Asked about a link, a server may answer for the file it leads to.
             Some(Kind::Symlink) => Way::List,
             _ => way,

@@ -17,6 +17,7 @@ impl Client {
     pub(super) fn make_directory(&self, path: &RemotePath) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         self.check_new_name(&pathname)?;
+        self.check_spelling(path, None)?;
         self.change(
             |session| complete(session, &Command::Mkd(&pathname)),
             || Ok(self.kind_of(path)? == Some(FileKind::Directory)),
@@ -60,6 +61,7 @@ impl Client {
     pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         let (old, new) = (self.server.pathname(from)?, self.server.pathname(to)?);
         self.check_new_name(&new)?;
+        self.check_spelling(to, Some(from))?;
         self.change(
             |session| session.rename(&old, &new),
             || Ok(self.kind_of(from)?.is_none() && self.kind_of(to)?.is_some()),
@@ -107,6 +109,7 @@ impl Client {
     pub(super) fn make_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         self.check_new_name(&pathname)?;
+        self.check_spelling(path, None)?;
         let target = &*self.server.to_server(target)?;
         let sendable = !target.contains(&b' ') && !pathname.contains(&b' ');
         self.pool.with_session(|session| {

@@ -22,7 +22,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::Unsendable { why: Unsendable::TooLong } => ErrorKind::NameTooLong,
         Error::Preempted => ErrorKind::Preempted,
         Error::NotListed { .. } => ErrorKind::NotFound,
-        Error::NotKept { .. } => ErrorKind::InvalidName,
+        Error::NotKept { .. } | Error::OtherSpelling { .. } => ErrorKind::InvalidName,
         Error::Unreadable { .. } => ErrorKind::PermissionDenied,
         Error::Unsupported { .. } => ErrorKind::Unsupported,
         Error::NotEmpty { .. } => ErrorKind::NotEmpty,

@@ -100,6 +100,10 @@ impl Remote for Client {
         self.server.features().is_some_and(|features| features.mlst.is_none())
     }
 
+    fn ignores_case(&self) -> bool {
+        self.server.ignores_case()
+    }
+
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;
         Ok(Box::new(transfer))
@@ -109,6 +113,7 @@ impl Remote for Client {
         let pathname = self.server.pathname(path).map_err(translate)?;
         if start == Start::Beginning {
             self.check_new_name(&pathname).map_err(translate)?;
+            self.check_spelling(path, None).map_err(translate)?;
         }
         let outgoing = Outgoing::start(&self.pool, &self.server, pathname, start).map_err(translate)?;
         Ok(Box::new(outgoing))

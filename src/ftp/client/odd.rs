@@ -12,6 +12,8 @@ use crate::ftp::error::{Error, Expect};
 use crate::ftp::rungs::Rung;
 use crate::ftp::server::Oddity;
 use crate::ftp::session::Session;
+use crate::path::RemotePath;
+use crate::remote::Entry;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::SystemTime;
@@ -42,6 +44,30 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// Sees to it that something may be made at `path` on a server that does not tell upper from lower case: what it has in
+    /// another spelling would be replaced. `from` is what gets the name, and may be that itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherSpelling`].
+    pub(super) fn check_spelling(&self, path: &RemotePath, from: Option<&RemotePath>) -> Result<(), Error> {
+        let Some((directory, name)) = path.split().filter(|_| self.server.ignores_case()) else { return Ok(()) };
+        let pathname = self.server.pathname(path)?;
+        let is_there = self.pool.with_session(|session| {
+            let is_file = session.size(&pathname)?.is_ok();
+            Ok(is_file || session.exchange(&Command::Cwd(&pathname))?.completion("CWD").is_ok())
+        })?;
+        if !is_there {
+            return Ok(());
+        }
+        let entries = self.list_directory(&directory)?;
+        let is_renamed = |entry: &Entry| from.is_some_and(|from| *from == directory.join(&entry.name));
+        match entries.iter().any(|entry| entry.name == name || is_renamed(entry)) {
+            true => Ok(()),
+            false => Err(Error::OtherSpelling { name: name.to_string() }),
+        }
     }
 
     /// Makes a directory of such a name, in a temporary one beside `pathname`, and looks what it is called. Where none may be

@@ -6,6 +6,8 @@ use ftpsfs::errno::Errno;
 use ftpsfs::ftp::client::Client;
 use ftpsfs::ftp::settings::{Directory, Settings};
 use ftpsfs::ftp::time::{time_val, to_time_val};
+use ftpsfs::path::RemotePath;
+use ftpsfs::remote::{self, ErrorKind, Remote as _, Start};
 use ftpsfs::vfs::attr::Kind;
 use ftpsfs::vfs::filesystem::{Access, Looked, Patience};
 use ftpsfs::vfs::inodes::Ino;
@@ -298,4 +300,51 @@ fn names_help_where_the_form_is_unknown() {
     assert_eq!(server.up(Ino::ROOT, "hello").attr.size, 5);
     assert_eq!(server.time(Ino::ROOT, "hello"), "20261123144036");
     assert_eq!(server.up(Ino::ROOT, "world").attr.kind, Kind::Directory);
+}
+
+/// Windows finds `hello.txt` by `HELLO.TXT`: looked up, that would be a second file of the same content, and making it would
+/// replace the first.
+#[test]
+fn another_spelling_is_not_there_and_replaces_nothing() {
+    let lines = &[
+        "11-23-26  02:40PM       <DIR>          upload",
+        "11-22-26  08:10PM                    5 hello.txt",
+        "02-29-24  09:15AM           5368709120 over 4g.bin",
+    ];
+    let list = ["< CWD /\n> 250 CWD command successful.", &transfer("LIST -a", lines)].join("\n");
+    let server = Mount::of(
+        "/",
+        &[
+            "= LOGIN",
+            "< FEAT",
+            r"> 211-Extended features supported:\r\n UTF8\r\n SIZE\r\n MDTM\r\n REST STREAM\r\n211 END",
+            "< CWD /\n> 250 CWD command successful.",
+            &list,
+            "< MDTM /hello.txt\n> 213 20261123041030",
+            "< MDTM /over 4g.bin\n> 213 20240229171500",
+            &list,
+            "< SIZE /HELLO.TXT\n> 213 5",
+            &list,
+            "< SIZE /Upload\n> 550 Not a file.",
+            "< CWD /Upload\n> 250 CWD command successful.",
+            &list,
+            "< SIZE /new\n> 550 No such file.",
+            "< CWD /new\n> 550 No such directory.",
+            "< MKD /new\n> 257 Created.",
+            "< SIZE /HELLO.TXT\n> 213 5",
+            &list,
+            "< RNFR /hello.txt\n> 350 Go on.",
+            "< RNTO /HELLO.TXT\n> 250 Renamed.",
+            BYE,
+        ],
+    );
+    assert_eq!(server.names(Ino::ROOT), ["upload", "hello.txt", "over 4g.bin"]);
+    let looked = server.vfs.lookup(Ino::ROOT, b"HELLO.TXT", Instant::now(), WAIT).unwrap();
+    assert!(matches!(looked, Looked::Absent(_)), "{looked:?}");
+    let path = |name: &str| RemotePath::parse(name.as_bytes()).unwrap();
+    let refused = |error: remote::Error| assert_eq!(error.kind, ErrorKind::InvalidName, "{error}");
+    refused(server.client.write_to(&path("/HELLO.TXT"), Start::Beginning).unwrap_err());
+    refused(server.client.create_directory(&path("/Upload")).unwrap_err());
+    server.client.create_directory(&path("/new")).unwrap();
+    server.client.rename(&path("/hello.txt"), &path("/HELLO.TXT")).unwrap();
 }
