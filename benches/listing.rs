@@ -25,7 +25,12 @@ fn main() {
         write!(line, "file number {number:06}.txt")
     });
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_445_400);
-    let good = [measure("MLSD", &facts, Parser::facts), measure("LIST, Unix", &unix, || Parser::list(now, Zone::UTC))];
+    let place = Zone::parse("America/New_York").unwrap();
+    let good = [
+        measure("MLSD", &facts, Parser::facts),
+        measure("LIST, Unix", &unix, || Parser::list(now, Zone::UTC)),
+        measure("LIST, Unix, in New York", &unix, || Parser::list(now, place.clone())),
+    ];
     if good.contains(&false) {
         std::process::exit(1);
     }
