@@ -69,12 +69,19 @@ impl Open {
 pub(crate) struct Moment {
     pub(crate) now: Instant,
     pub(crate) wall: SystemTime,
+    since: Instant,
 }
 
 impl Moment {
     /// `now`, and what a clock on the wall shows.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { now, wall: SystemTime::now() }
+        Self { now, wall: SystemTime::now(), since: Instant::now() }
+    }
+
+    /// What `now` has become. What the server tells at the end of a long upload is younger than a listing that was asked for
+    /// in the middle of it.
+    pub(crate) fn by_now(&self) -> Instant {
+        self.now + self.since.elapsed()
     }
 }
 
@@ -254,6 +261,8 @@ impl Drafts {
 
     /// Sets the time of what was not uploaded yet; `false` if there is nothing of the kind.
     pub(crate) fn set_time(&self, draft: &Draft, time: SystemTime) -> bool {
+        // Not in the middle of an upload, which would set the time from before and forget this one.
+        let _turn = draft.turn.lock();
         let mut state = draft.state.lock();
         if !state.is_dirty() {
             return false;
@@ -265,6 +274,7 @@ impl Drafts {
 
     /// Sets the permission bits of what was not uploaded yet; `false` if there is nothing of the kind.
     pub(crate) fn set_bits(&self, draft: &Draft, mode: u16) -> bool {
+        let _turn = draft.turn.lock();
         let mut state = draft.state.lock();
         if !state.is_dirty() {
             return false;

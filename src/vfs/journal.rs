@@ -33,7 +33,10 @@ pub struct Journal {
     directory: PathBuf,
     /// Held for as long as the journal is open.
     _lock: File,
+    /// The last number given.
     last: AtomicU64,
+    /// The last revision given.
+    revision: AtomicU64,
 }
 
 /// What an earlier mount left to be uploaded.
@@ -47,6 +50,9 @@ pub(crate) struct Left {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     form: u32,
+    /// Of two records with one path the one with the higher revision holds, whichever content is older: one may have been
+    /// renamed over the other.
+    revision: u64,
     /// For people.
     path: String,
     path_bytes: Vec<u8>,
@@ -118,7 +124,11 @@ impl Journal {
         }
         let numbers = contents.into_iter().chain(numbered(directory, RECORD)?);
         let last = numbers.map(|(number, _)| number).max().unwrap_or(0);
-        Ok(Self { directory: directory.to_owned(), _lock: lock, last: AtomicU64::new(last) })
+        let (last, revision) = (AtomicU64::new(last), AtomicU64::new(0));
+        let journal = Self { directory: directory.to_owned(), _lock: lock, last, revision };
+        let revisions = journal.left()?.into_iter().map(|left| left.record.revision);
+        journal.revision.store(revisions.max().unwrap_or(0), Ordering::Relaxed);
+        Ok(journal)
     }
 
     /// Where it is.
@@ -126,10 +136,9 @@ impl Journal {
         &self.directory
     }
 
-    /// What an earlier mount left, the oldest first. What cannot be read is logged and stays.
+    /// What an earlier mount left, in the order in which it was recorded. What cannot be read is logged and stays.
     pub(crate) fn left(&self) -> io::Result<Vec<Left>> {
-        let mut records = numbered(&self.directory, RECORD)?;
-        records.sort_unstable();
+        let records = numbered(&self.directory, RECORD)?;
         let read = records.into_iter().filter_map(|(_, path)| match read(&path) {
             Ok(left) => Some(left),
             Err(error) => {
@@ -137,7 +146,9 @@ impl Journal {
                 None
             }
         });
-        Ok(read.collect())
+        let mut left: Vec<Left> = read.collect();
+        left.sort_by_key(|left| left.record.revision);
+        Ok(left)
     }
 
     /// A new content over `base` bytes that lie underneath.
@@ -158,7 +169,8 @@ impl Journal {
     /// [`Error::Spool`]; the record that was there before then holds.
     pub(crate) fn record(&self, spool: &Spool, what: impl FnOnce() -> Option<Record>) -> Result<(), Error> {
         let Some((content, _recording)) = spool.to_record() else { return Err(Error::InvalidRequest) };
-        let Some(record) = what() else { return Ok(()) };
+        let Some(mut record) = what() else { return Ok(()) };
+        record.revision = self.revision.fetch_add(1, Ordering::Relaxed) + 1;
         self.write(content, &record).map_err(|error| Error::spool(&error))?;
         spool.set_recorded(true);
         Ok(())
@@ -194,6 +206,7 @@ impl Record {
         let (held, base) = spool.shape();
         Self {
             form: FORM,
+            revision: 0,
             path: escaped(path.as_bytes()).to_string(),
             path_bytes: path.as_bytes().to_vec(),
             size: state.size,

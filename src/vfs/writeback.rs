@@ -38,14 +38,12 @@ impl Vfs {
                 log::error!("a record of the journal has no path, it stays as it is: {:?}", left.spool.path());
                 continue;
             };
-            // The process ended between the record of the newer content and the end of the older one's.
+            // The process ended after the record of the later content, before the end of the earlier one's.
             if let Some(older) = latest.insert(path, left) {
                 self.drafts.forget_left(&older);
             }
         }
-        let mut left: Vec<_> = latest.into_iter().collect();
-        left.sort_by(|(_, one), (_, other)| one.spool.path().cmp(&other.spool.path()));
-        for (path, left) in left {
+        for (path, left) in latest {
             let place = left.spool.path().map(|path| path.display().to_string()).unwrap_or_default();
             match self.resume_one(&path, left, moment) {
                 Ok(()) => log::info!("{path} was closed before the last mount ended: it is uploaded now"),
@@ -146,8 +144,7 @@ impl Vfs {
         let Some(origin) = self.origin_at(place, moment)? else { return Ok(false) };
         let known = matches!(origin, Origin::Known(_));
         draft.state.lock().origin = origin;
-        if let (Some(replaced), Some(target)) = (place.draft, place.target) {
-            self.drafts.drop_waiting(replaced);
+        if let Some(target) = place.target.filter(|_| place.draft.is_some()) {
             self.tree.dropped(target);
         }
         self.tree.renamed(draft.ino, place.parent, place.name);
@@ -155,6 +152,10 @@ impl Vfs {
             self.tree.shadows(draft.ino);
         }
         self.drafts.renew_record(draft, None)?;
+        // Only now: what has the name must not be lost before something else has it.
+        if let Some(replaced) = place.draft {
+            self.drafts.drop_waiting(replaced);
+        }
         Ok(true)
     }
 

@@ -246,11 +246,13 @@ impl Vfs {
             let (_, draft) = self.written(fh)?;
             return self.drafts.truncate(&draft, size, moment);
         }
+        // As if it were open: else what lands in the background meanwhile takes the draft away.
+        self.drafts.opened(ino);
         let done = self.draft_to_write(ino, moment).and_then(|(draft, ..)| {
             self.drafts.truncate(&draft, size, moment)?;
             self.drafts.settle(&draft, moment)
         });
-        self.drafts.close_unused(ino, moment);
+        self.drafts.closed(ino, false, moment);
         done
     }
 
@@ -298,7 +300,7 @@ impl Vfs {
                 if let Some(draft) = self.drafts.of(ino) {
                     self.drafts.renew(&draft, &metadata);
                 }
-                self.tree.changed(ino, metadata, moment.now);
+                self.tree.changed(ino, metadata, moment.by_now());
             }
             None => self.tree.distrust(ino),
         }

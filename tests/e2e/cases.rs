@@ -56,6 +56,11 @@ impl Case {
         Mount::new(&self.server, &[&["rw"], options].concat())
     }
 
+    /// A directory for a journal that outlives a mount, beside what is served.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.disk.with_file_name("journal")
+    }
+
     /// Writes a file on the server's disk, for the account.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.disk.join(name);

@@ -12,6 +12,7 @@ use std::time::Instant;
 on_every_empty_server! {
     random_operations_are_as_in_memory,
     random_operations_outlive_mounts,
+    random_operations_reach_the_server_from_the_journal,
 }
 
 fn operations() -> usize {
@@ -40,6 +41,19 @@ fn random_operations_outlive_mounts(case: &Case) {
         exerciser.compare_all(&case.disk).unwrap();
     }
     println!("{:?}: {} operations on ten mounts in {:.0?}", case.server.spec.kind, operations(), start.elapsed());
+}
+
+fn random_operations_reach_the_server_from_the_journal(case: &Case) {
+    let mut exerciser = Exerciser::new(seed());
+    let start = Instant::now();
+    for _ in 0..4 {
+        let mount = case.mount_rw(&["writeback", &format!("journal_dir={}", case.journal().display())]);
+        exerciser.compare_all(&mount.point).unwrap();
+        exerciser.run(here(&mount.point), operations() / 4);
+        mount.end();
+        exerciser.compare_all(&case.disk).unwrap();
+    }
+    println!("{:?}: {} operations with a journal in {:.0?}", case.server.spec.kind, operations(), start.elapsed());
 }
 
 /// The model is right: the kernel's own file system agrees with it.

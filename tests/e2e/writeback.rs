@@ -3,11 +3,11 @@
 use crate::cases::Case;
 use crate::support::mountpoint::{Mount, program};
 use crate::support::run::{PATIENCE, Ran, finish, within};
-use crate::support::server::{Kind, Tls, run_directory};
+use crate::support::server::{Kind, Tls};
 use crate::writer::{names, store};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,17 +20,15 @@ const FILES: usize = 20;
 /// A server, and a journal that outlives each mount of it.
 struct World {
     case: Case,
-    /// A directory of its own, with the journal in it.
-    directory: PathBuf,
 }
 
 impl World {
     fn new(kind: Kind) -> Self {
-        Self { case: Case::empty(kind, Tls::V13), directory: run_directory() }
+        Self { case: Case::empty(kind, Tls::V13) }
     }
 
     fn mount(&self) -> Mount {
-        let journal = format!("journal_dir={}", self.directory.join("journal").display());
+        let journal = format!("journal_dir={}", self.case.journal().display());
         let mount = self.case.mount_rw(&["writeback", "timeout=5", &journal]);
         // It is in the tree a little earlier.
         let deadline = Instant::now() + PATIENCE;
@@ -42,7 +40,7 @@ impl World {
 
     /// The records in the journal.
     fn records(&self) -> usize {
-        let mut directory = self.directory.join("journal");
+        let mut directory = self.case.journal();
         // One server, one directory.
         directory.push(fs::read_dir(&directory).unwrap().next().unwrap().unwrap().file_name());
         let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -55,14 +53,6 @@ impl World {
         assert_eq!(stored.len(), FILES, "{:?}: {stored:?}", self.case.server.spec.kind);
         for number in 0..FILES {
             assert!(fs::read(self.case.disk.join(name(number))).unwrap() == content(number), "{}", name(number));
-        }
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            let _ = fs::remove_dir_all(&self.directory);
         }
     }
 }
@@ -83,8 +73,8 @@ fn store_all(mount: &Mount) {
 }
 
 /// The helper as umount(8) calls it.
-fn umount(directory: &Path, point: &Path) -> Ran {
-    let helper = directory.join("umount.fuse.ftpsfs");
+fn umount(case: &Case, point: &Path) -> Ran {
+    let helper = case.disk.with_file_name("umount.fuse.ftpsfs");
     if !helper.exists() {
         symlink(program(), &helper).unwrap();
     }
@@ -125,7 +115,7 @@ fn umount_returns_when_all_is_on_the_server_or_says_what_is_not() {
         // Without that umount(8) does not look for the helper.
         let table = fs::read_to_string("/run/mount/utab").unwrap();
         assert!(table.contains(&format!(" TARGET={} ", mount.point.display())), "{table}");
-        let ran = umount(&world.directory, &mount.point);
+        let ran = umount(&world.case, &mount.point);
         world.assert_stored();
         assert!(!ran.stderr.contains("could not"), "{}", ran.stderr);
         ran.succeeded();
@@ -137,7 +127,7 @@ fn umount_returns_when_all_is_on_the_server_or_says_what_is_not() {
         let mount = world.mount();
         world.case.server.stop();
         fs::write(mount.path("late"), b"not there yet").unwrap();
-        let ran = umount(&world.directory, &mount.point);
+        let ran = umount(&world.case, &mount.point);
         assert!(ran.stderr.contains("1 file (0.1 MiB) could not be uploaded: kept in "), "{kind:?}: {}", ran.stderr);
         ran.succeeded();
         drop(mount);

@@ -329,6 +329,31 @@ fn what_waits_is_renamed_and_removed_without_the_server() {
     }
 }
 
+/// The machine stops when what was renamed is recorded under its new name, and what it replaced is still recorded, too.
+#[test]
+fn what_was_renamed_over_something_holds_though_its_content_is_older() {
+    let memory = Memory::new();
+    let mount = Mount::new(&memory);
+    memory.close_gate();
+    mount.put("older", b"older");
+    mount.put("newer", b"newer");
+    let before = mount.disk.copy();
+    mount.rename("older", "newer");
+    let after = mount.disk.copy();
+    memory.open_gate();
+    for entry in fs::read_dir(after.journal()).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), before.journal().join(entry.file_name())).unwrap();
+    }
+    assert_eq!(before.records(), 2);
+    let server = Memory::new();
+    Mount::on(&server, before, Settings::default()).drained();
+    mount.drained();
+    for memory in [&memory, &server] {
+        assert_eq!(tree(memory), expected([("/newer", b"older")]));
+    }
+}
+
 #[test]
 fn a_renamed_directory_takes_what_waits_in_it_along() {
     let memory = Memory::new();

@@ -310,7 +310,8 @@ impl Drafts {
         let metadata = told.unwrap_or_else(|| Metadata { size: Some(size), ..Metadata::of_kind(FileKind::File) });
         // Another content may have the same size and, to the second, the same time.
         self.content.end(draft.ino);
-        let base = self.published(draft.ino, &metadata, moment.now);
+        let now = moment.by_now();
+        let base = self.published(draft.ino, &metadata, now);
         let before = {
             let mut state = draft.state.lock();
             (state.size, state.stamp, state.refused) = (metadata.size.unwrap_or(size), None, None);
@@ -328,7 +329,7 @@ impl Drafts {
             }
             before => self.let_go(before),
         }
-        self.tree.committed(draft.ino, metadata, moment.now);
+        self.tree.committed(draft.ino, metadata, now);
         self.unrecord(draft);
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Queue {
         let mut lines = self.lines.lock();
         lines.due.insert(ino, now);
         lines.failures.remove(&ino);
-        self.start_thread(&mut lines, drafts);
+        self.start_threads(&mut lines, drafts);
         drop(lines);
         self.changed.notify_all();
     }
@@ -71,7 +71,7 @@ impl Queue {
         let mut lines = self.lines.lock();
         lines.failures.clear();
         lines.due.values_mut().for_each(|at| *at = now);
-        self.start_thread(&mut lines, drafts);
+        self.start_threads(&mut lines, drafts);
         drop(lines);
         self.changed.notify_all();
     }
@@ -107,16 +107,18 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn start_thread(self: &Arc<Self>, lines: &mut Lines, drafts: &Weak<Drafts>) {
+    fn start_threads(self: &Arc<Self>, lines: &mut Lines, drafts: &Weak<Drafts>) {
         let wanted = (lines.due.len() + lines.running.len()).min(UPLOADS_MAX);
-        if lines.threads >= wanted || lines.ended {
-            return;
-        }
-        let (queue, drafts) = (Arc::clone(self), Weak::clone(drafts));
-        match thread::Builder::new().name("ftpsfs-upload".into()).spawn(move || queue.work(&drafts)) {
-            Ok(_) => lines.threads += 1,
-            // What waits is taken by the threads that are there, or when more comes.
-            Err(error) => log::error!("cannot start a thread for uploads: {error}"),
+        while lines.threads < wanted && !lines.ended {
+            let (queue, drafts) = (Arc::clone(self), Weak::clone(drafts));
+            match thread::Builder::new().name("ftpsfs-upload".into()).spawn(move || queue.work(&drafts)) {
+                Ok(_) => lines.threads += 1,
+                Err(error) => {
+                    // What waits is taken by the threads that are there, or when more comes.
+                    log::error!("cannot start a thread for uploads: {error}");
+                    return;
+                }
+            }
         }
     }
 

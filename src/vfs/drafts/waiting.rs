@@ -310,7 +310,7 @@ impl Drafts {
         }
     }
 
-    /// What an earlier mount left, the oldest first.
+    /// What an earlier mount left, in the order in which it was recorded.
     pub(crate) fn left_behind(&self) -> io::Result<Vec<Left>> {
         self.journal.as_ref().map_or_else(|| Ok(Vec::new()), Journal::left)
     }
