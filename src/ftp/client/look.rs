@@ -144,6 +144,12 @@ impl Client {
         if listing.refused_names > 0 {
             log::warn!("{directory}: {} names that cannot be names are left out", listing.refused_names);
         }
+        if listing.duplicates > 0 {
+            log::warn!("{directory}: {} names came twice and are shown once", listing.duplicates);
+        }
+        if listing.special > 0 {
+            log::debug!("{directory}: {} devices, sockets and the like are left out", listing.special);
+        }
         if listing.not_understood > 0 {
             let sample = listing.sample.as_deref().unwrap_or_default();
             self.server.counters.lines_not_understood.add(listing.not_understood as u64);
