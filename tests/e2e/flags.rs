@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 on_every_empty_server! {
     every_open_flag_does_what_it_does_locally,
+    every_open_flag_does_so_in_place,
 }
 
 /// What may differ from a local file system, and why; `docs/semantics.md` says the same. Of `sequence`, what begins with
@@ -27,6 +28,14 @@ struct Difference {
 const BEFORE: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 fn every_open_flag_does_what_it_does_locally(case: &Case) {
+    side_by_side(case, &[]);
+}
+
+fn every_open_flag_does_so_in_place(case: &Case) {
+    side_by_side(case, &["upload=direct"]);
+}
+
+fn side_by_side(case: &Case, options: &[&str]) {
     let local = Local::new();
     let mut cases = Vec::new();
     for flags in Flags::all() {
@@ -39,7 +48,7 @@ fn every_open_flag_does_what_it_does_locally(case: &Case) {
             cases.push((name, flags, *sequence, *run));
         }
     }
-    let mount = case.mount_rw(&[]);
+    let mount = case.mount_rw(options);
     let mut wrong = String::new();
     for (name, flags, sequence, run) in &cases {
         let there = said(&mount.point, name, *flags, *run);
