@@ -135,6 +135,26 @@ impl Drop for Resets {
     }
 }
 
+/// ProFTPD, with mod_digest, is the one that tells checksums; the others' sizes have to do.
+#[test]
+fn checksums_are_compared_where_that_is_wished() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+        let case = Case::empty_of(Spec::new(kind, "/"));
+        let mount = case.mount_rw(&["verify=hash"]);
+        let content = big_content(0, 3 << 20);
+        for (name, content) in [("large", &content[..]), ("small", b"small"), ("empty", b"")] {
+            let mut file = File::create(mount.path(name)).unwrap();
+            file.write_all(content).unwrap();
+            nix::unistd::close(file).unwrap_or_else(|error| panic!("{kind:?} {name}: {error}"));
+            assert!(fs::read(case.disk.join(name)).unwrap() == content, "{kind:?} {name}");
+        }
+        mount.end();
+        if case.logs_commands() {
+            assert_eq!(case.server.count(&["HASH"]), if kind == Kind::Proftpd { 3 } else { 0 }, "{kind:?}");
+        }
+    }
+}
+
 /// Ten programs write at the same time, and the server has three places.
 #[test]
 fn ten_writers_share_three_places() {

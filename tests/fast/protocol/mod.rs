@@ -21,6 +21,7 @@ mod space;
 mod timeouts;
 mod times;
 mod transfer;
+mod upload;
 
 use ftpd::{PASSWORD, Server};
 use ftpsfs::ftp::charset::Wish;
