@@ -447,7 +447,11 @@ impl Drafts {
         }
         if outgoing.target == Target::Inode(draft.ino) {
             self.landed(draft, None, moment)?;
-            return self.spool(draft, moment);
+            // Where the name went away meanwhile, nothing landed.
+            return match usable(draft)?.0 {
+                Form::Flow(_) => Err(self.fail(draft, Error::Stale)),
+                _ => self.spool(draft, moment),
+            };
         }
         self.reform(draft, Form::Uploaded, Some(self.uploaded(draft.ino, &outgoing.target, size)));
         self.spool(draft, moment)

@@ -188,7 +188,7 @@ impl Tree {
             None if !wait => return Err(Error::WouldBlock),
             None => self.list(ino, now)?,
         };
-        Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory), as_of })
+        Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory, now), as_of })
     }
 
     /// The file that a snapshot's entry stands for. What is not believed, or not known in full, remains for no time: the

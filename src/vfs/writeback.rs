@@ -19,6 +19,8 @@ pub use crate::vfs::drafts::Backlog;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// At the end of a mount, an upload that failed so often in a row is left for the next mount.
 const DRAIN_TRIES: u32 = 3;
+/// How long the end of a mount waits until temporary files are removed.
+const REMOVALS_MAX: Duration = Duration::from_secs(10);
 
 impl Vfs {
     /// Takes up what an earlier mount left in the journal: it is shown as it was closed, and uploaded in its turn. What has
@@ -129,7 +131,12 @@ impl Vfs {
         let mut seen = u64::MAX;
         loop {
             let backlog = self.backlog();
-            if backlog.files == 0 || enough(&backlog) || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
+            if enough(&backlog) || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
+                return backlog;
+            }
+            if backlog.files == 0 && self.drafts.queue().rests() {
+                // Uploads that were not wanted any more at their end leave something to be removed.
+                self.tree.wait_for_removals(REMOVALS_MAX);
                 return backlog;
             }
             seen = self.drafts.queue().wait(seen, LOOK_AGAIN);

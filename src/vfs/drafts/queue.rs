@@ -81,11 +81,16 @@ impl Queue {
         self.lines.lock().failures.len()
     }
 
-    /// Whether all that waits failed at least so many times in a row.
+    /// Whether no upload runs.
+    pub(crate) fn rests(&self) -> bool {
+        self.lines.lock().running.is_empty()
+    }
+
+    /// Whether something waits, and all of it failed at least so many times in a row.
     pub(crate) fn is_hopeless(&self, failures: u32) -> bool {
         let lines = self.lines.lock();
         let failed = |ino| lines.failures.get(ino).is_some_and(|count| *count >= failures);
-        lines.running.is_empty() && lines.due.keys().all(failed)
+        lines.running.is_empty() && !lines.due.is_empty() && lines.due.keys().all(failed)
     }
 
     /// Whether the last upload of `ino` failed.

@@ -290,8 +290,11 @@ impl Tree {
     }
 
     /// `directory` with the files that are only here so far.
-    pub(super) fn with_created(&self, ino: Ino, directory: Arc<Directory>) -> Arc<Directory> {
-        let state = self.state.lock();
+    pub(super) fn with_created(&self, ino: Ino, directory: Arc<Directory>, now: Instant) -> Arc<Directory> {
+        let mut state = self.state.lock();
+        // One that got to the server since the listing was given is in the cache's, and no more only here.
+        let kept = state.directories.fresh(ino, now, self.settings.dir_timeout);
+        let directory = kept.map_or(directory, |listed| Arc::clone(&listed.directory));
         let created = state.local.iter().filter_map(|(child, local)| {
             let (parent, name) = state.inodes.place(*child)?;
             let name = name?.clone();
