@@ -25,5 +25,6 @@ mod refused;
 mod servers;
 mod sessions;
 mod times;
+mod translated;
 mod uploads;
 mod writeback;
