@@ -210,7 +210,9 @@ mod often {
             let (month, day) = (MONTHS[usize::from(u8::from(told.month())) - 1], told.day().to_string());
             let time = format!("{:02}:{:02}", told.hour(), told.minute());
             let read = clock.unix(month.as_bytes(), day.as_bytes(), time.as_bytes()).unwrap();
-            prop_assert_eq!(zone.shown_at(read.time).map(seconds), Some(shown));
+            // Where clocks of long ago were put on into a minute, no moment shows its beginning.
+            let unit = if at < SINCE_RULES { 60 } else { 1 };
+            prop_assert_eq!(zone.shown_at(read.time).map(|time| seconds(time).div_euclid(unit) * unit), Some(shown));
             prop_assert!((0..=3_600).contains(&(minute - seconds(read.time))) || at < SINCE_RULES);
         }
 

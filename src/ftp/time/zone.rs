@@ -4,7 +4,7 @@ use crate::ftp::decimal::number;
 use crate::ftp::time::system_time;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, AmbiguousTimestamp, TimeZone};
 use std::time::{Duration, SystemTime};
 use time::PrimitiveDateTime;
 
@@ -63,13 +63,14 @@ impl Zone {
     }
 
     /// The moment at which the server's clock shows `civil`. Of an hour that comes twice it is the first; of one that is left
-    /// out, what the clock would show if it were not.
+    /// out, what the clock would show if it were not, but for its last minute: where part of that was shown, where that begins.
     pub(super) fn moment(&self, civil: PrimitiveDateTime) -> Option<SystemTime> {
         match self {
             Self::Unknown => system_time(civil),
             Self::Ahead(seconds) => later(system_time(civil)?, -i64::from(*seconds)),
             Self::Rules(Rules(zone)) => {
-                let moment = zone.to_ambiguous_timestamp(date_time(civil)?).compatible().ok()?;
+                let moment = zone.to_ambiguous_timestamp(date_time(civil)?);
+                let moment = cut_minute(zone, moment, civil.second()).or_else(|| moment.compatible().ok())?;
                 later(SystemTime::UNIX_EPOCH, moment.as_second())
             }
         }
@@ -93,6 +94,15 @@ impl Zone {
     pub fn moment_shown(&self, shown: SystemTime) -> Option<SystemTime> {
         self.moment(crate::ftp::time::civil(shown)?)
     }
+}
+
+/// When the clocks were put on, if that was into the minute of `moment`, which is `second` seconds into it and was left out.
+/// Local time of long ago was not whole minutes from UTC.
+fn cut_minute(zone: &TimeZone, moment: AmbiguousTimestamp, second: u8) -> Option<Timestamp> {
+    let AmbiguousOffset::Gap { .. } = moment.offset() else { return None };
+    let before = moment.earlier().ok()?;
+    let change = zone.following(before).next()?.timestamp();
+    (change.as_second() - before.as_second() < 60 - i64::from(second)).then_some(change)
 }
 
 /// `05:30`, `0530`, `5`.
@@ -212,6 +222,26 @@ mod tests {
             ("20260308033000", "20260308073000"),
         ] {
             assert_eq!(zone.moment_shown(at(shown)), Some(at(moment)), "{shown}");
+        }
+    }
+    /// Santiago went from 00:00:00 to 00:17:15 in 1916, Monrovia from 00:00:00 to 00:44:30 in 1972: `00:17` was shown for 45
+    /// seconds, but was read as 17 minutes later because its beginning had been left out.
+    #[test]
+    fn a_minute_of_which_the_end_was_shown_is_when_that_begins() {
+        for (place, shown, moment) in [
+            ("America/Santiago", "19160630235900", "19160701045900"),
+            ("America/Santiago", "19160701001600", "19160701051600"),
+            ("America/Santiago", "19160701001700", "19160701050000"),
+            ("America/Santiago", "19160701001714", "19160701050000"),
+            ("America/Santiago", "19160701001716", "19160701050001"),
+            ("America/Santiago", "19160701001800", "19160701050045"),
+            ("Africa/Monrovia", "19720107004300", "19720107012730"),
+            ("Africa/Monrovia", "19720107004400", "19720107004430"),
+            ("Africa/Monrovia", "19720107004500", "19720107004500"),
+            ("America/New_York", "20260308025959", "20260308075959"),
+        ] {
+            let zone = Zone::parse(place).unwrap();
+            assert_eq!(zone.moment_shown(at(shown)), Some(at(moment)), "{place} {shown}");
         }
     }
 }
