@@ -103,6 +103,7 @@ impl Config {
             password,
             directory: url.directory,
             charset: options.charset,
+            ignore_case: options.ignore_case,
             trust,
             connections_max: options.connections,
             timeout: options.timeout,

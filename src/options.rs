@@ -66,6 +66,13 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| charset(value).map(|value| options.charset = value),
     },
     Known {
+        name: "ignore_case",
+        argument: None,
+        meaning: "the server does not tell upper from lower case; of IIS that is known",
+        default: None,
+        set: |options, _| flag(&mut options.ignore_case),
+    },
+    Known {
         name: "connections",
         argument: Some("N"),
         meaning: "control connections at once, at most",
@@ -301,6 +308,8 @@ pub struct Options {
     pub tls: Option<TlsMode>,
     /// `charset=`
     pub charset: Charset,
+    /// `ignore_case`
+    pub ignore_case: bool,
     /// `connections=`
     pub connections: NonZeroUsize,
     /// `timeout=`
@@ -362,6 +371,7 @@ impl Default for Options {
             cafile: None,
             tls: None,
             charset: Charset::default(),
+            ignore_case: false,
             connections: const { NonZeroUsize::new(4).unwrap() },
             timeout: Duration::from_secs(30),
             cache_bytes_max: vfs.cache_bytes_max,

@@ -6,6 +6,7 @@ credentials=
 cafile=
 tls=
 charset=
+ignore_case
 connections=
 timeout=
 cache_size=

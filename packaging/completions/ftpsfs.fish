@@ -7,6 +7,7 @@ function __ftpsfs_options
         cafile=\t'certificate authorities to believe' \
         tls=\t'explicit or implicit' \
         charset=\t'what names are in on the server' \
+        ignore_case\t'the server does not tell upper from lower case' \
         connections=\t'control connections at most' \
         timeout=\t'how long the server may take for one step' \
         cache_size=\t'bytes of file content kept in memory' \

@@ -198,7 +198,7 @@ impl Server {
 
     /// Whether names may differ in more than their case: what lists in the form of DOS is Windows, and finds `a` by `A`.
     pub fn ignores_case(&self) -> bool {
-        self.list_form().is_some_and(|form| form.starts_with("DOS"))
+        self.settings.ignore_case || self.list_form().is_some_and(|form| form.starts_with("DOS"))
     }
 
     /// Keeps the form of a listing that was understood, and logs what is new.
@@ -301,7 +301,11 @@ mod tests {
     use std::time::Duration;
 
     fn server(directory: Directory) -> Server {
-        Server::new(Settings {
+        Server::new(settings(directory)).unwrap()
+    }
+
+    fn settings(directory: Directory) -> Settings {
+        Settings {
             host: "localhost".to_owned(),
             port: 21,
             tls: TlsMode::Explicit,
@@ -309,14 +313,25 @@ mod tests {
             password: Secret::new("p"),
             directory,
             charset: Wish::Bytes,
+            ignore_case: false,
             trust: Trust::WebPki,
             connections_max: NonZeroUsize::MIN,
             verify: Verify::Size,
             server_tz: None,
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
-        })
-        .unwrap()
+        }
+    }
+
+    #[test]
+    fn case_is_ignored_by_what_lists_as_dos_and_by_what_is_said_to() {
+        let server = server(Directory::FromLogin(Vec::new()));
+        server.learn_list_form("Unix");
+        assert!(!server.ignores_case());
+        server.learn_list_form("DOS");
+        assert!(server.ignores_case());
+        let told = Settings { ignore_case: true, ..settings(Directory::FromLogin(Vec::new())) };
+        assert!(Server::new(told).unwrap().ignores_case());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Settings {
     pub directory: Directory,
     /// What names are in on the server.
     pub charset: Wish,
+    /// The server finds `a` by `A`, whatever its listings look like.
+    pub ignore_case: bool,
     /// Whose certificates are believed.
     pub trust: Trust,
     /// How many control connections may be open at once.

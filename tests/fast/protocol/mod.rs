@@ -47,6 +47,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         password: Secret::new(PASSWORD),
         directory: Directory::FromLogin(Vec::new()),
         charset: Wish::Bytes,
+        ignore_case: false,
         trust: Trust::Pem(ftpd::tls::ca().pem().into_bytes()),
         connections_max: NonZeroUsize::MIN,
         verify: Verify::Size,
