@@ -235,7 +235,7 @@ fn a_large_upload_is_as_fast_as_curls(kind: Kind, tls: Tls) {
     let source = fresh.path.with_file_name("source");
     fs::write(&source, big_content(0, LARGE)).unwrap();
     let (mut curl, mut mounted) = (Duration::MAX, Duration::MAX);
-    for _ in 0..5 {
+    for _ in 0..ROUNDS_MAX {
         let mut whole = false;
         let time = timed(|| whole = curl_up(&server, &source));
         curl = if whole { curl.min(time) } else { curl };
@@ -250,7 +250,7 @@ fn a_large_upload_is_as_fast_as_curls(kind: Kind, tls: Tls) {
         mount.end();
         finish(within(PATIENCE, "cmp").arg(&source).arg(fresh.path.join("mounted"))).succeeded();
         fs::remove_file(fresh.path.join("mounted")).unwrap();
-        if curl < Duration::MAX && mounted <= curl {
+        if curl < Duration::MAX && mounted.mul_f64(SHARE_OF_CURL) <= curl {
             break;
         }
     }
@@ -277,6 +277,9 @@ fn timed(work: impl FnOnce()) -> Duration {
     work();
     start.elapsed()
 }
+
+/// Such an upload takes a third of a second: what else the machine does hits now one and now the other.
+const ROUNDS_MAX: u32 = 12;
 
 /// In bytes.
 const LARGE: usize = 256 << 20;
