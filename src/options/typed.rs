@@ -1,0 +1,116 @@
+//! What was typed, each option read but not yet seen together with the others.
+
+use crate::ftp::charset::Wish as Charset;
+use crate::ftp::settings::{TlsMode, Verify};
+use crate::ftp::time::Zone;
+use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
+use log::LevelFilter;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The options as they were typed, each read but not yet seen together.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `user=`
+    pub user: Option<String>,
+    /// `credentials=`
+    pub credentials: Option<PathBuf>,
+    /// `cafile=`
+    pub cafile: Option<PathBuf>,
+    /// `tls=`
+    pub tls: Option<TlsMode>,
+    /// `charset=`
+    pub charset: Charset,
+    /// `ignore_case`
+    pub ignore_case: bool,
+    /// `connections=`
+    pub connections: NonZeroUsize,
+    /// `timeout=`
+    pub timeout: Duration,
+    /// `cache_size=`
+    pub cache_bytes_max: usize,
+    /// `attr_timeout=`
+    pub attr_timeout: Duration,
+    /// `dir_timeout=`
+    pub dir_timeout: Duration,
+    /// `uid=`
+    pub uid: Option<u32>,
+    /// `gid=`
+    pub gid: Option<u32>,
+    /// `idmap=`
+    pub idmap: IdMap,
+    /// `file_mode=`
+    pub file_mode: Option<u16>,
+    /// `dir_mode=`
+    pub dir_mode: Option<u16>,
+    /// `umask=`
+    pub umask: Option<u16>,
+    /// `allow_other`
+    pub allow_other: bool,
+    /// `ro` was the last wish.
+    pub read_only: bool,
+    /// `upload=`
+    pub upload: UploadWay,
+    /// `verify=`
+    pub verify: Verify,
+    /// `writeback`
+    pub writeback: bool,
+    /// `conflict=`
+    pub conflict: Conflict,
+    /// `server_tz=`
+    pub server_tz: Option<Zone>,
+    /// `ignore_perms`
+    pub ignore_perms: bool,
+    /// `spool_dir=`
+    pub spool_dir: Option<PathBuf>,
+    /// `recovery_dir=`
+    pub recovery_dir: Option<PathBuf>,
+    /// `journal_dir=`
+    pub journal_dir: Option<PathBuf>,
+    /// `noexec`
+    pub noexec: bool,
+    /// `log_level=`
+    pub level: LevelFilter,
+    /// `debug`
+    pub debug: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let vfs = VfsSettings::default();
+        Self {
+            user: None,
+            credentials: None,
+            cafile: None,
+            tls: None,
+            charset: Charset::default(),
+            ignore_case: false,
+            connections: const { NonZeroUsize::new(4).unwrap() },
+            timeout: Duration::from_secs(30),
+            cache_bytes_max: vfs.cache_bytes_max,
+            attr_timeout: vfs.attr_timeout,
+            dir_timeout: vfs.dir_timeout,
+            uid: None,
+            gid: None,
+            idmap: vfs.idmap,
+            file_mode: None,
+            dir_mode: None,
+            umask: None,
+            allow_other: false,
+            read_only: false,
+            upload: vfs.upload,
+            verify: Verify::default(),
+            writeback: false,
+            conflict: vfs.conflict,
+            server_tz: None,
+            ignore_perms: false,
+            spool_dir: None,
+            recovery_dir: None,
+            journal_dir: None,
+            noexec: false,
+            level: LevelFilter::Info,
+            debug: false,
+        }
+    }
+}
