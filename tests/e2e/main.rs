@@ -18,6 +18,7 @@ mod flags;
 mod hard_names;
 mod holds;
 mod ladder;
+mod link;
 mod lost;
 mod mount;
 mod programs;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every binary includes all of it and uses some")]
 
 pub mod certs;
+pub mod link;
 pub mod run;
 
 pub mod server;

@@ -41,6 +41,8 @@ pub struct Summary {
     pub full: u64,
     /// Control connections logged in.
     pub logins: u64,
+    /// Commands sent.
+    pub commands: u64,
     /// Listings asked for.
     pub listings: u64,
     /// Data connections that the server refused for their TLS session.
@@ -240,7 +242,7 @@ pub fn command(server: &Server, directory: &Path, options: &[&str]) -> Command {
         all.push("tls=implicit".to_owned());
     }
     all.extend(options.iter().map(|&option| option.to_owned()));
-    let mut command = Command::new(program());
+    let mut command = server.spec.client_command(program());
     command.args(["-o", &all.join(",")]).env_remove("FTPSFS_PASSWORD");
     command
 }
@@ -285,6 +287,7 @@ fn summary(log: &str) -> Option<Summary> {
         resumed: count("resumed")?,
         full: count("full")? + count("full with retry")?,
         logins: count("logins")?,
+        commands: count("commands")?,
         listings: count("listings")?,
         refusals: count("session refusals")?,
     })

@@ -3,12 +3,13 @@
 mod recipes;
 
 use crate::support::certs::{Ca, Validity};
+use crate::support::link::{End, Link, SERVER_ADDRESS};
 use std::fs;
 use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,8 @@ pub struct Spec {
     pub names: Vec<&'static str>,
     /// When the certificate is valid.
     pub validity: Validity,
+    /// The link at whose far end it runs; `None` is this machine's own loopback.
+    pub link: Option<Arc<Link>>,
 }
 
 impl Spec {
@@ -110,6 +113,30 @@ impl Spec {
             root: root.into(),
             names: vec!["localhost", "127.0.0.1"],
             validity: Validity::Valid,
+            link: None,
+        }
+    }
+
+    /// The same behind `link`.
+    pub fn behind(self, link: &Arc<Link>) -> Self {
+        Self { link: Some(Arc::clone(link)), ..self }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &'static str {
+        if self.link.is_some() { SERVER_ADDRESS } else { "127.0.0.1" }
+    }
+
+    /// The name that clients know it by, which its certificate bears.
+    pub fn host(&self) -> &'static str {
+        if self.link.is_some() { SERVER_ADDRESS } else { "localhost" }
+    }
+
+    /// `program`, to be run where clients are.
+    pub fn client_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        match &self.link {
+            Some(link) => link.command(End::Client, program),
+            None => Command::new(program),
         }
     }
 }
@@ -119,7 +146,7 @@ impl Spec {
 pub struct Server {
     /// What it was started with.
     pub spec: Spec,
-    /// The port of its control connections, on 127.0.0.1.
+    /// The port of its control connections, at [`Spec::address`].
     pub port: u16,
     /// The password of [`USER`].
     pub password: String,
@@ -214,7 +241,7 @@ impl Server {
 
     /// The URL of `path` (without its leading slash) on this server, the account included.
     pub fn url(&self, path: &str) -> String {
-        format!("ftps://{USER}@localhost:{}/{path}", self.port)
+        format!("ftps://{USER}@{}:{}/{path}", self.spec.host(), self.port)
     }
 
     /// Kills every process of the server that serves a client; the one that listens lives.
@@ -250,7 +277,7 @@ impl Server {
 
     fn wait_until_it_answers(&mut self) {
         let deadline = Instant::now() + START_MAX;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.answers() {
             let ended = self.process.try_wait().expect("our own child can be waited for");
             if ended.is_some() || Instant::now() > deadline {
                 let said = fs::read_to_string(self.directory.join("output")).unwrap_or_default();
@@ -259,12 +286,17 @@ impl Server {
             thread::sleep(Duration::from_millis(20));
         }
     }
+
+    fn answers(&self) -> bool {
+        let connect = || TcpStream::connect((self.spec.address(), self.port)).is_ok();
+        self.spec.link.as_ref().map_or_else(connect, |link| link.at(End::Server, connect))
+    }
 }
 
 fn run(recipe: &recipes::Recipe<'_>) -> (Child, Option<ChildStdin>) {
     let mut command = recipe.command();
     command.envs(recipe.spec.zone.map(|zone| ("TZ", zone)));
-    let mut process = in_a_namespace(&command, recipe.directory).spawn().expect("sh starts");
+    let mut process = in_a_namespace(&command, recipe).spawn().expect("sh starts");
     let lifeline = process.stdin.take();
     (process, lifeline)
 }
@@ -317,10 +349,14 @@ pub fn with_lock(work: impl FnOnce()) {
 
 /// The server in a process namespace of its own: it ends, with all of its sessions, when we close our end of its standard
 /// input or die. (A process group is not enough: vsftpd's sessions leave it.)
-fn in_a_namespace(server: &Command, directory: &Path) -> Command {
+fn in_a_namespace(server: &Command, recipe: &recipes::Recipe<'_>) -> Command {
     let script = r#"exec 3<&0; "$@" </dev/null & server=$!; (read -r _ <&3; kill -KILL "$server") & wait "$server""#;
-    let output = fs::File::create(directory.join("output")).expect("the directory is ours");
-    let mut command = Command::new("unshare");
+    let output = fs::File::create(recipe.directory.join("output")).expect("the directory is ours");
+    let mut command = match &recipe.spec.link {
+        // nsenter becomes unshare, so that the number of the process is the same.
+        Some(link) => link.command(End::Server, "unshare"),
+        None => Command::new("unshare"),
+    };
     command.args(["--pid", "--fork", "--kill-child", "/bin/sh", "-c", script, "sh"]);
     command.arg(server.get_program()).args(server.get_args());
     for (name, value) in server.get_envs() {
@@ -344,7 +380,9 @@ pub fn run_directory() -> PathBuf {
 /// Writes `cert.pem`, `key.pem`, `both.pem` and `ca.pem`; returns the path of the last.
 fn write_certificates(spec: &Spec, directory: &Path) -> PathBuf {
     let ca = Ca::new("ftpsfs test authority");
-    let identity = ca.issue(&spec.names, spec.validity);
+    let address = spec.link.as_ref().map(|_| spec.address());
+    let names: Vec<&str> = spec.names.iter().copied().chain(address).collect();
+    let identity = ca.issue(&names, spec.validity);
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
         fs::write(&path, text).expect("the directory is ours");

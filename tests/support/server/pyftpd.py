@@ -51,6 +51,6 @@ class Handler(TLS_FTPHandler):
 
 Handler.authorizer = authorizer
 # One process a session, as the others do it: one loop for all would tie the speed of one client to the other's.
-server = MultiprocessFTPServer(("127.0.0.1", int(port)), Handler)
+server = MultiprocessFTPServer((os.environ["FTPSFS_TEST_ADDRESS"], int(port)), Handler)
 server.max_cons_per_ip = int(clients)
 server.serve_forever()

@@ -31,8 +31,8 @@ impl Recipe<'_> {
         let yes_no = |value: bool| if value { "YES" } else { "NO" };
         let directory = self.directory.display();
         let mut config = format!(
-            "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address=127.0.0.1\nlisten_port={port}\n\
-             pasv_address=127.0.0.1\npasv_min_port={first}\npasv_max_port={last}\n\
+            "background=NO\nlisten=YES\nlisten_ipv6=NO\nlisten_address={address}\nlisten_port={port}\n\
+             pasv_address={address}\npasv_min_port={first}\npasv_max_port={last}\n\
              anonymous_enable=NO\nlocal_enable=YES\nwrite_enable=YES\nlocal_umask=022\npam_service_name={USER}\n\
              local_root={root}\nchroot_local_user=YES\nallow_writeable_chroot=YES\nsecure_chroot_dir={directory}/empty\n\
              ssl_enable=YES\nforce_local_logins_ssl=YES\nforce_local_data_ssl=YES\nssl_ciphers=HIGH\n\
@@ -40,6 +40,7 @@ impl Recipe<'_> {
              require_ssl_reuse={reuse}\nimplicit_ssl={implicit}\n\
              vsftpd_log_file={directory}/log\nxferlog_enable=YES\nxferlog_std_format=NO\nlog_ftp_protocol=YES\n\
              seccomp_sandbox=NO\nisolate=NO\nisolate_network=NO\ntcp_wrappers=NO\nmax_per_ip={clients}\n",
+            address = self.spec.address(),
             port = self.port,
             first = self.passive().0,
             last = self.passive().1,
@@ -74,7 +75,7 @@ impl Recipe<'_> {
         fs::set_permissions(&accounts, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("the file is ours");
         let mut config = format!(
             "ModulePath {HOME}/root/usr/lib/proftpd\nLoadModule mod_tls.c\nLoadModule mod_digest.c\nLoadModule mod_site_misc.c\nServerName test\nServerType standalone\n\
-             DefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nWtmpLog off\n\
+             DefaultAddress {address}\nSocketBindTight on\nPort {port}\nUseIPv6 off\nUseReverseDNS off\nWtmpLog off\n\
              PassivePorts {first} {last}\nUser {USER}\nGroup {USER}\nUmask 022\nAllowOverwrite on\n\
              AuthOrder mod_auth_file.c\nAuthUserFile {directory}/accounts\nRequireValidShell off\nDefaultRoot {root}\n\
              PidFile {directory}/pid\nScoreboardFile {directory}/scoreboard\nDelayEngine off\nMaxInstances 60\n\
@@ -82,6 +83,7 @@ impl Recipe<'_> {
              ExtendedLog {directory}/log ALL commands\nAllowStoreRestart on\nAllowRetrieveRestart on\n\
              TLSEngine on\nTLSLog {directory}/tls\nTLSRequired on\nTLSProtocol TLSv1.{tls}\nTLSVerifyClient off\n\
              TLSECCertificateFile {directory}/cert.pem\nTLSECCertificateKeyFile {directory}/key.pem\n",
+            address = self.spec.address(),
             port = self.port,
             first = self.passive().0,
             last = self.passive().1,
@@ -148,7 +150,7 @@ impl Recipe<'_> {
         run(&format!("{HOME}/root/usr/bin/pure-pw"), &["mkdb", &database, "-f", &accounts]);
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/pure-ftpd"));
         command
-            .args(["-S", &format!("127.0.0.1,{}", self.port)])
+            .args(["-S", &format!("{},{}", self.spec.address(), self.port)])
             .args(["-p", &format!("{}:{}", self.passive().0, self.passive().1)])
             .args(["-l", &format!("puredb:{database}"), "-A", "-E", "-H", "-Y", "3", "-u", "1"])
             .args(["-2", &format!("{}/both.pem", self.directory.display())])
@@ -196,6 +198,7 @@ impl Recipe<'_> {
             })
             .env("PYTHONPATH", format!("{HOME}/python"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("FTPSFS_TEST_ADDRESS", self.spec.address())
             .env("FTPSFS_TEST_USER", USER)
             .env("FTPSFS_TEST_PASSWORD", self.password);
         command
