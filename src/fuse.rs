@@ -325,7 +325,7 @@ impl Filesystem for Adapter {
         }
         let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
         self.workers.spawn(move || {
-            respond(reply, attempt(|| vfs.write(fh, offset, &data, Instant::now(), Patience::Network)));
+            respond(reply, attempt(|| vfs.write(fh, offset, data, Instant::now(), Patience::Network)));
         });
     }
 

@@ -2,7 +2,7 @@
 
 use crate::ftp::error::Error;
 use socket2::{SockRef, TcpKeepalive};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
@@ -88,6 +88,23 @@ impl Tcp {
     /// Whatever shutdown(2) says.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// Sends all of `pieces`, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Whatever writev(2) says; `WriteZero` where it takes nothing.
+    pub fn write_all_of(&mut self, pieces: &[Vec<u8>]) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            match retry(|| self.socket.write_vectored(left))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => IoSlice::advance_slices(&mut left, count),
+            }
+        }
+        Ok(())
     }
 
     /// Whether bytes have come (or the connection ended) that nobody has read.

@@ -14,6 +14,7 @@ use crate::vfs::settings::UploadWay;
 use crate::vfs::spool::Spool;
 use crate::vfs::tree::{Target, Tree};
 use parking_lot::{Mutex, MutexGuard};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -175,7 +176,7 @@ impl Drafts {
         &self,
         draft: &Draft,
         offset: u64,
-        bytes: &[u8],
+        mut bytes: Cow<'_, [u8]>,
         moment: Moment,
         wait: bool,
     ) -> Result<(), Error> {
@@ -193,14 +194,14 @@ impl Drafts {
                         self.check(draft)?;
                         self.overwrites(draft);
                     }
-                    match outgoing.push(bytes, wait) {
+                    match outgoing.push(&mut bytes, wait) {
                         Ok(()) => break,
                         Err(Error::WouldBlock) => return Err(Error::WouldBlock),
                         Err(error) => self.rescue(draft, outgoing, error)?,
                     }
                 }
                 Form::Spooled(spool) if !spool.is_recorded() => {
-                    spool.write(offset, bytes)?;
+                    spool.write(offset, &bytes)?;
                     break;
                 }
                 _ if !wait => return Err(Error::WouldBlock),

@@ -5,7 +5,9 @@ use crate::vfs::error::Error;
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::{Target, Tree};
 use parking_lot::{Condvar, Mutex};
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,12 +92,12 @@ impl Outgoing {
         self.state.lock().window.end
     }
 
-    /// Adds `bytes`. Waits while too much waits to be sent, unless `wait` says not to.
+    /// Adds `bytes`, and leaves nothing of them. Waits while too much waits to be sent, unless `wait` says not to.
     ///
     /// # Errors
     ///
     /// [`Error::WouldBlock`]; what the upload failed with.
-    pub(crate) fn push(self: &Arc<Self>, bytes: &[u8], wait: bool) -> Result<(), Error> {
+    pub(crate) fn push(self: &Arc<Self>, bytes: &mut Cow<'_, [u8]>, wait: bool) -> Result<(), Error> {
         let mut state = self.state.lock();
         loop {
             if let Some(Err(error)) = &state.result {
@@ -109,7 +111,7 @@ impl Outgoing {
             }
             self.changed.wait(&mut state);
         }
-        state.window.push(bytes);
+        state.window.push(mem::take(bytes));
         if !state.running && state.window.end - self.begin >= START_BYTES {
             self.start(&mut state)?;
         }
@@ -259,15 +261,15 @@ impl Outgoing {
 }
 
 impl Window {
-    fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: Cow<'_, [u8]>) {
         self.end += bytes.len() as u64;
         if let Some(last) = self.chunks.back_mut().and_then(Arc::get_mut)
             && last.len() + bytes.len() <= CHUNK_BYTES
         {
-            last.extend_from_slice(bytes);
+            last.extend_from_slice(&bytes);
             return;
         }
-        self.chunks.push_back(Arc::new(bytes.to_vec()));
+        self.chunks.push_back(Arc::new(bytes.into_owned()));
     }
 
     /// Lets go of pieces before `sent`, as long as more than `keep` bytes are here.

@@ -9,6 +9,7 @@ use crate::vfs::filesystem::{Access, Entry, Fh, Opened, Patience, Vfs};
 use crate::vfs::handles::{Handle, OpenFile};
 use crate::vfs::inodes::Ino;
 use crate::vfs::tree::{Answer, Found, Target};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -158,15 +159,23 @@ impl Vfs {
         Ok(self.entry(&found))
     }
 
-    /// Writes `bytes` at `offset` (bytes) of an open file. They are on the server after [`Vfs::flush`].
+    /// Writes `bytes` at `offset` (bytes) of an open file. They are on the server after [`Vfs::flush`]. Owned bytes may be
+    /// kept without being copied.
     ///
     /// # Errors
     ///
     /// [`Error::BadHandle`] if it is not open for writing, [`Error::Spool`] where this machine has no room,
     /// [`Error::TooLarge`], what the upload failed with, and [`Error::WouldBlock`] as `patience` says.
-    pub fn write(&self, fh: Fh, offset: u64, bytes: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
+    pub fn write<'a>(
+        &self,
+        fh: Fh,
+        offset: u64,
+        bytes: impl Into<Cow<'a, [u8]>>,
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(), Error> {
         let (_, draft) = self.written(fh)?;
-        self.drafts.write(&draft, offset, bytes, Moment::new(now), patience.waits())
+        self.drafts.write(&draft, offset, bytes.into(), Moment::new(now), patience.waits())
     }
 
     /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there or, with
