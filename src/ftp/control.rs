@@ -5,8 +5,8 @@ use crate::ftp::counters::Counters;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::reply::{Outcome, Reader, Reply};
 use crate::ftp::settings::{Settings, TlsMode};
-use crate::ftp::stream::{Tcp, remaining};
-use crate::ftp::tls::{Connected, Received, Records, Sessions, Tls};
+use crate::ftp::stream::{Dialled, Tcp, remaining};
+use crate::ftp::tls::{Connected, Heard, Received, Records, Sessions, Tls};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,25 @@ pub struct Control {
     out_of_step: bool,
 }
 
+/// What a control connection told while it was made, as far as that came.
+#[derive(Debug, Clone, Default)]
+pub struct Witness {
+    /// How it was reached.
+    pub dialled: Dialled,
+    /// What the server said first.
+    pub greeting: Option<Reply>,
+    /// The reply to `AUTH TLS`.
+    pub auth: Option<Reply>,
+    /// What the handshake told.
+    pub heard: Heard,
+    /// How long the handshake took.
+    pub handshake: Option<Duration>,
+    /// How many tickets of TLS 1.3 had come by the end of the login.
+    pub tickets: usize,
+    /// The reply that let us in.
+    pub login: Option<Reply>,
+}
+
 /// Whether `PBSZ 0` and `PROT P` have been accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Privacy {
@@ -49,14 +68,32 @@ impl Control {
     /// [`Error::Insecure`] where the server has no TLS for us, [`Error::LoginRefused`], [`Error::Busy`] where it says that
     /// there are too many connections; else what the step met.
     pub fn connect(settings: &Settings, tls: &Tls, counters: &Arc<Counters>) -> Result<Self, Error> {
-        let mut tcp = Tcp::connect(&settings.host, settings.port, settings.timeout)?;
+        Self::witnessed(settings, tls, counters, &mut Witness::default())
+    }
+
+    /// As [`Control::connect`]; `witness` keeps what every step told, in spite of a failure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::connect`].
+    pub fn witnessed(
+        settings: &Settings,
+        tls: &Tls,
+        counters: &Arc<Counters>,
+        witness: &mut Witness,
+    ) -> Result<Self, Error> {
+        *witness = Witness::default();
+        let mut tcp = Tcp::connect(&settings.host, settings.port, settings.timeout, &mut witness.dialled)?;
         let opened = Instant::now();
         let sessions = tls.sessions();
         let deadline = opened + settings.timeout;
         if settings.tls == TlsMode::Explicit {
-            negotiate(&mut tcp, deadline)?;
+            negotiate(&mut tcp, deadline, witness)?;
         }
-        let Connected { records, lifetime, .. } = tls.connect_control(&mut tcp, &sessions, deadline, counters)?;
+        let began = Instant::now();
+        let Connected { records, .. } =
+            tls.connect_control(&mut tcp, &sessions, deadline, counters, &mut witness.heard)?;
+        witness.handshake = Some(began.elapsed());
         let mut control = Self {
             tcp,
             records,
@@ -65,17 +102,21 @@ impl Control {
             counters: Arc::clone(counters),
             timeout: settings.timeout,
             opened,
-            lifetime,
+            lifetime: witness.heard.lifetime,
             private: Privacy::AfterLogin,
             doubles_iac: false,
             long_line: false,
             out_of_step: false,
         };
         if settings.tls == TlsMode::Implicit {
-            greeting(control.reply("the greeting")?)?;
+            let reply = control.reply("the greeting")?;
+            witness.greeting = Some(reply.clone());
+            greeting(reply)?;
         }
         control.private = control.protect()?;
-        control.login(settings)?;
+        let login = control.login(settings);
+        witness.tickets = control.records.tickets_received();
+        witness.login = Some(login?);
         if control.private == Privacy::AfterLogin && control.protect()? == Privacy::AfterLogin {
             return Err(insecure("PROT P", "the server does not encrypt data connections"));
         }
@@ -154,6 +195,16 @@ impl Control {
     /// The sessions that data connections of this control connection resume.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// How many tickets of TLS 1.3 have come on it.
+    pub fn tickets_received(&self) -> usize {
+        self.records.tickets_received()
+    }
+
+    /// How long the server keeps the session of the last ticket of TLS 1.3.
+    pub fn ticket_lifetime(&self) -> Option<Duration> {
+        self.records.ticket_lifetime()
     }
 
     /// Sees to it that a data connection has a session to offer, if that can be had here; `false` if not.
@@ -246,33 +297,36 @@ impl Control {
         }
     }
 
-    fn login(&mut self, settings: &Settings) -> Result<(), Error> {
+    fn login(&mut self, settings: &Settings) -> Result<Reply, Error> {
         let user = self.exchange(&Command::User(settings.user.as_bytes()))?;
         let answer = match user.code.outcome() {
             Outcome::Intermediate if user.code.number() == 331 => self.exchange(&Command::Pass(&settings.password))?,
             _ => user,
         };
         match answer.code.number() {
-            230 | 232 => Ok(()),
+            // 202: the password is superfluous (RFC 959 section 4.2.2).
+            230 | 232 | 202 => Ok(answer),
             332 => Err(Error::LoginRefused { reply: answer }),
             421 => Err(busy(&answer)),
             530 if says_too_many(&answer) => Err(busy(&answer)),
             400.. => Err(Error::LoginRefused { reply: answer }),
-            // 202: the password is superfluous (RFC 959 section 4.2.2).
-            202 => Ok(()),
             _ => Err(Error::Misbehaved { step: "the login".to_owned(), what: format!("it answered {answer}") }),
         }
     }
 }
 
 /// The clear part of an explicit connection: greeting and `AUTH TLS`, and not a byte more.
-fn negotiate(tcp: &mut Tcp, deadline: Instant) -> Result<(), Error> {
+fn negotiate(tcp: &mut Tcp, deadline: Instant, witness: &mut Witness) -> Result<(), Error> {
     let mut reader = Reader::new();
-    greeting(clear_reply(tcp, &mut reader, deadline, "the greeting").map_err(no_greeting)?)?;
+    let reply = clear_reply(tcp, &mut reader, deadline, "the greeting").map_err(no_greeting)?;
+    witness.greeting = Some(reply.clone());
+    greeting(reply)?;
+    log::trace!("> {}", Command::AuthTls);
     let mut line = Vec::new();
     Command::AuthTls.encode_into(&mut line).map_err(unsendable)?;
     tcp.write_all(&line).map_err(|source| Error::io("AUTH TLS", source))?;
     let reply = clear_reply(tcp, &mut reader, deadline, "AUTH TLS")?;
+    witness.auth = Some(reply.clone());
     if reply.code.number() != 234 {
         return Err(match reply.code.outcome() {
             Outcome::TransientNegative | Outcome::PermanentNegative => {

@@ -2,7 +2,7 @@
 
 use crate::ftp::charset::Wish;
 use crate::ftp::command::Command;
-use crate::ftp::control::Control;
+use crate::ftp::control::{Control, Witness};
 use crate::ftp::data::DataConnection;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::features::Features;
@@ -51,7 +51,16 @@ impl Session {
     ///
     /// As [`Control::connect`].
     pub fn open(server: &Arc<Server>) -> Result<Self, Error> {
-        let mut control = connect(server)?;
+        Self::witnessed(server, &mut Witness::default())
+    }
+
+    /// As [`Session::open`]; `witness` keeps what every step of connecting told, in spite of a failure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::connect`].
+    pub fn witnessed(server: &Arc<Server>, witness: &mut Witness) -> Result<Self, Error> {
+        let mut control = connect(server, witness)?;
         let features = match server.features() {
             Some(features) => features,
             None => server.learn_features(Features::read(&control.exchange(&Command::Feat)?)),
@@ -491,8 +500,8 @@ pub fn size_of(reply: &Reply) -> Option<u64> {
 }
 
 /// libunftp takes one ClientHello in ten for a command and answers it in clear; the next connection fares better.
-fn connect(server: &Server) -> Result<Control, Error> {
-    let once = || Control::connect(&server.settings, &server.tls, &server.counters);
+fn connect(server: &Server, witness: &mut Witness) -> Result<Control, Error> {
+    let mut once = || Control::witnessed(&server.settings, &server.tls, &server.counters, witness);
     match once() {
         Err(Error::Tls { step, why }) => {
             log::debug!("connecting again: {step}: {why}");

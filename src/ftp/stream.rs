@@ -16,23 +16,52 @@ pub struct Tcp {
     limit: Option<Duration>,
 }
 
+/// How a host was looked up and its addresses were tried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dialled {
+    /// How long the name took; `None` where there was none to look up, or it was not found.
+    pub looked_up: Option<Duration>,
+    /// Every address in the order of trying.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What became of one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The address.
+    pub address: IpAddr,
+    /// How long it took to answer, or what happened instead; `None` where an earlier one had answered.
+    pub outcome: Option<Result<Duration, String>>,
+}
+
 impl Tcp {
-    /// Connects to the first address of `host` that answers; name resolution and all attempts share `timeout`.
+    /// Connects to the first address of `host` that answers; name resolution and all attempts share `timeout`. What becomes
+    /// of each is kept in `dialled`.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] with the last address's failure, or [`Error::Deadline`].
-    pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Self, Error> {
-        let deadline = Instant::now() + timeout;
+    pub fn connect(host: &str, port: u16, timeout: Duration, dialled: &mut Dialled) -> Result<Self, Error> {
+        let began = Instant::now();
+        let deadline = began + timeout;
         let addresses = resolve(host, port, timeout)?;
+        dialled.looked_up = host.parse::<IpAddr>().is_err().then(|| began.elapsed());
+        dialled.attempts = addresses.iter().map(|to| Attempt { address: to.ip(), outcome: None }).collect();
         let step = || format!("connecting to {host} port {port}");
         let mut last = Error::Deadline { step: step() };
-        for (index, address) in addresses.iter().enumerate() {
+        for (index, (address, attempt)) in addresses.iter().zip(&mut dialled.attempts).enumerate() {
             // The first addresses must not eat the time of the last.
             let share = remaining(deadline) / u32::try_from(addresses.len() - index).unwrap_or(1);
+            let began = Instant::now();
             match connect(*address, share, timeout) {
-                Ok(tcp) => return Ok(tcp),
-                Err(source) => last = Error::io(step(), source),
+                Ok(tcp) => {
+                    attempt.outcome = Some(Ok(began.elapsed()));
+                    return Ok(tcp);
+                }
+                Err(source) => {
+                    attempt.outcome = Some(Err(source.to_string()));
+                    last = Error::io(step(), source);
+                }
             }
         }
         Err(last)

@@ -1,6 +1,7 @@
 //! Drives a TLS handshake over a TCP connection, within one time limit.
 
 use crate::ftp::stream::{Tcp, remaining};
+use crate::ftp::tls::heard::Heard;
 use crate::ftp::tls::records::Records;
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
@@ -8,14 +9,12 @@ use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A finished handshake.
 pub(super) struct Finished {
     pub(super) records: Records,
     pub(super) kind: HandshakeKind,
-    /// The lifetime hint of a TLS 1.2 ticket (RFC 5077 section 3.3), where one came.
-    pub(super) lifetime: Option<Duration>,
 }
 
 /// Why a handshake failed.
@@ -40,34 +39,37 @@ impl From<rustls::Error> for Failure {
     }
 }
 
-/// Shakes hands. The session to resume is taken from the store here and not earlier.
+/// Shakes hands, and keeps what is `heard` in spite of a failure. The session to resume is taken from the store here and not
+/// earlier.
 pub(super) fn shake_hands(
     tcp: &mut Tcp,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     deadline: Instant,
+    heard: &mut Heard,
 ) -> Result<Finished, Failure> {
     let mut hands = Hands {
         connection: UnbufferedClientConnection::new(config, name)?,
         incoming: Vec::new(),
         fed: 0,
         outgoing: Vec::new(),
-        lifetime: None,
+        heard,
     };
     while let Step::NeedsRecord = hands.step(tcp)? {
         hands.read_record(tcp, deadline)?;
     }
     let kind = hands.connection.handshake_kind().unwrap_or(HandshakeKind::Full);
-    Ok(Finished { records: Records::new(hands.connection, &hands.incoming)?, kind, lifetime: hands.lifetime })
+    hands.heard.kind = Some(kind);
+    Ok(Finished { records: Records::new(hands.connection, &hands.incoming)?, kind })
 }
 
-struct Hands {
+struct Hands<'a> {
     connection: UnbufferedClientConnection,
     incoming: Vec<u8>,
     /// How much of `incoming` rustls has seen. It keeps there what belongs to a message that goes on in the next record.
     fed: usize,
     outgoing: Vec<u8>,
-    lifetime: Option<Duration>,
+    heard: &'a mut Heard,
 }
 
 enum Step {
@@ -75,7 +77,7 @@ enum Step {
     Done,
 }
 
-impl Hands {
+impl Hands<'_> {
     /// Goes on with the records at hand until another is needed or the handshake is finished.
     fn step(&mut self, tcp: &mut Tcp) -> Result<Step, Failure> {
         loop {
@@ -125,7 +127,7 @@ impl Hands {
     /// record layer, tickets above all.
     fn feed_record(&mut self) -> bool {
         let Some(record) = first_record(&self.incoming[self.fed..]) else { return false };
-        self.note_lifetime();
+        self.heard.record(&self.incoming[self.fed..self.fed + record]);
         self.fed += record;
         true
     }
@@ -150,16 +152,6 @@ impl Hands {
         match self.incoming[self.fed..] {
             [20..=24, 3, ..] | [20..=24] | [] => Ok(()),
             _ => Err(Failure::NotTls(self.incoming.iter().take(SAMPLE_BYTES).copied().collect())),
-        }
-    }
-
-    /// TLS 1.2 sends its ticket unencrypted, in a record of its own with every server known; rustls keeps the lifetime
-    /// to itself.
-    fn note_lifetime(&mut self) {
-        if let [22, 3, 3, _, _, NEW_SESSION_TICKET, _, _, _, a, b, c, d, ..] = self.incoming[self.fed..] {
-            let seconds = u32::from_be_bytes([a, b, c, d]);
-            // Zero: the server leaves it open.
-            self.lifetime = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
         }
     }
 }
@@ -187,6 +179,5 @@ fn first_record(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= end).then_some(end)
 }
 
-const NEW_SESSION_TICKET: u8 = 4;
 /// How much of an answer that is no TLS is quoted.
 const SAMPLE_BYTES: usize = 80;

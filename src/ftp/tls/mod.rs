@@ -1,5 +1,6 @@
 //! TLS for both connections: one configuration a server, one session store a control connection.
 
+mod heard;
 mod sessions;
 
 mod records;
@@ -7,6 +8,7 @@ mod trust;
 
 mod handshake;
 
+pub use heard::Heard;
 pub use records::{Received, Records};
 pub use sessions::{Role, Sessions};
 
@@ -18,13 +20,14 @@ use crate::path::escaped;
 use handshake::{Failure, Finished};
 use parking_lot::Mutex;
 use rustls::client::Resumption;
-use rustls::{ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use sessions::View;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How one server is spoken to in TLS.
 pub struct Tls {
@@ -35,15 +38,36 @@ pub struct Tls {
     group: Mutex<Option<NamedGroup>>,
 }
 
-/// A TLS connection and what its handshake told.
+/// A TLS connection and whether it is a resumed one.
 #[derive(Debug)]
 pub struct Connected {
     /// The record layer.
     pub records: Records,
     /// Whether the handshake resumed a session.
     pub resumed: bool,
-    /// How long the server keeps a TLS 1.2 ticket, where it said so.
-    pub lifetime: Option<Duration>,
+}
+
+/// The versions of TLS that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// What a mount offers.
+    Both,
+    /// TLS 1.2 alone.
+    Tls12,
+    /// TLS 1.3 alone.
+    Tls13,
+}
+
+impl Versions {
+    fn offered(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        let (tls13, tls12) = BOTH.split_at(1);
+        match self {
+            Self::Both => &BOTH,
+            Self::Tls12 => tls12,
+            Self::Tls13 => tls13,
+        }
+    }
 }
 
 impl Tls {
@@ -53,10 +77,19 @@ impl Tls {
     ///
     /// [`Error::Insecure`] where `trust` holds no certificate or `host` is no name.
     pub fn new(host: &str, trust: &Trust) -> Result<Self, Error> {
+        Self::of_versions(host, trust, Versions::Both)
+    }
+
+    /// As [`Tls::new`], with no more than these `versions`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::new`].
+    pub fn of_versions(host: &str, trust: &Trust, versions: Versions) -> Result<Self, Error> {
         let insecure = |why: String| Error::Insecure { step: "preparing TLS".to_owned(), why };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| insecure(format!("{host} is neither a DNS name nor an IP address")))?;
-        let base = trust::client_config(trust).map_err(insecure)?;
+        let base = trust::client_config(trust, versions).map_err(insecure)?;
         Ok(Self { base, name, group: Mutex::new(None) })
     }
 
@@ -65,7 +98,7 @@ impl Tls {
         Arc::new(Sessions::with_group(*self.group.lock()))
     }
 
-    /// Shakes hands on a control connection.
+    /// Shakes hands on a control connection, and keeps what is `heard`.
     ///
     /// # Errors
     ///
@@ -76,13 +109,14 @@ impl Tls {
         sessions: &Arc<Sessions>,
         deadline: Instant,
         counters: &Counters,
+        heard: &mut Heard,
     ) -> Result<Connected, Error> {
-        let (connected, kind) = self.connect(tcp, sessions, Role::Control, deadline, "the TLS handshake")?;
+        let (connected, kind) = self.connect(tcp, sessions, Role::Control, deadline, "the TLS handshake", heard)?;
         *self.group.lock() = sessions.group();
         if kind == HandshakeKind::FullWithHelloRetryRequest {
             counters.control_with_retry.up();
         }
-        log::debug!("control connection: {:?}, handshake {kind:?}", connected.records.version());
+        log::debug!("control connection: {heard}");
         Ok(connected)
     }
 
@@ -99,13 +133,14 @@ impl Tls {
         counters: &Counters,
     ) -> Result<Connected, Error> {
         let step = "the TLS handshake of the data connection";
-        let (connected, kind) = self.connect(tcp, sessions, Role::Data, deadline, step)?;
+        let mut heard = Heard::default();
+        let (connected, kind) = self.connect(tcp, sessions, Role::Data, deadline, step, &mut heard)?;
         match kind {
             HandshakeKind::Resumed => counters.data_resumed.up(),
             HandshakeKind::Full => counters.data_full.up(),
             HandshakeKind::FullWithHelloRetryRequest => counters.data_full_with_retry.up(),
         }
-        log::debug!("data connection: {:?}, handshake {kind:?}, {sessions:?}", connected.records.version());
+        log::debug!("data connection: {heard}, {sessions:?}");
         Ok(connected)
     }
 
@@ -116,13 +151,14 @@ impl Tls {
         role: Role,
         deadline: Instant,
         step: &str,
+        heard: &mut Heard,
     ) -> Result<(Connected, HandshakeKind), Error> {
         let mut config = self.base.clone();
         config.resumption = Resumption::store(Arc::new(View { sessions: Arc::clone(sessions), role }));
-        let Finished { records, kind, lifetime } =
-            handshake::shake_hands(tcp, Arc::new(config), self.name.clone(), deadline)
+        let Finished { records, kind } =
+            handshake::shake_hands(tcp, Arc::new(config), self.name.clone(), deadline, heard)
                 .map_err(|failure| explain(failure, step))?;
-        Ok((Connected { records, resumed: kind == HandshakeKind::Resumed, lifetime }, kind))
+        Ok((Connected { records, resumed: kind == HandshakeKind::Resumed }, kind))
     }
 }
 

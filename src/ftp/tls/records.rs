@@ -43,6 +43,7 @@ pub struct Records {
     /// A post-handshake message of which only the beginning has come.
     handshake: Vec<u8>,
     ticket: Option<Ticket>,
+    tickets_received: usize,
     ended: Option<Received>,
     close_sent: bool,
 }
@@ -71,6 +72,7 @@ impl Records {
             rest_start: 0,
             handshake: Vec::new(),
             ticket: None,
+            tickets_received: 0,
             ended: None,
             close_sent: false,
         })
@@ -113,8 +115,9 @@ impl Records {
     pub fn write(&mut self, tcp: &mut Tcp, bytes: &[u8]) -> io::Result<()> {
         for flight in bytes.chunks(FLIGHT_BYTES_MAX) {
             let fragments = flight.chunks(FRAGMENT_BYTES_MAX);
-            let records: Vec<Vec<u8>> =
-                fragments.map(|fragment| self.seal(ContentType::ApplicationData, fragment)).collect::<io::Result<_>>()?;
+            let records: Vec<Vec<u8>> = fragments
+                .map(|fragment| self.seal(ContentType::ApplicationData, fragment))
+                .collect::<io::Result<_>>()?;
             tcp.write_all_of(&records)?;
         }
         Ok(())
@@ -139,6 +142,11 @@ impl Records {
         let Some(ticket) = &self.ticket else { return false };
         let fresh = ticket_lifetime(&ticket.message).is_some_and(|lifetime| ticket.since.elapsed() < lifetime);
         fresh && self.kernel.handle_new_session_ticket(&ticket.message).is_ok()
+    }
+
+    /// How many tickets of TLS 1.3 have come.
+    pub fn tickets_received(&self) -> usize {
+        self.tickets_received
     }
 
     /// How long the server keeps the session of the last ticket (RFC 8446 section 4.6.1).
@@ -209,6 +217,8 @@ impl Records {
 
     fn new_session_ticket(&mut self, message: Vec<u8>) -> io::Result<()> {
         self.kernel.handle_new_session_ticket(&message).map_err(invalid)?;
+        self.tickets_received += 1;
+        log::trace!("a TLS session ticket came, for {:?}", ticket_lifetime(&message));
         self.ticket = Some(Ticket { message, since: Instant::now() });
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Whose certificates are believed, and what is wrong with the others, in words.
 
 use crate::ftp::settings::Trust;
+use crate::ftp::tls::Versions;
 use crate::path::escaped;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,14 +12,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The configuration that every connection to a server is a clone of.
-pub(super) fn client_config(trust: &Trust) -> Result<ClientConfig, String> {
+pub(super) fn client_config(trust: &Trust, versions: Versions) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (roots, expected) = roots(trust)?;
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
         .map_err(|error| error.to_string())?;
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions.offered())
         .map_err(|error| error.to_string())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Verifier { inner, expected }))
