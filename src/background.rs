@@ -60,7 +60,7 @@ impl Waiting {
             (Ok(_), Some((0, _))) => Ok(()),
             (Ok(_), Some((&code, message))) => {
                 sys::wait_for(self.child);
-                Err(Failure::of_code(code, String::from_utf8_lossy(message)))
+                Err(Failure::of_code(code, &String::from_utf8_lossy(message)))
             }
             _ => {
                 sys::wait_for(self.child);
@@ -95,7 +95,7 @@ impl Report {
     /// There is no mount; gives the failure back where nobody waits for it.
     fn failed(self, failure: Failure) -> Result<(), Failure> {
         let Some(mut pipe) = self.0 else { return Err(failure) };
-        let text = [&[failure.status.code()], failure.message.as_bytes()].concat();
+        let text = [&[failure.status.code()], failure.to_string().as_bytes()].concat();
         pipe.write_all(&text).map_err(|_| failure)
     }
 }

@@ -1,4 +1,4 @@
-//! Why the program ends without a mount: one line for standard error and an exit status.
+//! Why the program ends without a mount: a line for standard error, sometimes with others below it, and an exit status.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ pub struct Failure {
     pub status: Status,
     /// One line: what failed, on which step, with the server's own words.
     pub message: String,
+    /// Lines that tell more, such as the certificates that a server showed.
+    pub details: Vec<String>,
 }
 
 /// The exit statuses of mount(8) that ftpsfs uses.
@@ -46,16 +48,24 @@ impl Failure {
         Self::new(Status::Interrupted, "interrupted before the mount was there")
     }
 
-    /// What another process of ours reported: its exit status and its line.
-    pub fn of_code(code: u8, message: impl fmt::Display) -> Self {
+    /// The same with lines that tell more.
+    #[must_use]
+    pub fn with_details(mut self, details: Vec<String>) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// What another process of ours reported: its exit status and its lines.
+    pub fn of_code(code: u8, text: &str) -> Self {
         let known = [Status::Usage, Status::System, Status::Interrupted, Status::Mount];
         let status = known.into_iter().find(|status| status.code() == code).unwrap_or(Status::System);
-        Self::new(status, message)
+        let mut lines = text.lines();
+        Self::new(status, lines.next().unwrap_or_default()).with_details(lines.map(str::to_owned).collect())
     }
 
     fn new(status: Status, message: impl fmt::Display) -> Self {
         let message = message.to_string();
-        Self { status, message: message.split_whitespace().collect::<Vec<_>>().join(" ") }
+        Self { status, message: message.split_whitespace().collect::<Vec<_>>().join(" "), details: Vec::new() }
     }
 }
 
@@ -68,7 +78,8 @@ impl Status {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        self.details.iter().try_for_each(|line| write!(f, "\n{line}"))
     }
 }
 
@@ -82,5 +93,7 @@ mod tests {
     fn a_failure_is_one_line() {
         assert_eq!(Failure::mount("a\n  b\r\nc\n").to_string(), "a b c");
         assert_eq!(Failure::usage("x").status.code(), 1);
+        let told = Failure::mount("a").with_details(vec!["  b".to_owned()]);
+        assert_eq!(Failure::of_code(32, &told.to_string()), told);
     }
 }

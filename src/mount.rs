@@ -3,7 +3,9 @@
 use crate::background::{self, Report, Side, Watch};
 use crate::config::{Config, MountSettings};
 use crate::failure::Failure;
+use crate::ftp::certificate;
 use crate::ftp::client::Client;
+use crate::ftp::error::Error;
 use crate::fuse::Adapter;
 use crate::registry::Registered;
 use crate::sys;
@@ -114,7 +116,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
     let journal = journal(&mount.journal_dir, vfs.writeback, vfs.read_only)?;
-    let client = Arc::new(Client::connect(ftp).map_err(Failure::mount)?);
+    let client = Arc::new(Client::connect(ftp).map_err(|error| not_connected(&error))?);
     let vfs = Arc::new(Vfs::with_journal(client.clone(), vfs, journal));
     first_listing(&vfs).inspect_err(|_| client.close())?;
     // So that the first who asks for the free space hears what the server tells.
@@ -136,6 +138,15 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let registered =
         vfs.has_journal().then(|| Registered::new(&source, mountpoint, root.dev(), &journal_dir)).flatten();
     Ok(Running { client, vfs, workers, session, source, journal_dir, foreground, registered })
+}
+
+/// A server that is not believed is shown as it showed itself, so that its keeper can see what is wrong.
+fn not_connected(error: &Error) -> Failure {
+    let details = match error {
+        Error::Untrusted { chain, .. } => certificate::describe(chain),
+        _ => Vec::new(),
+    };
+    Failure::mount(error).with_details(details)
 }
 
 /// The journal, where one is wanted or something is in it; a mount that ended just now may still be uploading from it.

@@ -65,8 +65,8 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// [`Error::Insecure`] where the server has no TLS for us, [`Error::LoginRefused`], [`Error::Busy`] where it says that
-    /// there are too many connections; else what the step met.
+    /// [`Error::Insecure`] where the server has no TLS for us, [`Error::Untrusted`], [`Error::LoginRefused`],
+    /// [`Error::Busy`] where it says that there are too many connections; else what the step met.
     pub fn connect(settings: &Settings, tls: &Tls, counters: &Arc<Counters>) -> Result<Self, Error> {
         Self::witnessed(settings, tls, counters, &mut Witness::default())
     }

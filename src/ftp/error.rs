@@ -1,6 +1,7 @@
 //! What can go wrong with a server, in the words of whoever must decide: may this connection live, is it worth another
 //! try, what does the user read.
 
+use crate::ftp::certificate::Certificate;
 use crate::ftp::command::Unsendable;
 use crate::ftp::reply::{Malformed, Outcome, Reply};
 use std::fmt;
@@ -27,6 +28,15 @@ pub enum Error {
         step: String,
         /// Why, in plain words.
         why: String,
+    },
+    /// The server's certificate is not believed.
+    Untrusted {
+        /// What was being done.
+        step: String,
+        /// Why, in plain words.
+        why: String,
+        /// What the server showed, its own certificate first; those that could not be read are left out.
+        chain: Vec<Certificate>,
     },
     /// TLS failed in a way that another connection may not repeat.
     Tls {
@@ -200,7 +210,9 @@ impl fmt::Display for Error {
         match self {
             Self::Io { step, source } => write!(f, "{step}: {source}"),
             Self::Deadline { step } => write!(f, "{step}: the server did not answer in time"),
-            Self::Insecure { step, why } | Self::Tls { step, why } => write!(f, "{step}: {why}"),
+            Self::Insecure { step, why } | Self::Untrusted { step, why, .. } | Self::Tls { step, why } => {
+                write!(f, "{step}: {why}")
+            }
             Self::Misbehaved { step, what } => write!(f, "{step}: the server broke the protocol: {what}"),
             Self::Closed { step } => write!(f, "{step}: the server closed the connection"),
             Self::Refused { verb, reply } => write!(f, "{verb}: the server said: {reply}"),

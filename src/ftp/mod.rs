@@ -13,6 +13,7 @@
 //! | 4217 FTP over TLS | `control`, `tls`, `data` |
 //! | 5246 and 8446 TLS | `tls` (the record layer; the rest is rustls) |
 
+pub mod certificate;
 pub mod charset;
 mod decimal;
 

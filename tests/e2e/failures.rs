@@ -26,6 +26,18 @@ fn assert_refused(ran: &Ran, status: i32, words: &[&str], secret: &str) {
     assert!(!line.contains(secret), "the password shows: {line}");
 }
 
+/// What a refusal for the server's certificate must look like: one line, and what the server showed.
+fn assert_untrusted(ran: &Ran, words: &[&str], secret: &str) {
+    let (line, rest) = ran.stderr.split_once('\n').unwrap();
+    let told = Ran { stderr: line.to_owned(), stdout: ran.stdout.clone(), ..*ran };
+    assert_refused(&told, 32, words, secret);
+    let keys = ["The server showed:", "  0  subject  CN=ftpsfs test server", "     issuer   CN=ftpsfs test authority"];
+    for shown in [&keys[..], &["     for      ", "     valid    ", "  pin=sha256/"]].concat() {
+        assert!(rest.lines().any(|line| line.starts_with(shown)), "no {shown:?} in: {rest}");
+    }
+    assert!(!rest.contains(secret));
+}
+
 /// Runs the program in the background form; it must not get there.
 fn attempt(server: &Server, url: &str, options: &[&str], password: &str) -> Ran {
     let (directory, point) = place();
@@ -66,13 +78,13 @@ fn a_certificate_of_another_authority_is_refused() {
     let other = Case::start(Kind::Vsftpd, Tls::V13, Mode::Explicit);
     let cafile = format!("cafile={}", other.server.cafile.display());
     let ran = attempt(&case.server, &case.server.url(""), &[&cafile], &case.server.password);
-    assert_refused(&ran, 32, &["certificate", "authority"], &case.server.password);
+    assert_untrusted(&ran, &["certificate", "authority"], &case.server.password);
     // And by default, where Mozilla's authorities count.
     let (directory, point) = place();
     let credentials = write_credentials(&directory, &case.server.password);
     let mut limited = within(LIMIT, program());
     limited.args(["-o", &format!("credentials={}", credentials.display())]).arg(case.server.url("")).arg(point);
-    assert_refused(&finish(&mut limited), 32, &["certificate"], &case.server.password);
+    assert_untrusted(&finish(&mut limited), &["certificate"], &case.server.password);
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn a_certificate_outside_its_time_is_refused() {
         let spec = Spec { validity, ..Spec::new(Kind::Proftpd, "/") };
         let case = Case::of(spec);
         let ran = attempt(&case.server, &case.server.url(""), &[], &case.server.password);
-        assert_refused(&ran, 32, &["certificate", word], &case.server.password);
+        assert_untrusted(&ran, &["certificate", word], &case.server.password);
     }
 }
 
@@ -90,7 +102,7 @@ fn a_certificate_for_another_name_is_refused() {
     let spec = Spec { names: vec!["ftp.example.org"], ..Spec::new(Kind::Proftpd, "/") };
     let case = Case::of(spec);
     let ran = attempt(&case.server, &case.server.url(""), &[], &case.server.password);
-    assert_refused(&ran, 32, &["certificate", "localhost", "ftp.example.org"], &case.server.password);
+    assert_untrusted(&ran, &["certificate", "localhost", "ftp.example.org"], &case.server.password);
 }
 
 #[test]

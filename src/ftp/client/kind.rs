@@ -14,7 +14,8 @@ fn kind(error: &Error) -> ErrorKind {
     match error {
         Error::Io { .. } | Error::Closed { .. } | Error::Tls { .. } | Error::CutShort { .. } => ErrorKind::Lost,
         Error::Deadline { .. } => ErrorKind::TimedOut,
-        Error::Insecure { .. } | Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
+        Error::Insecure { .. } | Error::Untrusted { .. } => ErrorKind::Insecure,
+        Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
         Error::WrongChecksum | Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
         Error::LoginRefused { .. } => ErrorKind::LoginRefused,
         Error::Busy { .. } => ErrorKind::Busy,

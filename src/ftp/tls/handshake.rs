@@ -6,7 +6,7 @@ use crate::ftp::tls::records::Records;
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{ClientConfig, HandshakeKind};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,8 @@ use std::time::Instant;
 pub(super) struct Finished {
     pub(super) records: Records,
     pub(super) kind: HandshakeKind,
+    /// What the server showed, its own certificate first: now, or when the session began that was resumed.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
 /// Why a handshake failed.
@@ -60,7 +62,9 @@ pub(super) fn shake_hands(
     }
     let kind = hands.connection.handshake_kind().unwrap_or(HandshakeKind::Full);
     hands.heard.kind = Some(kind);
-    Ok(Finished { records: Records::new(hands.connection, &hands.incoming)?, kind })
+    let shown = hands.connection.peer_certificates().unwrap_or_default();
+    let certificates = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    Ok(Finished { records: Records::new(hands.connection, &hands.incoming)?, kind, certificates })
 }
 
 struct Hands<'a> {

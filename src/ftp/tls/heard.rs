@@ -3,6 +3,7 @@
 
 #![deny(clippy::indexing_slicing)]
 
+use crate::ftp::certificate::Certificate;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 use std::fmt;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Heard {
     pub ticket: bool,
     /// The lifetime hint of that ticket, where one was told.
     pub lifetime: Option<Duration>,
+    /// The certificates that it showed on a control connection, its own first; also those that were not believed.
+    pub chain: Vec<Certificate>,
     /// How the handshake ended; `None` where it did not.
     pub kind: Option<HandshakeKind>,
     /// Handshake messages of which only the beginning has come.

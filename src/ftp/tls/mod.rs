@@ -12,6 +12,7 @@ pub use heard::Heard;
 pub use records::{Received, Records};
 pub use sessions::{Role, Sessions};
 
+use crate::ftp::certificate::Certificate;
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::settings::Trust;
@@ -22,7 +23,7 @@ use parking_lot::Mutex;
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible, SupportedProtocolVersion};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use sessions::View;
 use std::fmt;
 use std::io;
@@ -102,7 +103,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// [`Error::Insecure`] where the server cannot be trusted, else as [`Error::io`] and [`Error::Tls`].
+    /// [`Error::Untrusted`] with what the server showed where its certificate is not believed, [`Error::Insecure`] where it
+    /// has no TLS for us, else as [`Error::io`] and [`Error::Tls`].
     pub fn connect_control(
         &self,
         tcp: &mut Tcp,
@@ -111,7 +113,14 @@ impl Tls {
         counters: &Counters,
         heard: &mut Heard,
     ) -> Result<Connected, Error> {
-        let (connected, kind) = self.connect(tcp, sessions, Role::Control, deadline, "the TLS handshake", heard)?;
+        let shown = self.connect(tcp, sessions, Role::Control, deadline, "the TLS handshake", heard);
+        let (connected, kind, certificates) = shown.inspect_err(|error| {
+            if let Error::Untrusted { chain, .. } = error {
+                heard.chain.clone_from(chain);
+            }
+        })?;
+        heard.chain = certificates.iter().filter_map(|der| Certificate::read(der)).collect();
+        sessions.set_server(certificates.first());
         *self.group.lock() = sessions.group();
         if kind == HandshakeKind::FullWithHelloRetryRequest {
             counters.control_with_retry.up();
@@ -124,7 +133,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// As [`Tls::connect_control`].
+    /// As [`Tls::connect_control`], and [`Error::Tls`] where the server is another than on the control connection.
     pub fn connect_data(
         &self,
         tcp: &mut Tcp,
@@ -134,7 +143,13 @@ impl Tls {
     ) -> Result<Connected, Error> {
         let step = "the TLS handshake of the data connection";
         let mut heard = Heard::default();
-        let (connected, kind) = self.connect(tcp, sessions, Role::Data, deadline, step, &mut heard)?;
+        let (connected, kind, certificates) = self.connect(tcp, sessions, Role::Data, deadline, step, &mut heard)?;
+        // It was verified like the first, but another one would be another server, or one that began to lie meanwhile.
+        // A server that was given a new certificate shows it to the next control connection as well.
+        if !sessions.is_server(certificates.first()) {
+            let why = "the server shows another certificate than on the control connection".to_owned();
+            return Err(Error::Tls { step: step.to_owned(), why });
+        }
         match kind {
             HandshakeKind::Resumed => counters.data_resumed.up(),
             HandshakeKind::Full => counters.data_full.up(),
@@ -152,13 +167,13 @@ impl Tls {
         deadline: Instant,
         step: &str,
         heard: &mut Heard,
-    ) -> Result<(Connected, HandshakeKind), Error> {
+    ) -> Result<(Connected, HandshakeKind, Vec<CertificateDer<'static>>), Error> {
         let mut config = self.base.clone();
         config.resumption = Resumption::store(Arc::new(View { sessions: Arc::clone(sessions), role }));
-        let Finished { records, kind } =
+        let Finished { records, kind, certificates } =
             handshake::shake_hands(tcp, Arc::new(config), self.name.clone(), deadline, heard)
                 .map_err(|failure| explain(failure, step))?;
-        Ok((Connected { records, resumed: kind == HandshakeKind::Resumed }, kind))
+        Ok((Connected { records, resumed: kind == HandshakeKind::Resumed }, kind, certificates))
     }
 }
 
@@ -189,7 +204,8 @@ fn explain(failure: Failure, step: &str) -> Error {
             Error::Tls { step, why: format!("the server sent clear text: \"{}\"", escaped(sample.trim_ascii_end())) }
         }
         Failure::Tls(rustls::Error::InvalidCertificate(error)) => {
-            Error::Insecure { step, why: trust::explain_certificate(&error) }
+            let (why, chain) = trust::explain_certificate(&error);
+            Error::Untrusted { step, why, chain }
         }
         Failure::Tls(rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)) => {
             Error::Insecure { step, why: "the server has no version of TLS from 1.2 on".to_owned() }

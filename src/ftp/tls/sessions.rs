@@ -6,7 +6,7 @@
 use parking_lot::Mutex;
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct State {
+    /// Whom the control connection led to.
+    server: Option<CertificateDer<'static>>,
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     /// Single-use in rustls (and by RFC 8446 appendix C.4): the oldest is used first.
@@ -30,6 +32,16 @@ impl Sessions {
     /// trip.
     pub fn with_group(group: Option<NamedGroup>) -> Self {
         Self { state: Mutex::new(State { group, ..State::default() }) }
+    }
+
+    /// Keeps the certificate that the control connection was shown and believed.
+    pub(super) fn set_server(&self, certificate: Option<&CertificateDer<'static>>) {
+        self.state.lock().server = certificate.cloned();
+    }
+
+    /// Whether this is the certificate that the control connection was shown.
+    pub(super) fn is_server(&self, certificate: Option<&CertificateDer<'static>>) -> bool {
+        certificate.is_some() && self.state.lock().server.as_ref() == certificate
     }
 
     /// The key exchange group that the server chose.

@@ -1,5 +1,6 @@
 //! Whose certificates are believed, and what is wrong with the others, in words.
 
+use crate::ftp::certificate::Certificate;
 use crate::ftp::settings::Trust;
 use crate::ftp::tls::Versions;
 use crate::path::escaped;
@@ -40,7 +41,7 @@ fn roots(trust: &Trust) -> Result<(RootCertStore, String), String> {
             let mut subjects = Vec::new();
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 let certificate = certificate.map_err(|error| format!("the CA file: {error}"))?;
-                subjects.push(Shown::of(&certificate).subject);
+                subjects.push(Certificate::read(&certificate).map_or_else(|| "?".to_owned(), |read| read.subject));
                 roots.add(certificate).map_err(|error| format!("a certificate of the CA file: {error}"))?;
             }
             if subjects.is_empty() {
@@ -69,8 +70,12 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(|error| {
             let rustls::Error::InvalidCertificate(why) = error else { return error };
-            let words = self.words(&why, &Shown::of(end_entity));
-            CertificateError::Other(OtherError(Arc::new(Explained(words)))).into()
+            let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).take(CHAIN_MAX).collect();
+            let chain: Vec<_> = chain.into_iter().filter_map(|der| Certificate::read(der)).collect();
+            let shown =
+                Certificate::read(end_entity).map_or_else(|| "(unreadable)".to_owned(), |read| read.to_string());
+            let words = self.words(&why, &shown);
+            CertificateError::Other(OtherError(Arc::new(Explained { words, chain }))).into()
         })
     }
 
@@ -98,7 +103,7 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl Verifier {
-    fn words(&self, why: &CertificateError, shown: &Shown) -> String {
+    fn words(&self, why: &CertificateError, shown: &str) -> String {
         match why {
             CertificateError::UnknownIssuer => {
                 format!("the server's certificate {shown} does not lead to {}", self.expected)
@@ -119,55 +124,32 @@ impl Verifier {
     }
 }
 
-/// The words for a refused certificate.
-pub(super) fn explain_certificate(error: &CertificateError) -> String {
-    match error {
-        CertificateError::Other(OtherError(words)) => words.to_string(),
-        other => format!("the server's certificate: {other}"),
-    }
+/// The words for a refused certificate, and the chain that it was part of.
+pub(super) fn explain_certificate(error: &CertificateError) -> (String, Vec<Certificate>) {
+    let explained = match error {
+        CertificateError::Other(OtherError(error)) => error.downcast_ref::<Explained>(),
+        _ => None,
+    };
+    explained.map_or_else(
+        || (format!("the server's certificate: {error}"), Vec::new()),
+        |explained| (explained.words.clone(), explained.chain.clone()),
+    )
 }
 
+/// Travels through rustls to [`explain_certificate`].
 #[derive(Debug)]
-struct Explained(String);
+struct Explained {
+    words: String,
+    chain: Vec<Certificate>,
+}
 
 impl fmt::Display for Explained {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
 impl std::error::Error for Explained {}
 
-/// What is worth showing of a certificate.
-struct Shown {
-    subject: String,
-    issuer: String,
-    validity: String,
-}
-
-impl Shown {
-    fn of(certificate: &CertificateDer<'_>) -> Self {
-        match x509_parser::parse_x509_certificate(certificate) {
-            Ok((_, parsed)) => Self {
-                subject: shorten(&parsed.subject().to_string()),
-                issuer: shorten(&parsed.issuer().to_string()),
-                validity: format!("from {} to {}", parsed.validity().not_before, parsed.validity().not_after),
-            },
-            Err(_) => Self { subject: "?".to_owned(), issuer: "?".to_owned(), validity: "?".to_owned() },
-        }
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" (issued by \"{}\", valid {})", self.subject, self.issuer, self.validity)
-    }
-}
-
-/// A name in a certificate is the server's word like any other: escaped and bounded.
-fn shorten(name: &str) -> String {
-    let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
-    escaped(shown.as_bytes()).to_string()
-}
-
-const NAME_CHARS_MAX: usize = 200;
+/// A chain that is believed has three or four; a server may show as many as it likes.
+const CHAIN_MAX: usize = 8;

@@ -1,12 +1,15 @@
 //! From the first byte to a logged-in session.
 
 use super::ftpd::certs::{Ca, Validity};
-use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree, Versions, tls};
+use super::ftpd::{Act, Behaviour, Fault, Memory, Server, Step, Tree, Versions, tls};
 use super::{client, names, read, settings};
 use ftpsfs::ftp::client::Client;
 use ftpsfs::ftp::error::Error;
 use ftpsfs::ftp::settings::{Settings, TlsMode, Trust};
+use ftpsfs::path::RemotePath;
+use ftpsfs::remote::Remote as _;
 use ftpsfs::secret::Secret;
+use std::time::SystemTime;
 
 fn tree() -> Tree {
     Tree::new().file("/a", "abc")
@@ -68,8 +71,28 @@ fn a_certificate_of_another_authority_is_refused_before_the_account_is_told() {
     let other = Ca::new("somebody else");
     let error = Client::connect(Settings { trust: Trust::Pem(other.pem().into_bytes()), ..settings(server.port()) })
         .unwrap_err();
-    assert!(matches!(error, Error::Insecure { .. }), "{error}");
+    let Error::Untrusted { chain, .. } = &error else { panic!("{error}") };
+    let [own, authority] = &chain[..] else { panic!("{chain:?}") };
+    assert_eq!(own.names, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!((own.subject.as_str(), own.issuer.as_str()), ("CN=ftpsfs test server", "CN=ftpsfs tests"));
+    assert_eq!((own.common_name.as_deref(), own.key.as_str()), (Some("ftpsfs test server"), "EC 256 bits"));
+    assert_eq!((own.self_signed, own.is_authority), (false, false));
+    assert_eq!((authority.self_signed, authority.is_authority), (true, true));
+    assert!(own.out_of_time(SystemTime::now()).is_none() && own.pin != authority.pin);
     assert_eq!(server.count("USER"), 0);
+}
+
+/// A full handshake on a data connection is verified, and still may not lead to somebody else.
+#[test]
+fn a_data_connection_with_another_certificate_is_not_used() {
+    for versions in [Versions::Tls12, Versions::Tls13] {
+        let other = Some(tls::ca().issue(&["localhost"], Validity::Valid));
+        let memory = Memory { uses_max: Some(0), ..Memory::default() };
+        let behaviour = Behaviour { versions, memory, data_identity: other, ..Behaviour::default() };
+        let server = Server::start(behaviour, tree());
+        let error = client(&server).list(&RemotePath::root()).unwrap_err();
+        assert!(error.to_string().contains("another certificate"), "{versions:?}: {error}");
+    }
 }
 
 #[test]
@@ -81,7 +104,7 @@ fn a_certificate_expired_not_yet_valid_or_for_another_host_is_refused() {
     ] {
         let identity = Some(tls::ca().issue(&names, validity));
         let (error, _) = refused(Behaviour { identity, ..Behaviour::default() });
-        assert!(matches!(error, Error::Insecure { .. }), "{validity:?}: {error}");
+        assert!(matches!(error, Error::Untrusted { .. }), "{validity:?}: {error}");
         assert!(error.to_string().contains(word), "{validity:?}: {error}");
     }
 }

@@ -199,7 +199,7 @@ impl Session<'_> {
             Some(act) => self.act(act)?,
             None => {}
         }
-        let config = tls::with_store(&self.shared.base, &self.store, tickets);
+        let config = tls::with_store(&self.shared.data_base, &self.store, tickets);
         let Ok(stream) = handshake(socket.clone(), config) else {
             drop(socket);
             self.say("426 Handshake failed.")?;

@@ -50,6 +50,8 @@ pub struct Behaviour {
     pub memory: Memory,
     /// The certificate; [`tls::identity`] where there is none.
     pub identity: Option<Identity>,
+    /// The certificate of data connections, where it is another.
+    pub data_identity: Option<Identity>,
     /// The lines of FEAT; none at all refuses FEAT.
     pub features: Vec<&'static str>,
     /// Whether MLSD and MLST are understood.
@@ -166,6 +168,7 @@ impl Default for Behaviour {
             tickets: Tickets::counted(2, 1),
             memory: Memory::default(),
             identity: None,
+            data_identity: None,
             features: vec![
                 "AUTH TLS",
                 "EPSV",
@@ -345,6 +348,7 @@ impl Drop for Server {
 pub struct Shared {
     behaviour: Behaviour,
     base: ServerConfig,
+    data_base: ServerConfig,
     faults: Faults,
     tree: Mutex<Tree>,
     registry: Registry,
@@ -365,7 +369,9 @@ impl Shared {
     fn new(behaviour: Behaviour, tree: Tree) -> Self {
         let mut base = tls::base(&behaviour, behaviour.identity.as_ref().unwrap_or_else(|| tls::identity()));
         base.enable_secret_extraction = behaviour.tickets.with_passive;
+        let data_base = behaviour.data_identity.as_ref().map(|identity| tls::base(&behaviour, identity));
         Self {
+            data_base: data_base.unwrap_or_else(|| base.clone()),
             base,
             faults: Faults::new(behaviour.faults.clone()),
             behaviour,
