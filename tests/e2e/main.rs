@@ -11,6 +11,7 @@ mod cases;
 mod writer;
 
 mod attributes;
+mod counts;
 mod direct;
 mod exercise;
 mod failures;

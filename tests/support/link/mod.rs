@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use wire::{Control, Wire};
@@ -60,6 +61,7 @@ pub struct Link {
     client: Namespace,
     server: Namespace,
     control: Arc<Control>,
+    fetched: Arc<AtomicU64>,
     wires: Vec<Wire>,
 }
 
@@ -76,9 +78,11 @@ impl Link {
         let (client, near) = Namespace::with_device(CLIENT_ADDRESS, SERVER_ADDRESS, segments);
         let (server, far) = Namespace::with_device(SERVER_ADDRESS, CLIENT_ADDRESS, segments);
         let clone = |file: &File| file.try_clone().expect("a descriptor can be cloned");
-        let up = Wire::start(clone(&near), clone(&far), quality, quality.seed, Arc::clone(&control));
-        let down = Wire::start(far, near, quality, !quality.seed, Arc::clone(&control));
-        Self { quality, client, server, control, wires: vec![up, down] }
+        let (sent, fetched) = (Arc::default(), Arc::<AtomicU64>::default());
+        let up = Wire::start(clone(&near), clone(&far), quality, sent, &control);
+        let other = Quality { seed: !quality.seed, ..quality };
+        let down = Wire::start(far, near, other, Arc::clone(&fetched), &control);
+        Self { quality, client, server, control, fetched, wires: vec![up, down] }
     }
 
     /// From here on no packet arrives, neither one on its way nor a new one; nobody is told.
@@ -94,6 +98,11 @@ impl Link {
     /// How many packets were carried and how many lost, both ways. Those of [`Link::cut`] count as lost.
     pub fn packets(&self) -> (u64, u64) {
         self.control.packets()
+    }
+
+    /// How many bytes arrived at the client's end, with every header.
+    pub fn bytes_to_client(&self) -> u64 {
+        self.fetched.load(Ordering::Relaxed)
     }
 
     /// The words before a command that make it run at `end`. File systems that it mounts are seen everywhere.

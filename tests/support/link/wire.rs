@@ -49,16 +49,17 @@ impl Control {
 pub(super) struct Wire(JoinHandle<()>);
 
 impl Wire {
-    pub(super) fn start(from: File, to: File, quality: Quality, seed: u64, control: Arc<Control>) -> Self {
+    pub(super) fn start(from: File, to: File, quality: Quality, bytes: Arc<AtomicU64>, control: &Arc<Control>) -> Self {
         let carrier = Carrier {
             delay: quality.rtt / 2,
             rate: quality.rate,
             loss: quality.loss,
-            random: seed | 1,
+            random: quality.seed | 1,
             free: Instant::now(),
             queue: VecDeque::new(),
             spare: Vec::new(),
-            control,
+            bytes,
+            control: Arc::clone(control),
         };
         Self(thread::spawn(move || carrier.run(from, to)))
     }
@@ -77,6 +78,8 @@ struct Carrier {
     free: Instant,
     queue: VecDeque<Packet>,
     spare: Vec<Vec<u8>>,
+    /// What was delivered.
+    bytes: Arc<AtomicU64>,
     control: Arc<Control>,
 }
 
@@ -123,6 +126,9 @@ impl Carrier {
             let arrived = !self.control.is_cut() && to.write(&packet.bytes).is_ok();
             let count = if arrived { &self.control.carried } else { &self.control.lost };
             count.fetch_add(1, Ordering::Relaxed);
+            if arrived {
+                self.bytes.fetch_add(packet.bytes.len() as u64, Ordering::Relaxed);
+            }
             if self.spare.len() < SPARE_MAX {
                 self.spare.push(packet.bytes);
             }

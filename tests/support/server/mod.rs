@@ -1,9 +1,10 @@
 //! Real FTPS servers on loopback: vsftpd, ProFTPD, Pure-FTPd and pyftpdlib, as `tests/setup` installs them.
 
-mod recipes;
+pub mod recipes;
 
 use crate::support::certs::{Ca, Validity};
 use crate::support::link::{End, Link, SERVER_ADDRESS};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -222,6 +223,15 @@ impl Server {
             .filter_map(|line| recipes::command_in(self.spec.kind, line))
             .filter(|c| commands.contains(c))
             .count()
+    }
+
+    /// How often clients gave each command, by the server's own log; nothing for Pure-FTPd.
+    pub fn commands(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for command in self.log().lines().filter_map(|line| recipes::command_in(self.spec.kind, line)) {
+            *counts.entry(command.to_owned()).or_default() += 1;
+        }
+        counts
     }
 
     /// Ends every session as an administrator or a restart would: the connections break, the server lives on.

@@ -250,7 +250,7 @@ pub(super) fn command_in(kind: Kind, line: &str) -> Option<&str> {
 }
 
 /// Debian's directories of libraries, which bear the machine's name.
-fn unpacked_libraries() -> String {
+pub fn unpacked_libraries() -> String {
     let directories = run("find", &[&format!("{HOME}/root"), "-name", "*.so.*", "-printf", "%h\\n"]);
     let directories: BTreeSet<&str> = directories.lines().collect();
     directories.into_iter().collect::<Vec<_>>().join(":")

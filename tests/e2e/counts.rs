@@ -1,0 +1,161 @@
+//! How many commands everyday work costs, by the servers' own logs. What makes ftpsfs faster lowers these figures; nothing
+//! may raise them unseen.
+
+use crate::cases::{Case, give, on_empty_servers};
+use crate::support::mountpoint::Mount;
+use crate::support::run::shell;
+use crate::support::server::Kind;
+use std::collections::BTreeMap;
+use std::fs;
+
+on_empty_servers! {
+    [work_costs_as_many_commands_as_it_is_known_to]
+    vsftpd: Vsftpd V13,
+    proftpd: Proftpd V13,
+}
+
+/// Work on a fresh mount, as a shell script in which `$1` is the mount.
+struct Work {
+    what: &'static str,
+    /// What comes before and is not counted.
+    before: &'static str,
+    script: &'static str,
+    vsftpd: &'static str,
+    proftpd: &'static str,
+}
+
+const WORK: &[Work] = &[
+    Work {
+        what: "ls -l of a directory: one listing",
+        before: "",
+        script: "ls -l $1/flat",
+        vsftpd: "CWD 1, EPSV 1, LIST 1, MDTM 1",
+        proftpd: "EPSV 1, MLSD 1",
+    },
+    Work { what: "the same again", before: "ls -l $1/flat", script: "ls -l $1/flat", vsftpd: "", proftpd: "" },
+    Work {
+        what: "one file of a listed directory",
+        before: "ls -l $1/flat",
+        script: "cat $1/flat/07",
+        vsftpd: "EPSV 1, RETR 1",
+        proftpd: "EPSV 1, RETR 1",
+    },
+    Work { what: "the same file again", before: "cat $1/flat/07", script: "cat $1/flat/07", vsftpd: "", proftpd: "" },
+    Work {
+        what: "all 100 files of a directory",
+        before: "",
+        script: "cat $1/flat/*",
+        vsftpd: "CWD 1, EPSV 101, LIST 1, MDTM 1, RETR 100",
+        proftpd: "EPSV 101, MLSD 1, RETR 100",
+    },
+    Work {
+        what: "one file by its name, where nothing was listed",
+        before: "",
+        script: "cat $1/deep/3/file",
+        vsftpd: "CWD 2, EPSV 3, LIST 2, MDTM 2, RETR 1, SIZE 1, STAT 1",
+        proftpd: "EPSV 1, MLST 2, RETR 1, SIZE 2",
+    },
+    Work {
+        what: "a name that is not there",
+        before: "ls $1/flat",
+        script: "! cat $1/flat/none",
+        vsftpd: "",
+        proftpd: "",
+    },
+    Work {
+        what: "find over 11 directories",
+        before: "",
+        script: "find $1/deep",
+        vsftpd: "CWD 11, EPSV 11, LIST 11, MDTM 1",
+        proftpd: "EPSV 11, MLSD 11",
+    },
+    Work {
+        what: "tar of 11 directories with 10 files",
+        before: "",
+        script: "tar -C $1 -cf - deep | wc -c",
+        vsftpd: "CWD 11, EPSV 21, LIST 11, MDTM 1, RETR 10",
+        proftpd: "EPSV 21, MLSD 11, RETR 10",
+    },
+    Work {
+        what: "20 small files written, in a directory that was listed",
+        before: "ls $1/out",
+        script: "for number in $(seq 20); do cp /etc/passwd $1/out/cp-$number; done",
+        vsftpd: "CWD 20, EPSV 40, LIST 20, MDTM 42, RNFR 20, RNTO 20, SIZE 61, STAT 21, STOR 20",
+        proftpd: "EPSV 20, MLST 41, RNFR 20, RNTO 20, SIZE 61, STOR 20",
+    },
+    Work {
+        // The shell closes the descriptor that it opened before the program writes to its copy: that uploads nothing first.
+        what: "20 small files written by redirection",
+        before: "ls $1/out",
+        script: "for number in $(seq 20); do echo $number > $1/out/$number; done",
+        vsftpd: "CWD 20, EPSV 60, LIST 20, MDTM 81, RNFR 40, RNTO 40, SIZE 121, STAT 61, STOR 40",
+        proftpd: "EPSV 40, MLST 81, RNFR 40, RNTO 40, SIZE 121, STOR 40",
+    },
+    Work {
+        what: "one small file written over",
+        before: "ls $1/flat",
+        script: "cp /etc/passwd $1/flat/42",
+        vsftpd: "EPSV 1, MDTM 4, RNFR 1, RNTO 1, SIZE 5, STAT 4, STOR 1",
+        proftpd: "EPSV 1, MLST 4, RNFR 1, RNTO 1, SIZE 5, STOR 1",
+    },
+    Work {
+        what: "a directory made and removed",
+        before: "ls $1/out",
+        script: "mkdir $1/out/d; rmdir $1/out/d",
+        vsftpd: "CWD 1, EPSV 1, LIST 1, MDTM 1, MKD 1, RMD 1, SIZE 1",
+        proftpd: "MKD 1, MLST 1, RMD 1, SIZE 1",
+    },
+    Work {
+        what: "a file renamed and removed",
+        before: "ls $1/flat",
+        script: "mv $1/flat/50 $1/flat/new; rm $1/flat/new",
+        vsftpd: "CWD 1, DELE 1, EPSV 1, LIST 1, MDTM 2, RNFR 1, RNTO 1, SIZE 2, STAT 1",
+        proftpd: "DELE 1, MLST 2, RNFR 1, RNTO 1, SIZE 2",
+    },
+];
+
+fn work_costs_as_many_commands_as_it_is_known_to(case: &Case) {
+    lay_out(case);
+    let mut wrong = String::new();
+    for Work { what, before, script, vsftpd, proftpd } in WORK {
+        let mount = case.mount_rw(&[]);
+        // The directory of the mount itself, and the zone that the server lists in.
+        run(&mount, "ls -l $1");
+        run(&mount, before);
+        let earlier = case.server.commands();
+        run(&mount, script);
+        let counted = difference(&earlier, &case.server.commands());
+        mount.end();
+        let expected = if case.server.spec.kind == Kind::Vsftpd { vsftpd } else { proftpd };
+        if counted != *expected {
+            wrong += &format!("{what}: \"{counted}\", not \"{expected}\"\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{:?}\n{wrong}", case.server.spec.kind);
+}
+
+/// `flat` with 100 files, `deep` with ten directories and a file in each, and `out`.
+fn lay_out(case: &Case) {
+    for directory in ["flat", "deep", "out"] {
+        fs::create_dir(case.disk.join(directory)).unwrap();
+        give(&case.disk.join(directory));
+    }
+    (0..100).for_each(|number| drop(case.put(&format!("flat/{number:02}"), b"content\n")));
+    for number in 0..10 {
+        let directory = case.disk.join(format!("deep/{number}"));
+        fs::create_dir(&directory).unwrap();
+        give(&directory);
+        case.put(&format!("deep/{number}/file"), b"content\n");
+    }
+}
+
+fn run(mount: &Mount, script: &str) {
+    shell(script, &[&mount.point]).succeeded();
+}
+
+fn difference(before: &BTreeMap<String, usize>, after: &BTreeMap<String, usize>) -> String {
+    let more = after.iter().map(|(verb, count)| (verb, count - before.get(verb).copied().unwrap_or_default()));
+    let more: Vec<String> =
+        more.filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{verb} {count}")).collect();
+    more.join(", ")
+}
