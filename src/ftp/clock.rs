@@ -68,6 +68,11 @@ impl Clock {
         Some(Zone::Ahead(told.ahead_at(now)))
     }
 
+    /// Whether it was told or found out.
+    pub fn is_known(&self) -> bool {
+        self.told.is_some() || self.learnt.lock().zone() != Zone::Unknown
+    }
+
     /// The files of a listing whose `MDTM` would tell more of the clock; few, and none once it is known.
     pub fn doubts<'a>(&self, entries: &'a [Entry], zone: &Zone) -> Vec<&'a Entry> {
         let learnt = self.learnt.lock();

@@ -7,6 +7,7 @@ use crate::ftp::reply::{Outcome, Reader, Reply};
 use crate::ftp::settings::{Settings, TlsMode};
 use crate::ftp::stream::{Dialled, Tcp, remaining};
 use crate::ftp::tls::{Connected, Heard, Received, Records, Sessions, Tls};
+use core::net::IpAddr;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub struct Witness {
     pub handshake: Option<Duration>,
     /// How many tickets of TLS 1.3 had come by the end of the login.
     pub tickets: usize,
+    /// How long the server keeps them.
+    pub ticket_lifetime: Option<Duration>,
     /// The reply that let us in.
     pub login: Option<Reply>,
 }
@@ -116,12 +119,26 @@ impl Control {
         control.private = control.protect()?;
         let login = control.login(settings);
         witness.tickets = control.records.tickets_received();
+        witness.ticket_lifetime = control.records.ticket_lifetime();
         witness.login = Some(login?);
         if control.private == Privacy::AfterLogin && control.protect()? == Privacy::AfterLogin {
             return Err(insecure("PROT P", "the server does not encrypt data connections"));
         }
         counters.logins.up();
         Ok(control)
+    }
+
+    /// Whether the port answers TLS's first words at once; nothing else is said. A certificate that is not believed answers,
+    /// too.
+    pub fn shakes_hands(settings: &Settings, tls: &Tls) -> bool {
+        let mut heard = Heard::default();
+        let dialled = Tcp::connect(&settings.host, settings.port, settings.timeout, &mut Dialled::default());
+        if let Ok(mut tcp) = dialled {
+            let deadline = Instant::now() + settings.timeout;
+            let shaken = tls.connect_control(&mut tcp, &tls.sessions(), deadline, &Counters::default(), &mut heard);
+            log::trace!("a TLS handshake at once: {heard}, {:?}", shaken.err().map(|error| error.to_string()));
+        }
+        heard.version.is_some()
     }
 
     /// Sends a command and waits for its reply.
@@ -226,6 +243,11 @@ impl Control {
     /// As [`Tcp::connect_data`].
     pub fn connect_data(&self, port: u16) -> Result<Tcp, Error> {
         self.tcp.connect_data(port, self.timeout)
+    }
+
+    /// The server's address.
+    pub fn peer(&self) -> IpAddr {
+        self.tcp.peer()
     }
 
     /// The server's address as a `227` would write it, where it is one of IPv4.

@@ -46,12 +46,12 @@ impl DataConnection {
 
     /// Ends an upload: `close_notify`, a FIN (Microsoft's server waits for it), and then everything the server still has
     /// to say, its tickets above all, until it closes. An unread ticket would turn our close into a reset, and the server
-    /// would lose bytes that it has not read yet, some with a `226`.
+    /// would lose bytes that it has not read yet, some with a `226`. Tells how it closed.
     ///
     /// # Errors
     ///
     /// The network's, or `TimedOut` when the server has not closed after `limit`.
-    pub fn finish_upload(mut self, limit: Duration) -> io::Result<()> {
+    pub fn finish_upload(mut self, limit: Duration) -> io::Result<Received> {
         self.connected.records.send_close_notify(&mut self.tcp)?;
         self.tcp.shutdown_write()?;
         let deadline = Instant::now() + limit;
@@ -60,7 +60,7 @@ impl DataConnection {
             self.tcp.set_limit(remaining(deadline))?;
             match self.connected.records.read(&mut self.tcp, &mut buffer)? {
                 Received::Bytes(_) => {}
-                Received::Closed | Received::Cut => return Ok(()),
+                end @ (Received::Closed | Received::Cut) => return Ok(end),
             }
         }
     }

@@ -50,3 +50,5 @@ pub mod transfer;
 pub mod upload;
 
 pub mod client;
+
+pub mod check;

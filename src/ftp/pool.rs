@@ -146,6 +146,12 @@ impl Pool {
         }
     }
 
+    /// Takes in a session that was opened elsewhere.
+    pub fn adopt(&self, session: Session) {
+        self.state.lock().idle.push_back(Idle { session, since: Instant::now() });
+        self.changed.notify_one();
+    }
+
     /// Registers a transfer that may be asked to give its session up.
     pub fn register(&self, transfer: Weak<dyn Reclaim>) {
         let mut state = self.state.lock();

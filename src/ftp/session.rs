@@ -574,7 +574,7 @@ fn quoted(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Whether the reply means that the data connection's TLS session was not the control connection's.
-fn refuses_session(reply: &Reply, resumed: bool) -> bool {
+pub fn refuses_session(reply: &Reply, resumed: bool) -> bool {
     let text = reply.text().to_lowercase();
     let speaks_of_it = text.contains("session") && (text.contains("reuse") || text.contains("resum"));
     let number = reply.code.number();

@@ -77,6 +77,11 @@ impl Tcp {
             .map_err(|source| Error::io(format!("connecting the data connection to port {port}"), source))
     }
 
+    /// The server's address.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// The server's address as a `227` would write it, where it is one of IPv4.
     pub fn peer_octets(&self) -> Option<[u8; 4]> {
         match self.peer {

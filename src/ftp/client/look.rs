@@ -15,8 +15,30 @@ use crate::remote::{Entry, FileKind, Metadata};
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
+/// How the mounted directory is listed, and what that shows.
+#[derive(Debug)]
+pub struct Survey {
+    /// The command.
+    pub rung: Rung,
+    /// What came, with the names that are shown here.
+    pub listing: Listing,
+}
+
 impl Client {
     pub(super) fn list_directory(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+        self.list_all(directory).map(|survey| survey.listing.entries)
+    }
+
+    /// Lists the mounted directory.
+    ///
+    /// # Errors
+    ///
+    /// As every listing.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        self.list_all(&RemotePath::root())
+    }
+
+    fn list_all(&self, directory: &RemotePath) -> Result<Survey, Error> {
         let pathname = self.server.pathname(directory)?;
         let now = SystemTime::now();
         self.pool.with_session(|session| {
@@ -26,7 +48,7 @@ impl Client {
             } else if rung != Rung::Names && self.learn_clock(session, &pathname, &listing)? {
                 (_, listing) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
             }
-            Ok(self.entries(listing, directory))
+            Ok(Survey { rung, listing: self.shown(listing, directory) })
         })
     }
 
@@ -140,7 +162,7 @@ impl Client {
         Ok(())
     }
 
-    fn entries(&self, listing: Listing, directory: &RemotePath) -> Vec<Entry> {
+    fn shown(&self, listing: Listing, directory: &RemotePath) -> Listing {
         if listing.refused_names > 0 {
             log::warn!("{directory}: {} names that cannot be names are left out", listing.refused_names);
         }
@@ -155,7 +177,7 @@ impl Client {
             self.server.counters.lines_not_understood.add(listing.not_understood as u64);
             log::warn!("{directory}: {} lines not understood, such as: {sample}", listing.not_understood);
         }
-        self.server.localised(listing).entries
+        self.server.localised(listing)
     }
 
     pub(super) fn stat_path(&self, path: &RemotePath) -> Result<Metadata, Error> {

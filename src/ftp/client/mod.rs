@@ -7,16 +7,22 @@ mod ladder;
 mod look;
 mod odd;
 
+use crate::ftp::command::Command;
+use crate::ftp::control::Witness;
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::pool::Pool;
+use crate::ftp::reply::Reply;
 use crate::ftp::server::Server;
+use crate::ftp::session::Session;
 use crate::ftp::settings::Settings;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
 use crate::remote::{self, Download, Entry, Metadata, Remote, Start, Upload};
 use kind::translate;
+
+pub use look::Survey;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -34,14 +40,28 @@ impl Client {
     ///
     /// Whatever the first session met, in a line that names the step.
     pub fn connect(settings: Settings) -> Result<Self, Error> {
-        let server = Arc::new(Server::new(settings)?);
-        let pool = Pool::new(Arc::clone(&server));
-        let client = Self { server, pool };
+        let client = Self::witnessed(Arc::new(Server::new(settings)?), &mut Witness::default())?;
         client.enter_root()?;
         Ok(client)
     }
 
-    fn enter_root(&self) -> Result<(), Error> {
+    /// Connects and logs in; `witness` keeps what every step told, in spite of a failure.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::open`].
+    pub fn witnessed(server: Arc<Server>, witness: &mut Witness) -> Result<Self, Error> {
+        let pool = Pool::new(Arc::clone(&server));
+        pool.adopt(Session::witnessed(&server, witness)?);
+        Ok(Self { server, pool })
+    }
+
+    /// Sees that the directory to be mounted is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchMount`], or the connection's failures.
+    pub fn enter_root(&self) -> Result<(), Error> {
         let pathname = || self.server.pathname(&RemotePath::root());
         self.pool.with_session(|session| session.change_directory(&pathname()?)).map_err(|error| match error {
             Error::Refused { reply, .. } => {
@@ -50,6 +70,15 @@ impl Client {
             }
             other => other,
         })
+    }
+
+    /// Sends a command that needs no data connection and waits for its reply.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn ask(&self, command: &Command<'_>) -> Result<Reply, Error> {
+        self.pool.with_session(|session| session.exchange(command))
     }
 
     /// What happened so far.

@@ -44,6 +44,13 @@ impl Sessions {
         certificate.is_some() && self.state.lock().server.as_ref() == certificate
     }
 
+    /// The same without any session to resume: a data connection with it shakes hands in full.
+    pub fn emptied(&self) -> Arc<Self> {
+        let state = self.state.lock();
+        let kept = State { server: state.server.clone(), group: state.group, ..State::default() };
+        Arc::new(Self { state: Mutex::new(kept) })
+    }
+
     /// The key exchange group that the server chose.
     pub fn group(&self) -> Option<NamedGroup> {
         self.state.lock().group

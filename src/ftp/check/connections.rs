@@ -1,0 +1,33 @@
+//! How many control connections the server gives to one client.
+
+use crate::ftp::check::facts::Connections;
+use crate::ftp::control::Control;
+use crate::ftp::counters::Counters;
+use crate::ftp::settings::Settings;
+use crate::ftp::tls::Tls;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Opens one after the other until one is refused or there are more than a mount would open, then closes them all.
+pub(super) fn count(settings: &Settings) -> Connections {
+    let most = settings.connections_max.get().clamp(TRIED_MIN, TRIED_MAX);
+    let mut open = Vec::new();
+    let refused = Tls::new(&settings.host, &settings.trust).and_then(|tls| {
+        let counters = Arc::new(Counters::default());
+        while open.len() < most {
+            open.push(Control::connect(settings, &tls, &counters)?);
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    });
+    let connections = Connections { opened: open.len(), refused: refused.err().map(|error| error.to_string()) };
+    open.into_iter().for_each(Control::quit);
+    connections
+}
+
+/// At least so many are tried, and so many at most.
+const TRIED_MIN: usize = 8;
+const TRIED_MAX: usize = 16;
+/// Nobody shall take us for an attack.
+const PAUSE: Duration = Duration::from_millis(50);
