@@ -1,11 +1,12 @@
 //! What a check finds out, as plain data: no verdicts, no advice.
 
+use crate::ftp::certificate::{Certificate, Day, OutOfTime};
 use crate::ftp::control::Witness;
 use crate::ftp::error::Error;
 use crate::ftp::stream::Attempt;
 use crate::ftp::tls::Versions;
 use serde::{Serialize, Serializer};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// All of it; what was not come to is not there.
 #[derive(Debug, Default, Serialize)]
@@ -190,6 +191,8 @@ pub struct Reuse {
     pub version: Version,
     /// The handshake of a control connection, where the server has the version.
     pub handshake: Option<Handshake>,
+    /// How many tickets of TLS 1.3 came on the control connection while it was used.
+    pub tickets: usize,
     /// What kept it from being tried.
     pub not_tried: Option<String>,
     /// Data connections that offered their own control connection's session, one after the other.
@@ -291,6 +294,27 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
     time.map(|time| time.as_secs()).serialize(serializer)
 }
 
+impl Shown {
+    pub(super) fn of(certificate: &Certificate, now: SystemTime) -> Self {
+        let seconds_left = match certificate.not_after.duration_since(now) {
+            Ok(left) => i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            Err(over) => -i64::try_from(over.duration().as_secs()).unwrap_or(i64::MAX),
+        };
+        Self {
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            self_signed: certificate.self_signed,
+            names: certificate.names.clone(),
+            not_before: Day(certificate.not_before).to_string(),
+            not_after: Day(certificate.not_after).to_string(),
+            days_left: seconds_left.div_euclid(SECONDS_A_DAY),
+            not_yet: certificate.out_of_time(now) == Some(OutOfTime::NotYet),
+            key: certificate.key.clone(),
+            pin: certificate.pin.to_string(),
+        }
+    }
+}
+
 impl Handshake {
     /// What a connection told of its handshake, if it came to a ServerHello.
     pub(super) fn of(witness: &Witness) -> Option<Self> {
@@ -324,3 +348,5 @@ impl Address {
         Self { address: attempt.address.to_string(), connected, failure }
     }
 }
+
+const SECONDS_A_DAY: i64 = 24 * 60 * 60;

@@ -24,7 +24,7 @@ use crate::ftp::settings::{Settings, TlsMode};
 use crate::ftp::tls::Tls;
 use crate::path::{RemotePath, escaped};
 use data::Line;
-use facts::{Address, Facts, Handshake, Listed, Stage, Upload, Version};
+use facts::{Address, Facts, Handshake, Listed, Shown, Stage, Upload, Version};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -101,6 +101,9 @@ impl Examination<'_> {
                 Some((server, client))
             }
             Err(error) => {
+                let handshake_ended = witness.handshake.is_some();
+                let is_untrusted = matches!(error, Error::Untrusted { .. });
+                self.facts.verified = (is_untrusted || handshake_ended).then_some(handshake_ended);
                 self.try_other_mode(&error);
                 self.fail(Stage::Connect, error);
                 None
@@ -116,6 +119,8 @@ impl Examination<'_> {
         facts.software = witness.greeting.as_ref().and_then(|greeting| software::told_by(&greeting.text()));
         facts.auth = witness.auth.as_ref().map(ToString::to_string);
         facts.tls = Handshake::of(witness);
+        let now = SystemTime::now();
+        facts.certificates = witness.heard.chain.iter().map(|certificate| Shown::of(certificate, now)).collect();
         facts.login = witness.login.as_ref().map(ToString::to_string);
     }
 

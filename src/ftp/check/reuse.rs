@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Tries `version` alone. Control connections are opened one after the other: some servers allow one.
 pub(super) fn try_version(settings: &Settings, version: Version, directory: Option<&[u8]>) -> Reuse {
-    let mut reuse = Reuse { version, handshake: None, not_tried: None, own: Vec::new(), without: None, others: None };
+    let mut reuse =
+        Reuse { version, tickets: 0, handshake: None, not_tried: None, own: Vec::new(), without: None, others: None };
     if let Err(error) = fill(&mut reuse, settings, directory) {
         reuse.not_tried = Some(error.to_string());
     }
@@ -58,6 +59,7 @@ fn try_own(line: &mut Line<'_>, reuse: &mut Reuse, directory: Option<&[u8]>) -> 
             break;
         }
     }
+    reuse.tickets = line.control.tickets_received();
     line.control.ready_to_resume();
     Ok(Arc::clone(line.control.sessions()))
 }
