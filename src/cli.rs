@@ -1,8 +1,10 @@
-//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT` and, by the program's name,
+//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL` and, by the program's name,
 //! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as umount(8) calls its helpers.
 
+use crate::check::Check;
 use crate::config::Request;
 use crate::failure::Failure;
+use crate::ftp::check::Wishes;
 use crate::options::{self, Options};
 use crate::sys;
 use crate::url::Url;
@@ -17,6 +19,8 @@ use std::path::{Path, PathBuf};
 pub enum Wish {
     /// To mount, and to log up to this level.
     Mount(Box<Request>, LevelFilter),
+    /// To check a server.
+    Check(Box<Check>),
     /// To unmount.
     Unmount(Parting),
     /// To print this and end.
@@ -42,6 +46,10 @@ pub struct Parting {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let program = arguments.first().and_then(|program| Path::new(program).file_name()).unwrap_or_default();
+    let checks = arguments.get(1).is_some_and(|first| first == "check");
+    if checks {
+        return check(arguments);
+    }
     let unmounts = program.as_encoded_bytes().starts_with(b"umount.");
     let grammar = if unmounts { unmount_grammar() } else { grammar() };
     let matches = match grammar.try_get_matches_from(arguments) {
@@ -62,7 +70,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
     let request = Request {
         url: Url::parse(url).map_err(|error| Failure::usage(format!("the URL is wrong: {error}")))?,
         mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned().unwrap_or_default(),
-        options: options(&matches)?,
+        options: options(&matches, Options { debug: matches.get_flag("debug"), ..Options::default() })?,
         foreground: matches.get_flag("foreground"),
     };
     hide_password(url, &request.url);
@@ -70,8 +78,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
     Ok(Wish::Mount(Box::new(request), level))
 }
 
-fn options(matches: &ArgMatches) -> Result<Options, Failure> {
-    let mut options = Options { debug: matches.get_flag("debug"), ..Options::default() };
+/// Without status 1, which says that a server works with warnings.
+fn check(mut arguments: Vec<OsString>) -> Result<Wish, Failure> {
+    arguments.remove(1);
+    let matches = match check_grammar().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Wish::Print(error.to_string())),
+        Err(error) => return Err(Failure::system(one_line(&error))),
+    };
+    let typed: Vec<String> = matches.get_many("options").unwrap_or_default().cloned().collect();
+    let url = matches.get_one::<String>("url").map(String::as_str).unwrap_or_default();
+    let request = Request {
+        url: Url::parse(url).map_err(|error| Failure::system(format!("the URL is wrong: {error}")))?,
+        mountpoint: PathBuf::new(),
+        options: options(&matches, Options::default()).map_err(Failure::system)?,
+        foreground: true,
+    };
+    hide_password(url, &request.url);
+    let wishes = Wishes { write: matches.get_flag("write"), limits: matches.get_flag("limits") };
+    let (json, trace) = (matches.get_flag("json"), matches.get_flag("trace"));
+    Ok(Wish::Check(Box::new(Check { request, typed, json, trace, wishes })))
+}
+
+fn options(matches: &ArgMatches, mut options: Options) -> Result<Options, Failure> {
     for argument in matches.get_many::<String>("options").unwrap_or_default() {
         options.add(argument).map_err(Failure::usage)?;
     }
@@ -91,7 +120,10 @@ fn grammar() -> Command {
     Command::new("ftpsfs")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTPS server (FTP over TLS) as a directory.")
-        .override_usage("ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT")
+        .override_usage(
+            "ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT\n       ftpsfs check [-o OPTION[,OPTION...]] URL \
+             (see ftpsfs check --help)",
+        )
         .args([
             Arg::new("url").value_name("URL").required(true).help("ftps://[USER@]HOST[:PORT]/[DIRECTORY]"),
             Arg::new("mountpoint")
@@ -109,6 +141,28 @@ fn grammar() -> Command {
         ])
         .args_override_self(true)
         .after_help(after_help())
+}
+
+fn check_grammar() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    Command::new("ftpsfs check")
+        .about("Says whether a mount of an FTPS server would work, and what to do where it would not.")
+        .override_usage("ftpsfs check [-o OPTION[,OPTION...]] [--write] [--limits] [--json] [--trace] URL")
+        .args([
+            Arg::new("url").value_name("URL").required(true).help("ftps://[USER@]HOST[:PORT]/[DIRECTORY]"),
+            Arg::new("options")
+                .short('o')
+                .value_name("OPTION")
+                .action(ArgAction::Append)
+                .allow_hyphen_values(true)
+                .help("Options as for a mount, see ftpsfs --help"),
+            flag("write", "Store a scratch file, rename and delete it"),
+            flag("limits", "Open connections until the server refuses one (16 at most)"),
+            flag("json", "Report for programs"),
+            flag("trace", "Show the dialogue with the server on standard error, with times"),
+        ])
+        .args_override_self(true)
+        .after_help("Exit status: 0 good, 1 works with warnings, 2 cannot work.")
 }
 
 /// As umount(8) describes its helpers.

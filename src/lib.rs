@@ -41,7 +41,9 @@ pub mod background;
 pub mod config;
 mod registry;
 
-pub mod cli;
+pub mod check;
 pub mod mount;
+
+pub mod cli;
 
 pub mod unmount;

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::time::Instant;
 
 /// Where syslogd and journald listen.
 const SYSLOG: &str = "/dev/log";
@@ -23,6 +24,8 @@ struct Logger {
 enum Sink {
     /// Standard error that a person reads.
     Terminal,
+    /// The same with the time since then, of what is said to and by the server alone.
+    Trace(Instant),
     /// Standard error that journald reads: a line begins with its priority (sd-daemon(3)).
     Journal,
     /// A datagram each (RFC 3164 section 4.1.1).
@@ -37,6 +40,12 @@ pub fn start(level: LevelFilter) {
     // A second call finds the same logger there.
     let _ = log::set_logger(&LOGGER);
     log::set_max_level(level);
+}
+
+/// Goes on with everything that is said to and by the server, each line with the seconds since now.
+pub fn trace() {
+    *LOGGER.sink.lock() = Sink::Trace(Instant::now());
+    log::set_max_level(LevelFilter::Trace);
 }
 
 /// Goes on in syslog. Where nobody listens there, the log ends.
@@ -59,6 +68,9 @@ fn is_journal() -> bool {
 impl Log for Logger {
     /// What the libraries below us say is of use to their own developers: one has to ask for it with `trace`.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        if let Sink::Trace(_) = *self.sink.lock() {
+            return metadata.target().starts_with("ftpsfs::ftp");
+        }
         let ours = metadata.target().split("::").next() == Some("ftpsfs");
         ours || metadata.level() <= Level::Error || log::max_level() == LevelFilter::Trace
     }
@@ -81,6 +93,7 @@ impl Sink {
     fn write(&mut self, level: Level, line: &str) {
         let priority = priority(level);
         let _ = match self {
+            Self::Trace(since) => writeln!(std::io::stderr(), "{:9.4} {line}", since.elapsed().as_secs_f64()),
             Self::Terminal => writeln!(std::io::stderr(), "ftpsfs: {line}"),
             Self::Journal => writeln!(std::io::stderr(), "<{priority}>{line}"),
             Self::Syslog(socket) => {

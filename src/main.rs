@@ -3,15 +3,15 @@
 use ftpsfs::cli::{self, Wish};
 use ftpsfs::config::Config;
 use ftpsfs::credentials::Sources;
-use ftpsfs::failure::Failure;
-use ftpsfs::{logger, mount, sys, unmount};
+use ftpsfs::failure::{Failure, Status};
+use ftpsfs::{check, logger, mount, sys, unmount};
 use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     sys::close_inherited_descriptors();
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             let _ = writeln!(std::io::stderr(), "ftpsfs: {failure}");
             ExitCode::from(failure.status.code())
@@ -19,19 +19,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<u8, Failure> {
     match cli::parse(std::env::args_os())? {
         Wish::Unmount(parting) => {
             logger::start(log::LevelFilter::Info);
-            unmount::run(&parting)
+            unmount::run(&parting).map(|()| 0)
         }
-        Wish::Print(text) => write!(std::io::stdout(), "{text}").map_err(Failure::system),
+        Wish::Print(text) => write!(std::io::stdout(), "{text}").map(|()| 0).map_err(Failure::system),
+        Wish::Check(wanted) => {
+            let sources = Sources::of_this_process();
+            sys::forbid_dumps();
+            // 1 is what a check says of a server that works with warnings.
+            check::run(*wanted, sources).map_err(|failure| Failure { status: Status::System, ..failure })
+        }
         Wish::Mount(request, level) => {
             let sources = Sources::of_this_process();
             // Only now: with it, a user may no longer reach the memory in which arguments and environment were hidden.
             sys::forbid_dumps();
             logger::start(level);
-            mount::run(Config::new(*request, sources)?)
+            mount::run(Config::new(*request, sources)?).map(|()| 0)
         }
     }
 }

@@ -52,6 +52,17 @@ impl<'a> Line<'a> {
             }
             other => other?,
         };
+        Self::over(control, tls, settings, counters)
+    }
+
+    /// Over a control connection that is logged in: in image type, as sizes are another matter in ASCII.
+    pub(super) fn over(
+        mut control: Control,
+        tls: &'a Tls,
+        settings: &'a Settings,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, Error> {
+        control.exchange(&Command::TypeImage)?.completion("TYPE I")?;
         Ok(Self { control, tls, settings, counters: Arc::clone(counters) })
     }
 

@@ -1,7 +1,7 @@
 //! Which TLS sessions the server takes on a data connection.
 
 use crate::ftp::check::data::{Line, Offer};
-use crate::ftp::check::facts::{Handshake, Reuse, Trial, Version};
+use crate::ftp::check::facts::{End, Handshake, Reuse, Trial, Version};
 use crate::ftp::command::Command;
 use crate::ftp::control::{Control, Witness};
 use crate::ftp::counters::Counters;
@@ -26,11 +26,10 @@ fn fill(reuse: &mut Reuse, settings: &Settings, directory: Option<&[u8]>) -> Res
     let mut witness = Witness::default();
     let seen = Control::witnessed(settings, &tls, &counters, &mut witness);
     reuse.handshake = Handshake::of(&witness);
-    let control = match seen {
-        Err(Error::Busy { .. } | Error::Tls { .. }) => Line::open(settings, &tls, &counters)?.control,
-        other => other?,
+    let mut first = match seen {
+        Err(Error::Busy { .. } | Error::Tls { .. }) => Line::open(settings, &tls, &counters)?,
+        other => Line::over(other?, &tls, settings, &counters)?,
     };
-    let mut first = Line { control, tls: &tls, settings, counters: Arc::clone(&counters) };
     let sessions = try_own(&mut first, reuse, directory)?;
     // A server that refuses hangs up at times: each of the others has a control connection of its own.
     let mut second = line_in(settings, &tls, &counters, directory)?;
@@ -86,13 +85,13 @@ fn enter(line: &mut Line<'_>, directory: Option<&[u8]>) -> Result<(), Error> {
 impl Trial {
     /// Whether all came.
     pub fn is_accepted(&self) -> bool {
-        self.end == crate::ftp::check::facts::End::Accepted
+        self.end == End::Accepted
     }
 
     /// Whether the server refused the session.
     pub fn refusal(&self) -> Option<&str> {
         match &self.end {
-            crate::ftp::check::facts::End::Refused(words) => Some(words),
+            End::Refused(words) => Some(words),
             _ => None,
         }
     }

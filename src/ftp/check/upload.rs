@@ -60,7 +60,7 @@ fn store(line: &mut Line<'_>, command: &Command<'_>, upload: &mut Upload) -> Res
     }
     upload.sent = content.len() as u64;
     let began = Instant::now();
-    upload.close_notify = finish(data, line.settings.timeout);
+    upload.close_notify = finish(*data, line.settings.timeout);
     let reply = line.control.reply("STOR")?;
     upload.end = Some(began.elapsed());
     upload.failure = (reply.code.outcome() != Outcome::Completion).then(|| reply.to_string());
@@ -93,7 +93,7 @@ fn append(line: &mut Line<'_>, path: &[u8]) -> Result<Option<String>, Error> {
             End::Accepted => None,
         }),
         (_, Opened::Data(data)) => {
-            finish(data, line.settings.timeout);
+            finish(*data, line.settings.timeout);
             match line.control.reply("APPE")?.completion("APPE") {
                 Ok(_) => Ok(None),
                 Err(error) => Ok(Some(error.to_string())),
