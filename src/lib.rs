@@ -10,7 +10,8 @@
 //!
 //! The front: [`cli`] reads the command line into what was typed, [`config`] makes settings of it that hold together, and
 //! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes. [`unmount`] is the
-//! helper of umount(8), which finds in the `registry` what still is to be uploaded.
+//! helper of umount(8), which finds in the `registry` what still is to be uploaded. [`check`] mounts nothing: it says in words
+//! what `ftp::check` found out about a server.
 //!
 //! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
