@@ -1,0 +1,224 @@
+//! docs/benchmarks.md.
+
+use crate::chart;
+use crate::peers::Peer;
+use crate::results::{Conditions, Row};
+use crate::work::{Figure, WORKLOADS, Workload};
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+/// What was measured under the same conditions.
+#[derive(Debug)]
+pub struct Table<'a> {
+    conditions: &'a Conditions,
+    rows: Vec<&'a Row>,
+}
+
+/// Writes the page and its chart of everything that was measured.
+pub fn write(rows: &[Row]) {
+    let mut all: Vec<&Conditions> = Vec::new();
+    for row in rows {
+        if !all.contains(&&row.conditions) {
+            all.push(&row.conditions);
+        }
+    }
+    all.sort_by(|one, other| key(one).total_cmp(&key(other)));
+    let tables: Vec<Table<'_>> = all.into_iter().map(|conditions| Table::of(conditions, rows)).collect();
+    let Some(first) = tables.first() else { return };
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+    let mut page = head();
+    let _ = writeln!(page, "## {}\n\n![The same as a chart](benchmarks.svg)\n\n{}", first.title(), first.ratios());
+    let _ = writeln!(page, "### What it took\n\n{COUNTS}\n\n{}", first.counts());
+    for table in &tables[1..] {
+        let _ = writeln!(page, "## {}\n\n{}", table.title(), table.ratios());
+    }
+    fs::write(format!("{docs}/benchmarks.md"), page.trim_end().to_owned() + "\n").expect("docs can be written");
+    fs::write(format!("{docs}/benchmarks.svg"), chart::draw(first)).expect("docs can be written");
+}
+
+/// The usual conditions first, then by server, delay, loss and rate.
+fn key(conditions: &Conditions) -> f64 {
+    let Conditions { server, rtt_ms, loss_percent, rate_mbit } = conditions;
+    if (server.as_str(), *rtt_ms, *rate_mbit) == ("vsftpd", 20, 0) && *loss_percent == 0.0 {
+        return 0.0;
+    }
+    let server = if server == "vsftpd" { 1e6 } else { 2e6 };
+    server + *rtt_ms as f64 * 1e3 + loss_percent * 100.0 + *rate_mbit as f64 / 1e3
+}
+
+/// How many times as long as `ours` it took; at least, where it was not awaited.
+pub fn ratio(row: &Row, ours: &Row) -> Option<f64> {
+    let limit = (row.failure.is_none() && row.seconds.is_none()).then_some(row.limit_seconds as f64);
+    Some(row.seconds.or(limit)? / ours.seconds?)
+}
+
+impl<'a> Table<'a> {
+    fn of(conditions: &'a Conditions, rows: &'a [Row]) -> Self {
+        Self { conditions, rows: rows.iter().filter(|row| row.conditions == *conditions).collect() }
+    }
+
+    /// Each workload that was measured, with its rows in the order of the peers.
+    pub fn lines(&self) -> Vec<(&'static Workload, Vec<&'a Row>)> {
+        let of = |workload: &Workload| {
+            let peers = [Peer::Ftpsfs].into_iter().chain(Peer::OTHERS);
+            peers.filter_map(|peer| self.row(workload, peer)).collect::<Vec<_>>()
+        };
+        let lines = WORKLOADS.iter().map(|workload| (workload, of(workload)));
+        lines.filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    fn row(&self, workload: &Workload, peer: Peer) -> Option<&'a Row> {
+        self.rows.iter().copied().find(|row| row.workload == workload.name && row.peer == peer.name())
+    }
+
+    fn title(&self) -> String {
+        let Conditions { server, rtt_ms, loss_percent, rate_mbit } = self.conditions;
+        let delay = if *rtt_ms == 0 { "no delay".to_owned() } else { format!("{rtt_ms} ms round trip") };
+        let loss = if *loss_percent == 0.0 { String::new() } else { format!(", {loss_percent} % lost") };
+        let rate = if *rate_mbit == 0 { String::new() } else { format!(", {rate_mbit} Mbit/s") };
+        format!("{}, {delay}{loss}{rate}", if server == "vsftpd" { "vsftpd" } else { "ProFTPD" })
+    }
+
+    fn ratios(&self) -> String {
+        let usual = key(self.conditions) == 0.0;
+        let mut text = "| work | ftpsfs |".to_owned() + if usual { " goal |" } else { "" };
+        text += &Peer::OTHERS.map(|peer| format!(" {} |", title(peer))).concat();
+        text += &format!("\n|{}\n", "---|".repeat(2 + usize::from(usual) + Peer::OTHERS.len()));
+        for (workload, _) in self.lines() {
+            let ours = self.row(workload, Peer::Ftpsfs);
+            let each = if workload.figure == Figure::Median { " (median)" } else { "" };
+            let _ = write!(text, "| {}{each} | {} |", workload.what, ours.map_or_else(|| "–".to_owned(), figure));
+            if usual {
+                let goal = GOALS.iter().find(|(name, _)| *name == workload.name);
+                let _ = write!(text, " {} |", goal.map_or_else(|| "–".to_owned(), |(_, goal)| seconds(*goal)));
+            }
+            for peer in Peer::OTHERS {
+                let cell = self.row(workload, peer).map(|row| compared(row, ours));
+                let _ = write!(text, " {} |", cell.unwrap_or_else(|| "–".to_owned()));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn counts(&self) -> String {
+        let mut text =
+            "| work | program | round trips | commands | data connections | fetched | used | CPU | memory |\n\
+                        |---|---|---|---|---|---|---|---|---|\n"
+                .to_owned();
+        for (workload, rows) in self.lines() {
+            for row in rows {
+                let trips = row.round_trips().map_or_else(|| "–".to_owned(), |trips| format!("{trips:.1}"));
+                let is_ftp = row.peer != Peer::Sshfs.name();
+                let count = |count: usize| if is_ftp { count.to_string() } else { "–".to_owned() };
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {trips} | {} | {} | {} | {} | {} | {} |",
+                    workload.what,
+                    row.peer,
+                    count(row.commands_total()),
+                    count(row.data_connections()),
+                    row.bytes_fetched.map_or_else(|| "–".to_owned(), bytes),
+                    if row.bytes_used == 0 { "–".to_owned() } else { bytes(row.bytes_used) },
+                    row.cpu_seconds.map_or_else(|| "–".to_owned(), |cpu| format!("{cpu:.2} s")),
+                    row.vm_hwm_kib.map_or_else(|| "–".to_owned(), |kib| bytes(kib << 10)),
+                );
+            }
+        }
+        text
+    }
+}
+
+fn head() -> String {
+    let rclone = "1.75.2";
+    let version = |package: &str| {
+        let output = Command::new("dpkg-query").args(["-W", "-f", "${Version}", package]).output();
+        output.map_or_else(|_| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    format!(
+        "# Benchmarks\n\n{HEAD}\n\nMeasured on {} processors with Linux {}; rclone {rclone}, sshfs {}, lftp {}, curl {}.\n\n",
+        std::thread::available_parallelism().map_or(0, usize::from),
+        fs::read_to_string("/proc/sys/kernel/osrelease")
+            .unwrap_or_default()
+            .split('-')
+            .next()
+            .unwrap_or_default()
+            .trim(),
+        version("sshfs"),
+        version("lftp"),
+        version("curl"),
+    )
+}
+
+/// Ratios first.
+fn compared(row: &Row, ours: Option<&Row>) -> String {
+    match ours.and_then(|ours| ratio(row, ours)) {
+        Some(ratio) if row.seconds.is_none() => format!("over {} ({})", times(ratio), figure(row)),
+        Some(ratio) => format!("{} ({})", times(ratio), figure(row)),
+        None => figure(row),
+    }
+}
+
+fn times(ratio: f64) -> String {
+    if ratio >= 10.0 { format!("{ratio:.0}×") } else { format!("{ratio:.1}×") }
+}
+
+fn figure(row: &Row) -> String {
+    match (row.seconds, &row.failure) {
+        (Some(value), _) => seconds(value),
+        (None, Some(failure)) => failure.clone(),
+        (None, None) => format!("more than {} s", row.limit_seconds),
+    }
+}
+
+fn seconds(value: f64) -> String {
+    match value {
+        _ if value < 0.01 => format!("{:.1} ms", value * 1e3),
+        _ if value < 1.0 => format!("{:.0} ms", value * 1e3),
+        _ if value < 100.0 => format!("{value:.1} s"),
+        _ => format!("{value:.0} s"),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        _ if count >= 10 << 20 => format!("{} MiB", count >> 20),
+        _ if count >= 10 << 10 => format!("{} KiB", count >> 10),
+        _ => format!("{count} B"),
+    }
+}
+
+fn title(peer: Peer) -> &'static str {
+    if peer == Peer::Rclone { "rclone mount" } else { peer.name() }
+}
+
+const HEAD: &str = "\
+Written by `make bench`, which measures everything anew (as root on Debian 12; `make bench ARGS=--help` tells how to choose).
+Absolute times belong to the machine; ratios and counts do not.
+
+The client and the server are two network namespaces of one machine, joined by a wire that carries packets later, slower or
+not at all (`tests/support/link`). The server requires TLS session reuse and speaks TLS 1.3; ftpsfs is mounted with
+`connections=8`. Each line is a fresh mount: nothing is cached but what the line says. The other programs work on the same
+tree behind the same link, with their defaults:
+
+- **rclone mount** cannot reuse TLS sessions: its server, and no other's, does not require it.
+- **sshfs** speaks to OpenSSH instead of FTP: it is what people use where they can.
+- **lftp** and **curl** make no file system; they do the same with their own commands where they have one (`mirror --parallel=8`
+  for `tar`, `grep` and `rsync`, `pget -n 4` for the large file), and log in within the time shown.
+
+The number before the brackets is how many times as long as ftpsfs it took.";
+
+const COUNTS: &str = "\
+*Round trips* is the figure above divided by the delay. *Commands* and *data connections* are the server's own log's. *Fetched*
+is everything that the wire carried to the client, headers included; *used* is what the programs read of files.";
+
+/// What is to be reached under the usual conditions (seconds).
+const GOALS: &[(&str, f64)] = &[
+    ("first-byte", 0.070),
+    ("random-4k", 0.070),
+    ("ls-10000", 0.8),
+    ("find", 3.0),
+    ("tar", 25.0),
+    ("write-small", 8.0),
+];
