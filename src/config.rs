@@ -1,25 +1,21 @@
 //! What a mount is made of, validated: settings of both wings and of the mount itself.
 
+mod account;
+mod trust;
+
 use crate::credentials::{Credentials, Sources};
 use crate::failure::Failure;
-use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode, Trust};
+use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode};
 use crate::options::Options;
-use crate::secret::Secret;
 use crate::sys;
 use crate::url::{Scheme, Url};
 use crate::vfs::settings::Settings as VfsSettings;
 use log::LevelFilter;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An unused control connection is closed before servers close it themselves (vsftpd after 300 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The roots of all systems together take less than 1 MiB.
-const CAFILE_BYTES_MAX: u64 = 16 << 20;
-/// What servers that know anonymous accounts want to see (RFC 1635).
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// Not /tmp: that is often memory, and what is written may be large.
 const SPOOL_DIR: &str = "/var/tmp";
@@ -86,17 +82,18 @@ impl Config {
             .transpose()
             .map_err(Failure::usage)?
             .unwrap_or_default();
-        let tls = tls(&url, options.tls)?;
-        let user = user(&url, options.user.as_deref(), credentials.user.as_deref())?;
-        let trust = options.cafile.as_deref().map_or(Ok(Trust::WebPki), trust)?;
+        let tls = tls(&url, options.port, options.tls)?;
+        let port = port(&url, options.port, tls)?;
+        let user = account::user(&url, &options, &credentials, &sources)?;
+        let trust = trust::trust(&options, || kept_in("known_servers"))?;
         let vfs = vfs(&options);
         // Last, so that nobody types a password only to hear that something else is wrong.
-        let password = password(&url, credentials.password, sources, &user)?;
+        let mut credentials = credentials;
+        let passphrase = credentials.passphrase.take();
+        let identity = trust::identity(&options, |file| account::passphrase(passphrase, &sources, file))?;
+        let password = account::password(&url, &options, credentials, &sources, &user)?;
         let ftp = FtpSettings {
-            port: url.port.unwrap_or(match tls {
-                TlsMode::Explicit => FtpSettings::PORT_EXPLICIT,
-                TlsMode::Implicit => FtpSettings::PORT_IMPLICIT,
-            }),
+            port,
             host: url.host,
             tls,
             user,
@@ -105,6 +102,8 @@ impl Config {
             charset: options.charset,
             ignore_case: options.ignore_case,
             trust,
+            identity,
+            versions: options.versions,
             connections_max: options.connections,
             timeout: options.timeout,
             verify: options.verify,
@@ -140,75 +139,27 @@ impl Request {
     }
 }
 
-fn tls(url: &Url, wish: Option<TlsMode>) -> Result<TlsMode, Failure> {
+fn tls(url: &Url, port: Option<u16>, wish: Option<TlsMode>) -> Result<TlsMode, Failure> {
     match (url.scheme, wish) {
         (Scheme::Ftpes, Some(TlsMode::Implicit)) => {
             Err(Failure::usage("ftpes:// means explicit TLS, but the option says tls=implicit: write ftps:// for that"))
         }
         (_, Some(mode)) => Ok(mode),
-        (Scheme::Ftps, None) if url.port == Some(FtpSettings::PORT_IMPLICIT) => Ok(TlsMode::Implicit),
+        (Scheme::Ftps, None) if url.port.or(port) == Some(FtpSettings::PORT_IMPLICIT) => Ok(TlsMode::Implicit),
         (_, None) => Ok(TlsMode::Explicit),
     }
 }
 
-/// One account, however often it is named.
-fn user(url: &Url, option: Option<&str>, file: Option<&str>) -> Result<String, Failure> {
-    let named = [("the URL", url.user.as_deref()), ("the option user=", option), ("the credentials file", file)];
-    let mut named = named.iter().filter_map(|(place, user)| user.map(|user| (place, user)));
-    let Some((place, user)) = named.next() else {
-        return Err(Failure::usage(
-            "no user is given: write ftps://USER@HOST/, user=USER or username=USER in a credentials file (anonymous is \
-             one, too)",
-        ));
-    };
-    match named.find(|(_, other)| *other != user) {
-        Some((other_place, other)) => {
-            Err(Failure::usage(format!("{place} says user {user:?}, but {other_place} says {other:?}")))
+fn port(url: &Url, option: Option<u16>, tls: TlsMode) -> Result<u16, Failure> {
+    match (url.port, option) {
+        (Some(url), Some(option)) if url != option => {
+            Err(Failure::usage(format!("the URL says port {url}, but the option port= says {option}")))
         }
-        None => Ok(user.to_owned()),
-    }
-}
-
-/// The nearest to the command line wins: URL, credentials file, environment, terminal.
-fn password(url: &Url, file: Option<Secret>, sources: Sources, user: &str) -> Result<Secret, Failure> {
-    if url.password.is_some() {
-        log::warn!(
-            "a password in the URL is open to everybody until ftpsfs has hidden it: better put it into a file of mode 0600 \
-             and mount with credentials=FILE"
-        );
-    }
-    if let Some(password) = url.password.clone().or(file).or(sources.environment) {
-        return no_line_break(password);
-    }
-    if matches!(user, "anonymous" | "ftp") {
-        return Ok(Secret::new(ANONYMOUS_PASSWORD));
-    }
-    (sources.ask)(&format!("{user} on {}", url.host)).map_err(|error| {
-        Failure::usage(format!(
-            "no password for {user} on {}: give credentials=FILE or set FTPSFS_PASSWORD; asking on the terminal failed: \
-             {error}",
-            url.host
-        ))
-    })
-}
-
-fn no_line_break(password: Secret) -> Result<Secret, Failure> {
-    match password.expose().iter().any(|byte| b"\0\r\n".contains(byte)) {
-        true => Err(Failure::usage("the password holds a line break, which FTP cannot carry")),
-        false => Ok(password),
-    }
-}
-
-fn trust(path: &Path) -> Result<Trust, Failure> {
-    let wrong = |what: &dyn std::fmt::Display| Failure::usage(format!("cafile {}: {what}", path.display()));
-    let mut pem = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(CAFILE_BYTES_MAX).read_to_end(&mut pem))
-        .map_err(|error| wrong(&error))?;
-    let begin = b"-----BEGIN CERTIFICATE-----";
-    match pem.windows(begin.len()).any(|window| window == begin) {
-        true => Ok(Trust::Pem(pem)),
-        false => Err(wrong(&"there is no PEM certificate in it")),
+        (Some(port), _) | (None, Some(port)) => Ok(port),
+        (None, None) => Ok(match tls {
+            TlsMode::Explicit => FtpSettings::PORT_EXPLICIT,
+            TlsMode::Implicit => FtpSettings::PORT_IMPLICIT,
+        }),
     }
 }
 
@@ -290,14 +241,16 @@ fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::settings::Trust;
+    use crate::secret::Secret;
 
     fn config(url: &str, options: &str) -> Result<Config, Failure> {
         let mut read = Options::default();
         read.add(options).unwrap();
         let url = Url::parse(url).unwrap();
         let request = Request { url, mountpoint: "/mnt".into(), options: read, foreground: false };
-        let ask = |account: &str| Ok(Secret::new(format!("asked for {account}")));
-        Config::new(request, Sources { environment: None, ask })
+        let ask = |what: &str| Ok(Secret::new(format!("asked: {what}")));
+        Config::new(request, Sources { environment: None, systemd: None, netrc: None, ask })
     }
 
     #[test]
@@ -331,7 +284,7 @@ mod tests {
     #[test]
     fn the_password_of_the_url_wins_and_anonymous_needs_none() {
         assert_eq!(config("ftps://joe:pw@h/", "").unwrap().ftp.password.expose(), b"pw");
-        assert_eq!(config("ftps://joe@h/", "").unwrap().ftp.password.expose(), b"asked for joe on h");
+        assert_eq!(config("ftps://joe@h/", "").unwrap().ftp.password.expose(), b"asked: Password of joe on h");
         assert_eq!(config("ftps://anonymous@h/", "").unwrap().ftp.password.expose(), b"anonymous@");
     }
 
@@ -340,6 +293,47 @@ mod tests {
         let config = config("ftps://joe:hunter2@h:2121/dir", "").unwrap();
         assert_eq!(config.mount.source, "ftps://joe@h:2121/dir");
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_makes_a_server_believed_is_said_once() {
+        let pin = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let trust = |options: &str| config("ftps://joe:pw@h/", options).map(|config| config.ftp.trust);
+        assert_eq!(trust("").unwrap(), Trust::WebPki);
+        assert_eq!(trust("roots=system").unwrap(), Trust::System);
+        let pins = vec![pin.parse().unwrap()];
+        let pinned = |roots| Trust::Pinned { pins: pins.clone(), roots };
+        assert_eq!(trust(&format!("pin={pin}")).unwrap(), pinned(None));
+        assert_eq!(trust(&format!("pin={pin},roots=webpki")).unwrap(), pinned(Some(Box::new(Trust::WebPki))));
+        assert_eq!(trust("tofu,known_servers=/k").unwrap(), Trust::FirstUse("/k".into()));
+        assert_eq!(trust("insecure_no_verify").unwrap(), Trust::Anything);
+        for options in
+            ["tofu,insecure-no-verify", "tofu,roots=system", "insecure-no-verify,roots=webpki", "tofu,pin=PIN"]
+        {
+            let error = trust(&options.replace("PIN", pin)).unwrap_err();
+            assert!(error.message.starts_with("give either"), "{options}: {error}");
+        }
+        for (options, expected) in [
+            ("key=/k", "key= needs the certificate"),
+            ("cert=/dev/null", "there is no PEM certificate in it"),
+            ("capath=/dev", "there is no PEM certificate in it"),
+            ("capath=/does/not/exist", "No such file"),
+        ] {
+            assert!(trust(options).unwrap_err().message.contains(expected), "{options}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_named_once_or_alike() {
+        for (url, options, port, mode) in [
+            ("ftps://u@h/", "port=2121", 2121, TlsMode::Explicit),
+            ("ftps://u@h:2121/", "port=2121", 2121, TlsMode::Explicit),
+            ("ftps://u@h/", "port=990", 990, TlsMode::Implicit),
+        ] {
+            let ftp = config(url, options).unwrap().ftp;
+            assert_eq!((ftp.port, ftp.tls), (port, mode), "{url} {options}");
+        }
+        assert!(config("ftps://u@h:21/", "port=22").unwrap_err().message.contains("the URL says port 21"));
     }
 
     #[test]

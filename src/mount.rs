@@ -25,7 +25,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long the end of a mount waits for what was closed a moment ago.
 const FINISH_MAX: Duration = Duration::from_secs(60);
@@ -143,7 +143,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
 /// A server that is not believed is shown as it showed itself, so that its keeper can see what is wrong.
 fn not_connected(error: &Error) -> Failure {
     let details = match error {
-        Error::Untrusted { chain, .. } => certificate::describe(chain),
+        Error::Untrusted { chain, .. } => certificate::describe(chain, SystemTime::now()),
         _ => Vec::new(),
     };
     Failure::mount(error).with_details(details)

@@ -5,6 +5,7 @@ mod parts;
 mod table;
 mod typed;
 
+pub use crate::values::Roots;
 pub use parts::{join, split};
 pub use table::OPTIONS;
 pub use typed::Options;
@@ -48,7 +49,7 @@ impl Options {
         if is_generic(name, value) {
             return Ok(());
         }
-        let Some(known) = OPTIONS.iter().find(|known| known.name == name) else {
+        let Some(known) = OPTIONS.iter().find(|known| known.name == name || is_spelling_of(name, known.name)) else {
             return Err(unknown(name));
         };
         match (known.argument, value) {
@@ -59,6 +60,12 @@ impl Options {
             }
         }
     }
+}
+
+/// Whether a name differs in `-` for `_` alone: who remembers which of the two.
+fn is_spelling_of(typed: &str, name: &str) -> bool {
+    let dash = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    typed.bytes().map(dash).eq(name.bytes().map(dash))
 }
 
 fn unknown(name: &str) -> Error {

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The two sides of [`fork`].
 #[derive(Debug)]
@@ -356,6 +356,36 @@ fn is_readable(descriptor: BorrowedFd<'_>, patience: Duration) -> io::Result<boo
     match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
         -1 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted => Err(io::Error::last_os_error()),
         count => Ok(count > 0),
+    }
+}
+
+/// Reads to the end of `source`, at most `bytes_max` bytes and until `deadline`.
+///
+/// # Errors
+///
+/// The system's; [`io::ErrorKind::TimedOut`].
+pub fn read_until(
+    source: &(impl AsFd + AsRawFd),
+    into: &mut Vec<u8>,
+    bytes_max: u64,
+    deadline: Instant,
+) -> io::Result<()> {
+    let mut source_file = fs::File::from(source.as_fd().try_clone_to_owned()?).take(bytes_max);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if !is_readable(source.as_fd(), left)? {
+            continue;
+        }
+        let mut buffer = [0; 512];
+        let count = source_file.read(&mut buffer)?;
+        into.extend_from_slice(&buffer[..count]);
+        buffer.fill(0);
+        if count == 0 {
+            return Ok(());
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The values of options, read one by one; an error says what is wrong with one, not which option it was.
 
+use crate::ftp::certificate::Pin;
 use crate::ftp::charset::{Charset, Wish};
-use crate::ftp::settings::{TlsMode, Verify};
+use crate::ftp::settings::{TlsMode, Verify, Versions};
 use crate::ftp::time::Zone;
 use crate::vfs::settings::{Conflict, IdMap, UploadWay};
 use log::LevelFilter;
@@ -32,6 +33,41 @@ pub(crate) fn tls(value: &str) -> Result<TlsMode, String> {
         "implicit" => Ok(TlsMode::Implicit),
         _ => Err("must be explicit or implicit".into()),
     }
+}
+
+/// Where the roots come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roots {
+    /// Mozilla's, as built in.
+    WebPki,
+    /// The system's.
+    System,
+}
+
+pub(crate) fn roots(value: &str) -> Result<Roots, String> {
+    match value {
+        "webpki" => Ok(Roots::WebPki),
+        "system" => Ok(Roots::System),
+        _ => Err("must be webpki or system".into()),
+    }
+}
+
+/// As curl parts them.
+pub(crate) fn pins(value: &str) -> Result<Vec<Pin>, String> {
+    value.split(';').map(str::parse).collect()
+}
+
+pub(crate) fn versions(value: &str) -> Result<Versions, String> {
+    match value {
+        "1.2" => Ok(Versions::Both),
+        "1.3" => Ok(Versions::Tls13),
+        _ => Err("must be 1.2 or 1.3: older versions are not spoken".into()),
+    }
+}
+
+pub(crate) fn port(value: &str) -> Result<u16, String> {
+    let known = value.parse().ok().filter(|port: &u16| *port > 0 && !value.starts_with('+'));
+    known.ok_or_else(|| "must be a number from 1 to 65535".into())
 }
 
 pub(crate) fn charset(value: &str) -> Result<Wish, String> {

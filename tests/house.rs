@@ -27,10 +27,13 @@ fn the_wings_do_not_know_each_other() {
 
 #[test]
 fn a_dependency_has_one_door() {
-    let doors: [(&str, &[&str]); 11] = [
+    let doors: [(&str, &[&str]); 14] = [
         ("fuser", &["src/fuse.rs", "src/fuse/", "src/mount.rs"]),
         ("rustls", &["src/ftp/tls.rs", "src/ftp/tls/", "src/ftp/stream.rs"]),
         ("webpki_roots", &["src/ftp/tls.rs", "src/ftp/tls/", "src/ftp/stream.rs"]),
+        ("base64ct", &["src/ftp/certificate.rs"]),
+        ("pkcs8", &["src/config/trust.rs"]),
+        ("rustls_native_certs", &["src/ftp/tls/"]),
         ("x509_parser", &["src/ftp/certificate.rs"]),
         ("std::net", &["src/ftp/stream.rs"]),
         ("encoding_rs", &["src/ftp/charset.rs"]),

@@ -2,8 +2,19 @@
 
 _ftpsfs_options='
 user=
+port=
 credentials=
+password_command=
 cafile=
+capath=
+roots=
+pin=
+tofu
+known_servers=
+insecure-no-verify
+cert=
+key=
+tls_min=
 tls=
 charset=
 ignore_case
@@ -41,14 +52,16 @@ _ftpsfs_complete_option() {
     last=${typed##*,}
     [[ $typed == *,* ]] && done=${typed%,*},
     case $last in
-        credentials=* | cafile=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        credentials=* | cafile=* | cert=* | key=* | known_servers=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
         tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
+        roots=*) mapfile -t COMPREPLY < <(compgen -P "${done}roots=" -W 'webpki system' -- "${last#*=}") ;;
+        tls_min=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls_min=" -W '1.2 1.3' -- "${last#*=}") ;;
         upload=*) mapfile -t COMPREPLY < <(compgen -P "${done}upload=" -W 'temporary direct' -- "${last#*=}") ;;
         charset=*) mapfile -t COMPREPLY < <(compgen -P "${done}charset=" -W 'auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' -- "${last#*=}") ;;
         idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
         verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
         conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
-        spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        capath=* | spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
         log_level=*)
             mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
             ;;

@@ -3,8 +3,19 @@
 function __ftpsfs_options
     set -l known \
         user=\t'the account' \
+        port=\t'the port' \
         credentials=\t'file with username= and password=' \
+        password_command=\t'a shell command that prints the password' \
         cafile=\t'certificate authorities to believe' \
+        capath=\t'directory of certificate authorities to believe' \
+        roots=\t'webpki or system' \
+        pin=\t'key that the server must have' \
+        tofu\t'believe the key that is seen first' \
+        known_servers=\t'where tofu keeps the keys' \
+        insecure-no-verify\t'believe every server' \
+        cert=\t'our certificate' \
+        key=\t'the key of our certificate' \
+        tls_min=\t'1.2 or 1.3' \
         tls=\t'explicit or implicit' \
         charset=\t'what names are in on the server' \
         ignore_case\t'the server does not tell upper from lower case' \

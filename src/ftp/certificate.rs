@@ -71,7 +71,7 @@ impl Certificate {
 }
 
 /// A chain in lines for a person: what each certificate says, and the pin of the server's own.
-pub fn describe(chain: &[Certificate]) -> Vec<String> {
+pub fn describe(chain: &[Certificate], now: SystemTime) -> Vec<String> {
     let Some(own) = chain.first() else { return Vec::new() };
     let mut lines = vec!["The server showed:".to_owned()];
     for (number, certificate) in chain.iter().enumerate() {
@@ -82,7 +82,12 @@ pub fn describe(chain: &[Certificate]) -> Vec<String> {
             true => "     issuer   itself (self-signed)".to_owned(),
             false => format!("     issuer   {}", certificate.issuer),
         });
-        lines.push(format!("     valid    {} to {}", Day(certificate.not_before), Day(certificate.not_after)));
+        let wrong = match certificate.out_of_time(now) {
+            Some(OutOfTime::Expired) => " (it has expired)",
+            Some(OutOfTime::NotYet) => " (not yet)",
+            None => "",
+        };
+        lines.push(format!("     valid    {} to {}{wrong}", Day(certificate.not_before), Day(certificate.not_after)));
         lines.push(format!("     key      {}", certificate.key));
     }
     lines.push(
@@ -146,8 +151,7 @@ impl Pin {
 
     /// The pin of a certificate's key; `None` where `der` is no certificate.
     pub fn of_certificate(der: &[u8]) -> Option<Self> {
-        let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
-        Some(Self::of_key(parsed.public_key().raw))
+        public_key(der).map(Self::of_key)
     }
 }
 
@@ -175,6 +179,12 @@ impl FromStr for Pin {
         let hash = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         hash.map(Self).ok_or_else(|| "must be sha256/ and the 44 characters of a hash in base64".to_owned())
     }
+}
+
+/// The public key of a certificate, in the DER form of SubjectPublicKeyInfo.
+pub fn public_key(der: &[u8]) -> Option<&[u8]> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
+    Some(parsed.tbs_certificate.subject_pki.raw)
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {

@@ -149,7 +149,7 @@ impl Server {
     ///
     /// [`Error::Insecure`] where the settings' trust cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let tls = Tls::new(&settings.host, &settings.trust)?;
+        let tls = Tls::new(&settings)?;
         let charset = Mutex::new(wished(settings.charset));
         let clock = Clock::new(settings.server_tz.clone());
         Ok(Self {
@@ -295,7 +295,7 @@ fn tidy(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::settings::{TlsMode, Trust, Verify};
+    use crate::ftp::settings::{TlsMode, Trust, Verify, Versions};
     use crate::secret::Secret;
     use std::num::NonZeroUsize;
     use std::time::Duration;
@@ -315,6 +315,8 @@ mod tests {
             charset: Wish::Bytes,
             ignore_case: false,
             trust: Trust::WebPki,
+            identity: None,
+            versions: Versions::Both,
             connections_max: NonZeroUsize::MIN,
             verify: Verify::Size,
             server_tz: None,

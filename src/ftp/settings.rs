@@ -1,9 +1,11 @@
 //! What the wing is told: which server, as whom, trusted how.
 
+use crate::ftp::certificate::Pin;
 use crate::ftp::charset::Wish;
 use crate::ftp::time::Zone;
 use crate::secret::Secret;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One server and how to reach it. Validated by whoever builds it.
@@ -25,8 +27,12 @@ pub struct Settings {
     pub charset: Wish,
     /// The server finds `a` by `A`, whatever its listings look like.
     pub ignore_case: bool,
-    /// Whose certificates are believed.
+    /// How the server proves who it is.
     pub trust: Trust,
+    /// How we prove who we are, where the server asks for more than a password.
+    pub identity: Option<Identity>,
+    /// The versions of TLS that are offered.
+    pub versions: Versions,
     /// How many control connections may be open at once.
     pub connections_max: NonZeroUsize,
     /// How long the server may take for one step: a connect, a reply, the next bytes of a transfer.
@@ -67,13 +73,47 @@ pub enum Directory {
     Absolute(Vec<u8>),
 }
 
-/// The roots that a server's certificate must lead to.
+/// What makes a server believed: each of its control connections, and each data connection that does not resume one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Mozilla's, as built in.
+    /// A certificate for its name that leads to one of Mozilla's roots, as built in.
     WebPki,
-    /// The certificates in this PEM text (the content of `cafile=`) and no others.
+    /// As [`Trust::WebPki`], to one of the system's roots.
+    System,
+    /// As [`Trust::WebPki`], to one of the certificates in this PEM text (the content of `cafile=`) and no others.
     Pem(Vec<u8>),
+    /// Its key is one of these. Who vouches for it, for which name and until when, only counts where `roots` are given.
+    Pinned {
+        /// The keys.
+        pins: Vec<Pin>,
+        /// What must hold besides.
+        roots: Option<Box<Self>>,
+    },
+    /// Its key is the one that it showed first, as this file remembers.
+    FirstUse(PathBuf),
+    /// Nothing: anybody between us and the server may be the server.
+    Anything,
+}
+
+/// A client's certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those that lead to an authority, in PEM.
+    pub certificates: Vec<u8>,
+    /// The key in PEM, in clear.
+    pub key: Secret,
+}
+
+/// The versions of TLS that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versions {
+    /// TLS 1.2 and 1.3.
+    #[default]
+    Both,
+    /// TLS 1.2 alone.
+    Tls12,
+    /// TLS 1.3 alone.
+    Tls13,
 }
 
 impl Settings {

@@ -2,8 +2,8 @@
 
 use crate::options::Known;
 use crate::values::{
-    charset, conflict, connections, flag, idmap, level, mode, number, positive_seconds, seconds, size, text, tls,
-    umask, upload, verify, zone,
+    charset, conflict, connections, flag, idmap, level, mode, number, pins, port, positive_seconds, roots, seconds,
+    size, text, tls, umask, upload, verify, versions, zone,
 };
 
 /// All options, in the order of `--help`.
@@ -16,6 +16,13 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| text(value).map(|value| options.user = Some(value)),
     },
     Known {
+        name: "port",
+        argument: Some("N"),
+        meaning: "the port, where the URL names none",
+        default: Some("21; 990 with tls=implicit"),
+        set: |options, value| port(value).map(|value| options.port = Some(value)),
+    },
+    Known {
         name: "credentials",
         argument: Some("FILE"),
         meaning: "lines username=NAME and password=WORD; only its owner may read it",
@@ -23,11 +30,81 @@ pub const OPTIONS: &[Known] = &[
         set: |options, value| text(value).map(|value| options.credentials = Some(value.into())),
     },
     Known {
+        name: "password_command",
+        argument: Some("COMMAND"),
+        meaning: "a shell command that prints the password",
+        default: None,
+        set: |options, value| text(value).map(|value| options.password_command = Some(value)),
+    },
+    Known {
         name: "cafile",
         argument: Some("PEM"),
         meaning: "believe the certificate authorities in this file and no others",
         default: Some("Mozilla's roots, built in"),
         set: |options, value| text(value).map(|value| options.cafile = Some(value.into())),
+    },
+    Known {
+        name: "capath",
+        argument: Some("DIR"),
+        meaning: "as cafile, all certificates in the files of this directory",
+        default: None,
+        set: |options, value| text(value).map(|value| options.capath = Some(value.into())),
+    },
+    Known {
+        name: "roots",
+        argument: Some("webpki|system"),
+        meaning: "believe Mozilla's roots as built in, or those of this machine",
+        default: Some("webpki"),
+        set: |options, value| roots(value).map(|value| options.roots = Some(value)),
+    },
+    Known {
+        name: "pin",
+        argument: Some("HASH[;HASH...]"),
+        meaning: "believe a server that has this key, sha256/BASE64, and no other",
+        default: None,
+        set: |options, value| pins(value).map(|value| options.pins = value),
+    },
+    Known {
+        name: "tofu",
+        argument: None,
+        meaning: "believe the key that the server shows first, and from then on no other",
+        default: None,
+        set: |options, _| flag(&mut options.tofu),
+    },
+    Known {
+        name: "known_servers",
+        argument: Some("FILE"),
+        meaning: "where tofu keeps the keys",
+        default: Some("/var/lib/ftpsfs/known_servers; a user's ~/.local/state/ftpsfs/known_servers"),
+        set: |options, value| text(value).map(|value| options.known_servers = Some(value.into())),
+    },
+    Known {
+        name: "insecure-no-verify",
+        argument: None,
+        meaning: "believe every server; anybody in between can read everything",
+        default: None,
+        set: |options, _| flag(&mut options.insecure_no_verify),
+    },
+    Known {
+        name: "cert",
+        argument: Some("PEM"),
+        meaning: "the certificate that we show the server",
+        default: None,
+        set: |options, value| text(value).map(|value| options.cert = Some(value.into())),
+    },
+    Known {
+        name: "key",
+        argument: Some("PEM"),
+        meaning: "its key, where it is not in the same file; the passphrase is asked for",
+        default: None,
+        set: |options, value| text(value).map(|value| options.key = Some(value.into())),
+    },
+    Known {
+        name: "tls_min",
+        argument: Some("1.2|1.3"),
+        meaning: "the oldest version of TLS that is spoken",
+        default: Some("1.2"),
+        set: |options, value| versions(value).map(|value| options.versions = value),
     },
     Known {
         name: "tls",

@@ -1,8 +1,10 @@
 //! What was typed, each option read but not yet seen together with the others.
 
+use crate::ftp::certificate::Pin;
 use crate::ftp::charset::Wish as Charset;
-use crate::ftp::settings::{TlsMode, Verify};
+use crate::ftp::settings::{TlsMode, Verify, Versions};
 use crate::ftp::time::Zone;
+use crate::values::Roots;
 use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::num::NonZeroUsize;
@@ -14,6 +16,28 @@ use std::time::Duration;
 pub struct Options {
     /// `user=`
     pub user: Option<String>,
+    /// `port=`
+    pub port: Option<u16>,
+    /// `password_command=`
+    pub password_command: Option<String>,
+    /// `capath=`
+    pub capath: Option<PathBuf>,
+    /// `roots=`
+    pub roots: Option<Roots>,
+    /// `pin=`
+    pub pins: Vec<Pin>,
+    /// `tofu`
+    pub tofu: bool,
+    /// `known_servers=`
+    pub known_servers: Option<PathBuf>,
+    /// `insecure-no-verify`
+    pub insecure_no_verify: bool,
+    /// `cert=`
+    pub cert: Option<PathBuf>,
+    /// `key=`
+    pub key: Option<PathBuf>,
+    /// `tls_min=`
+    pub versions: Versions,
     /// `credentials=`
     pub credentials: Option<PathBuf>,
     /// `cafile=`
@@ -81,6 +105,17 @@ impl Default for Options {
         let vfs = VfsSettings::default();
         Self {
             user: None,
+            port: None,
+            password_command: None,
+            capath: None,
+            roots: None,
+            pins: Vec::new(),
+            tofu: false,
+            known_servers: None,
+            insecure_no_verify: false,
+            cert: None,
+            key: None,
+            versions: Versions::default(),
             credentials: None,
             cafile: None,
             tls: None,

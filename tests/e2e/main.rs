@@ -28,5 +28,6 @@ mod servers;
 mod sessions;
 mod times;
 mod translated;
+mod trust;
 mod uploads;
 mod writeback;

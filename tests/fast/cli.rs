@@ -193,7 +193,7 @@ fn in_fish(text: &str) -> Vec<String> {
 
 /// The letters that an option's name is made of, from the beginning.
 fn name(text: &str) -> String {
-    text.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect()
+    text.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_' || *letter == '-').collect()
 }
 
 fn document(path: &str) -> String {

@@ -49,6 +49,19 @@ impl Ca {
         self.issuer.pem()
     }
 
+    /// A client's certificate.
+    pub fn issue_client(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        set_validity(&mut params, Validity::Valid);
+        let key = KeyPair::generate().expect("ECDSA keys can be made");
+        let cert_pem = params.signed_by(&key, &self.issuer).expect("the parameters above are sound").pem();
+        Identity { chain_pem: cert_pem.clone(), key_pem: key.serialize_pem(), cert_pem }
+    }
+
     /// A server's certificate for DNS names and IP addresses.
     pub fn issue(&self, names: &[&str], validity: Validity) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
@@ -62,6 +75,17 @@ impl Ca {
         let cert_pem = params.signed_by(&key, &self.issuer).expect("the parameters above are sound").pem();
         Identity { chain_pem: format!("{cert_pem}{}", self.pem()), key_pem: key.serialize_pem(), cert_pem }
     }
+}
+
+/// A server's certificate that nobody vouches for.
+pub fn self_signed(names: &[&str], validity: Validity) -> Identity {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("the names of a test are ASCII");
+    params.distinguished_name.push(DnType::CommonName, "ftpsfs test server");
+    set_validity(&mut params, validity);
+    let key = KeyPair::generate().expect("ECDSA keys can be made");
+    let cert_pem = params.self_signed(&key).expect("the parameters above are sound").pem();
+    Identity { chain_pem: cert_pem.clone(), key_pem: key.serialize_pem(), cert_pem }
 }
 
 fn set_validity(params: &mut CertificateParams, validity: Validity) {

@@ -3,11 +3,16 @@
 mod heard;
 mod sessions;
 
+mod known;
 mod records;
+
+mod verifier;
+
 mod trust;
 
 mod handshake;
 
+pub use crate::ftp::settings::Versions;
 pub use heard::Heard;
 pub use records::{Received, Records};
 pub use sessions::{Role, Sessions};
@@ -15,14 +20,15 @@ pub use sessions::{Role, Sessions};
 use crate::ftp::certificate::Certificate;
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
-use crate::ftp::settings::Trust;
+use crate::ftp::settings::{Settings, Trust};
 use crate::ftp::stream::Tcp;
 use crate::path::escaped;
 use handshake::{Failure, Finished};
+use known::Known;
 use parking_lot::Mutex;
+use records::alert_words;
 use rustls::client::Resumption;
-use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible, SupportedProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible};
 use rustls_pki_types::{CertificateDer, ServerName};
 use sessions::View;
 use std::fmt;
@@ -35,6 +41,8 @@ pub struct Tls {
     /// Cloned for every connection: rustls resumes only between configurations that share their verifier.
     base: ClientConfig,
     name: ServerName<'static>,
+    /// Where the key is kept that the server showed first.
+    known: Option<Arc<Known>>,
     /// The key exchange group that the server asked for by a HelloRetryRequest, offered first from then on.
     group: Mutex<Option<NamedGroup>>,
 }
@@ -48,50 +56,23 @@ pub struct Connected {
     pub resumed: bool,
 }
 
-/// The versions of TLS that are offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Versions {
-    /// What a mount offers.
-    Both,
-    /// TLS 1.2 alone.
-    Tls12,
-    /// TLS 1.3 alone.
-    Tls13,
-}
-
-impl Versions {
-    fn offered(self) -> &'static [&'static SupportedProtocolVersion] {
-        static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
-        let (tls13, tls12) = BOTH.split_at(1);
-        match self {
-            Self::Both => &BOTH,
-            Self::Tls12 => tls12,
-            Self::Tls13 => tls13,
-        }
-    }
-}
-
 impl Tls {
-    /// Prepares TLS 1.2 and 1.3 with the certificate of `host` verified against `trust`.
+    /// Prepares TLS as `settings` want it: its versions, how the server is verified, and who we are.
     ///
     /// # Errors
     ///
-    /// [`Error::Insecure`] where `trust` holds no certificate or `host` is no name.
-    pub fn new(host: &str, trust: &Trust) -> Result<Self, Error> {
-        Self::of_versions(host, trust, Versions::Both)
-    }
-
-    /// As [`Tls::new`], with no more than these `versions`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tls::new`].
-    pub fn of_versions(host: &str, trust: &Trust, versions: Versions) -> Result<Self, Error> {
+    /// [`Error::Insecure`] where the settings' trust or identity cannot be used, or the host is no name.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
         let insecure = |why: String| Error::Insecure { step: "preparing TLS".to_owned(), why };
+        let host = &settings.host;
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| insecure(format!("{host} is neither a DNS name nor an IP address")))?;
-        let base = trust::client_config(trust, versions).map_err(insecure)?;
-        Ok(Self { base, name, group: Mutex::new(None) })
+        let known = match &settings.trust {
+            Trust::FirstUse(file) => Some(Arc::new(Known::open(file, host, settings.port).map_err(insecure)?)),
+            _ => None,
+        };
+        let base = trust::client_config(settings, known.clone()).map_err(insecure)?;
+        Ok(Self { base, name, known, group: Mutex::new(None) })
     }
 
     /// A store for a new control connection and its data connections.
@@ -120,6 +101,10 @@ impl Tls {
             }
         })?;
         heard.chain = certificates.iter().filter_map(|der| Certificate::read(der)).collect();
+        if let (Some(known), Some(own)) = (&self.known, heard.chain.first()) {
+            // Only now it is sure that the server has the key.
+            known.learn(own.pin).map_err(|why| Error::Insecure { step: "keeping the server's key".to_owned(), why })?;
+        }
         sessions.set_server(certificates.first());
         *self.group.lock() = sessions.group();
         if kind == HandshakeKind::FullWithHelloRetryRequest {
@@ -204,15 +189,14 @@ fn explain(failure: Failure, step: &str) -> Error {
             Error::Tls { step, why: format!("the server sent clear text: \"{}\"", escaped(sample.trim_ascii_end())) }
         }
         Failure::Tls(rustls::Error::InvalidCertificate(error)) => {
-            let (why, chain) = trust::explain_certificate(&error);
+            let (why, chain) = verifier::explain(&error);
             Error::Untrusted { step, why, chain }
         }
-        Failure::Tls(rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion)) => {
-            Error::Insecure { step, why: "the server has no version of TLS from 1.2 on".to_owned() }
-        }
-        Failure::Tls(rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13)) => {
-            Error::Insecure { step, why: "the server has no version of TLS from 1.2 on".to_owned() }
-        }
+        Failure::Tls(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion))
+        | Failure::Tls(rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )) => Error::Insecure { step, why: "the server has no version of TLS that is wanted here".to_owned() },
+        Failure::Tls(rustls::Error::AlertReceived(alert)) => Error::Tls { step, why: alert_words(alert) },
         Failure::Tls(error) => Error::Tls { step, why: error.to_string() },
     }
 }

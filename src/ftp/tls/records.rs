@@ -305,15 +305,26 @@ impl Incoming {
 fn alert(payload: &[u8]) -> io::Result<Received> {
     match payload {
         [_, code] if *code == u8::from(AlertDescription::CloseNotify) => Ok(Received::Closed),
-        [_, code] => {
-            let description = AlertDescription::from(*code);
-            Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                format!("the server sent the TLS alert {description:?}"),
-            ))
-        }
+        [_, code] => Err(io::Error::new(io::ErrorKind::ConnectionAborted, alert_words(AlertDescription::from(*code)))),
         _ => Err(invalid("a malformed TLS alert")),
     }
+}
+
+/// In TLS 1.3 what a server thinks of the client's certificate comes after the handshake.
+pub(super) fn alert_words(alert: AlertDescription) -> String {
+    let meaning = match alert {
+        AlertDescription::CertificateRequired => " (it wants a client certificate: cert= and key=)",
+        // All that is heard in TLS 1.2.
+        AlertDescription::HandshakeFailure => " (perhaps it wants a client certificate: cert= and key=)",
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::DecryptError
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::CertificateExpired
+        | AlertDescription::AccessDenied => " (perhaps it does not accept the client certificate of cert=)",
+        _ => "",
+    };
+    format!("the server sent the TLS alert {alert:?}{meaning}")
 }
 
 fn take_handshake_message(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {

@@ -21,12 +21,13 @@ mod space;
 mod timeouts;
 mod times;
 mod transfer;
+mod trust;
 mod upload;
 
 use ftpd::{PASSWORD, Server};
 use ftpsfs::ftp::charset::Wish;
 use ftpsfs::ftp::client::Client;
-use ftpsfs::ftp::settings::{Directory, Settings, TlsMode, Trust, Verify};
+use ftpsfs::ftp::settings::{Directory, Settings, TlsMode, Trust, Verify, Versions};
 use ftpsfs::path::RemotePath;
 use ftpsfs::remote::{self, Remote};
 use ftpsfs::secret::Secret;
@@ -49,6 +50,8 @@ pub(crate) fn settings(port: u16) -> Settings {
         charset: Wish::Bytes,
         ignore_case: false,
         trust: Trust::Pem(ftpd::tls::ca().pem().into_bytes()),
+        identity: None,
+        versions: Versions::Both,
         connections_max: NonZeroUsize::MIN,
         verify: Verify::Size,
         server_tz: None,

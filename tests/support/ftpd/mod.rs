@@ -50,6 +50,8 @@ pub struct Behaviour {
     pub memory: Memory,
     /// The certificate; [`tls::identity`] where there is none.
     pub identity: Option<Identity>,
+    /// The authority (PEM) whose certificates clients must have.
+    pub clients: Option<String>,
     /// The certificate of data connections, where it is another.
     pub data_identity: Option<Identity>,
     /// The lines of FEAT; none at all refuses FEAT.
@@ -168,6 +170,7 @@ impl Default for Behaviour {
             tickets: Tickets::counted(2, 1),
             memory: Memory::default(),
             identity: None,
+            clients: None,
             data_identity: None,
             features: vec![
                 "AUTH TLS",

@@ -2,11 +2,11 @@
 
 use super::certs::{Ca, Identity, Validity};
 use super::{Behaviour, Groups, Versions};
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::StoresServerSessions;
+use rustls::server::{StoresServerSessions, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -105,10 +105,19 @@ pub fn base(behaviour: &Behaviour, identity: &Identity) -> ServerConfig {
         Versions::Tls13 => &[&rustls::version::TLS13],
         Versions::Both => &[&rustls::version::TLS13, &rustls::version::TLS12],
     };
-    ServerConfig::builder_with_provider(Arc::new(provider(behaviour)))
+    let provider = Arc::new(provider(behaviour));
+    let clients = match &behaviour.clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap()
+        }
+    };
+    ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(chain, key)
         .unwrap()
 }

@@ -2,7 +2,7 @@
 
 pub mod recipes;
 
-use crate::support::certs::{Ca, Validity};
+use crate::support::certs::{Ca, Identity, Validity};
 use crate::support::link::{End, Link, SERVER_ADDRESS};
 use std::collections::BTreeMap;
 use std::fs;
@@ -89,6 +89,10 @@ pub struct Spec {
     pub root: PathBuf,
     /// What the certificate is issued for.
     pub names: Vec<&'static str>,
+    /// The certificate, where it is not one of an authority for those names.
+    pub identity: Option<Identity>,
+    /// The authority (PEM) whose certificates clients must have (vsftpd and ProFTPD only).
+    pub clients: Option<String>,
     /// When the certificate is valid.
     pub validity: Validity,
     /// The link at whose far end it runs; `None` is this machine's own loopback.
@@ -113,6 +117,8 @@ impl Spec {
             listed_max: 20_000,
             root: root.into(),
             names: vec!["localhost", "127.0.0.1"],
+            identity: None,
+            clients: None,
             validity: Validity::Valid,
             link: None,
         }
@@ -203,6 +209,18 @@ impl Server {
         let recipe = recipes::Recipe { spec, directory, port: *port, password };
         (self.process, self.lifeline) = run(&recipe);
         self.wait_until_it_answers();
+    }
+
+    /// Starts the server again with another certificate.
+    ///
+    /// # Panics
+    ///
+    /// As [`Server::start`].
+    pub fn show(&mut self, identity: &Identity) {
+        self.stop();
+        self.spec.identity = Some(identity.clone());
+        write_certificates(&self.spec, &self.directory);
+        self.start_again();
     }
 
     /// What the server wrote of commands and transfers so far, in its own form. Pure-FTPd notes transfers only.
@@ -392,13 +410,14 @@ fn write_certificates(spec: &Spec, directory: &Path) -> PathBuf {
     let ca = Ca::new("ftpsfs test authority");
     let address = spec.link.as_ref().map(|_| spec.address());
     let names: Vec<&str> = spec.names.iter().copied().chain(address).collect();
-    let identity = ca.issue(&names, spec.validity);
+    let identity = spec.identity.clone().unwrap_or_else(|| ca.issue(&names, spec.validity));
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
         fs::write(&path, text).expect("the directory is ours");
         path
     };
     write("cert.pem", &identity.cert_pem);
+    write("clients.pem", spec.clients.as_deref().unwrap_or_default());
     // ProFTPD refuses a key that others may read.
     for (name, text) in [("key.pem", identity.key_pem.clone()), ("both.pem", identity.key_pem + &identity.cert_pem)] {
         let path = write(name, &text);

@@ -55,6 +55,9 @@ impl Recipe<'_> {
             Some(Forbidden::Renaming) => "cmds_denied=RNFR,RNTO\n",
             None => "",
         };
+        if self.spec.clients.is_some() {
+            let _ = writeln!(config, "require_cert=YES\nvalidate_cert=YES\nca_certs_file={directory}/clients.pem");
+        }
         config += &self.lines();
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/vsftpd"));
         command.arg(self.write("vsftpd.conf", &config)).env("OPENSSL_CONF", self.openssl_conf());
@@ -112,6 +115,10 @@ impl Recipe<'_> {
         };
         if let Some(limit) = self.spec.quota_mib {
             config += &self.proftpd_quota(limit);
+        }
+        if self.spec.clients.is_some() {
+            config = config.replace("TLSVerifyClient off", "TLSVerifyClient on");
+            let _ = writeln!(config, "TLSCACertificateFile {directory}/clients.pem");
         }
         config += &self.lines();
         let mut command = Command::new(format!("{HOME}/root/usr/sbin/proftpd"));
