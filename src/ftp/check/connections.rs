@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) fn count(settings: &Settings) -> Connections {
     let most = settings.connections_max.get().clamp(TRIED_MIN, TRIED_MAX);
     let mut open = Vec::new();
-    let refused = Tls::new(&settings.host, &settings.trust).and_then(|tls| {
+    let refused = Tls::new(settings).and_then(|tls| {
         let counters = Arc::new(Counters::default());
         while open.len() < most {
             open.push(Control::connect(settings, &tls, &counters)?);

@@ -215,7 +215,7 @@ impl Examination<'_> {
     }
 
     fn with_line<T>(&self, work: impl FnOnce(&mut Line<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let tls = Tls::new(&self.settings.host, &self.settings.trust)?;
+        let tls = Tls::new(self.settings)?;
         let mut line = Line::open(self.settings, &tls, &Arc::new(Counters::default()))?;
         let done = work(&mut line)?;
         line.control.quit();
@@ -226,7 +226,7 @@ impl Examination<'_> {
 fn speaks_tls_at_once(settings: &Settings) -> bool {
     let timeout = settings.timeout.min(OTHER_MODE_MAX);
     let settings = Settings { tls: TlsMode::Implicit, timeout, ..settings.clone() };
-    Tls::new(&settings.host, &settings.trust).is_ok_and(|tls| Control::shakes_hands(&settings, &tls))
+    Tls::new(&settings).is_ok_and(|tls| Control::shakes_hands(&settings, &tls))
 }
 
 /// How often the round trip is measured.

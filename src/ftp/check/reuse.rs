@@ -21,7 +21,7 @@ pub(super) fn try_version(settings: &Settings, version: Version, directory: Opti
 }
 
 fn fill(reuse: &mut Reuse, settings: &Settings, directory: Option<&[u8]>) -> Result<(), Error> {
-    let tls = Tls::of_versions(&settings.host, &settings.trust, reuse.version.alone())?;
+    let tls = Tls::new(&Settings { versions: reuse.version.alone(), ..settings.clone() })?;
     let counters = Arc::new(Counters::default());
     let mut witness = Witness::default();
     let seen = Control::witnessed(settings, &tls, &counters, &mut witness);
