@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Arguments {
     pub workloads: Vec<&'static Workload>,
+    /// Whose work it is, in this order.
     pub peers: Vec<Peer>,
     pub conditions: Vec<Conditions>,
     /// How long a peer may take before it is left.
@@ -29,6 +30,7 @@ usage: make bench ARGS='…', of
   --rate MBIT,…       usually 0: unlimited
   --server NAME,…     vsftpd (usually) or proftpd
   --limit SECONDS     how long a peer may take, usually 60
+  --others            measure the peers only; ftpsfs was measured before
   -o OPTIONS          for ftpsfs, besides connections=8
   --full              all workloads, delays, losses, rates and servers: hours
   --write             write docs/benchmarks.md of everything measured so far; without other arguments, so it does
@@ -42,7 +44,8 @@ impl Arguments {
         let mut workloads: Vec<&Workload> = WORKLOADS.iter().filter(|workload| workload.is_usual).collect();
         let mut peers = Peer::OTHERS.to_vec();
         let (mut delays, mut losses, mut rates, mut servers) = (vec![20], vec![0.0], vec![0], vec![Kind::Vsftpd]);
-        let (mut limit, mut options, mut writes) = (Duration::from_secs(60), Vec::new(), words.is_empty());
+        let (mut limit, mut options) = (Duration::from_secs(60), Vec::new());
+        let (mut ours, mut writes) = (true, words.is_empty());
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut list = || words.next().map(|word| word.split(',').collect::<Vec<_>>()).ok_or(USAGE);
@@ -69,6 +72,7 @@ impl Arguments {
                 "--server" => servers = list()?.iter().map(|name| named_server(name)).collect::<Result<_, _>>()?,
                 "--limit" => limit = Duration::from_secs(numbers(&list()?)?[0]),
                 "-o" => options = list()?.iter().map(|&option| option.to_owned()).collect(),
+                "--others" => ours = false,
                 "--write" => writes = true,
                 "--no-run" => workloads.clear(),
                 "--full" => {
@@ -90,6 +94,7 @@ impl Arguments {
                 }
             }
         }
+        let peers = ours.then_some(Peer::Ftpsfs).into_iter().chain(peers).collect();
         Ok(Self { workloads, peers, conditions, limit, options, writes })
     }
 }

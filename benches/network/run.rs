@@ -28,8 +28,8 @@ pub fn run(arguments: &Arguments) {
     for conditions in &arguments.conditions {
         let lab = Lab::new(conditions, &tree);
         for workload in &arguments.workloads {
-            for peer in [Peer::Ftpsfs].into_iter().chain(arguments.peers.iter().copied()) {
-                if let Some(row) = lab.measure(workload, peer, arguments) {
+            for peer in &arguments.peers {
+                if let Some(row) = lab.measure(workload, *peer, arguments) {
                     say(&row);
                     results::keep(&row);
                 }

@@ -1,12 +1,17 @@
-//! How many commands everyday work costs, by the servers' own logs. What makes ftpsfs faster lowers these figures; nothing
-//! may raise them unseen.
+//! How many commands everyday work costs, by the servers' own logs, and how many bytes that nobody asked for. What makes
+//! ftpsfs faster lowers these figures; nothing may raise them unseen.
 
 use crate::cases::{Case, give, on_empty_servers};
+use crate::support::link::{Link, Quality};
 use crate::support::mountpoint::Mount;
 use crate::support::run::shell;
-use crate::support::server::Kind;
+use crate::support::server::{Kind, Spec};
+use crate::support::tree;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 on_empty_servers! {
     [work_costs_as_many_commands_as_it_is_known_to]
@@ -151,6 +156,52 @@ fn lay_out(case: &Case) {
 
 fn run(mount: &Mount, script: &str) {
     shell(script, &[&mount.point]).succeeded();
+}
+
+/// Programs that do not go on where a guess would have them, on a link of 5 ms: what the wire carries to the client, headers
+/// and handshakes included. A slow machine stops a download later; the last figure leaves room for that.
+#[test]
+fn little_is_fetched_that_nobody_asked_for() {
+    let link = Arc::new(Link::new(Quality::delayed(Duration::from_millis(5))));
+    let case = Case::of(Spec::new(Kind::Vsftpd, "/").behind(&link));
+    let patterns: [Pattern; 4] = [
+        ("ls of one directory", |mount| fs::read_dir(mount.path("src")).unwrap().count(), 64 << 10),
+        ("one file in each directory", one_file_in_each_directory, 2 << 20),
+        ("the first 4 KiB of a large file, by ten programs", |mount| read_at(mount, &[0; 10]), 1 << 20),
+        ("4 KiB at 20 places of a large file", |mount| read_at(mount, &places()), 16 << 20),
+    ];
+    for (what, pattern, most) in patterns {
+        let mount = case.mount(&[]);
+        let before = link.bytes_to_client();
+        let used = pattern(&mount);
+        mount.end();
+        let fetched = link.bytes_to_client() - before;
+        println!("{what}: {used} used, {fetched} fetched");
+        assert!(fetched <= most, "{what}: {used} used, but {fetched} fetched");
+    }
+}
+
+/// What it is, the work, which tells how much it used, and the most bytes that it may fetch.
+type Pattern = (&'static str, fn(&Mount) -> usize, u64);
+
+fn one_file_in_each_directory(mount: &Mount) -> usize {
+    let number = |place: usize| format!("src/part-{}/module-{place:02}/file-{:04}.rs", place / 8, place + 80);
+    (0..tree::SRC_DIRECTORIES).map(|place| fs::read(mount.path(&number(place))).unwrap().len()).sum()
+}
+
+/// Each with a file of its own, as a program does that is started for each.
+fn read_at(mount: &Mount, offsets: &[u64]) -> usize {
+    let mut block = [0; 4096];
+    for offset in offsets {
+        File::open(mount.path("big.bin")).unwrap().read_exact_at(&mut block, *offset).unwrap();
+        assert!(block[..] == tree::big_content(*offset, block.len())[..]);
+    }
+    offsets.len() * block.len()
+}
+
+/// Far from each other, in no order.
+fn places() -> [u64; 20] {
+    std::array::from_fn(|number| (number as u64 * 7 % 20) * (50 << 20) + (1 << 20))
 }
 
 fn difference(before: &BTreeMap<String, usize>, after: &BTreeMap<String, usize>) -> String {
