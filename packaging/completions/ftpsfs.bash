@@ -78,6 +78,8 @@ _ftpsfs() {
     COMPREPLY=()
     if [[ $before =~ [[:space:]]-o[[:space:]]+$ ]]; then
         _ftpsfs_complete_option "$word"
+    elif [[ $word == -* && $before =~ ^[^[:space:]]+[[:space:]]+check[[:space:]] ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-o --write --limits --json --trace -h --help' -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '-f -d -v -o -h -V --foreground --debug --verbose --help --version' -- "$word")
     elif [[ $word == ftp* ]]; then
@@ -85,6 +87,9 @@ _ftpsfs() {
         compopt -o nospace
     else
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
+        if [[ $before =~ ^[^[:space:]]+[[:space:]]+$ && check == "$word"* ]]; then
+            COMPREPLY+=(check)
+        fi
     fi
     # readline replaces only what stands after the last word break.
     cut=${word%"${word##*[=:]}"}

@@ -3,7 +3,7 @@
 use crate::check::trouble::{self, Level, Trouble};
 use crate::ftp::check::facts::{Facts, Handshake, Port, Reuse, Shown, Stage, Trial};
 use crate::ftp::error::Error;
-use crate::ftp::settings::{Settings, TlsMode};
+use crate::ftp::settings::{Settings, TlsMode, Trust};
 use serde::Serialize;
 use std::io;
 
@@ -47,7 +47,7 @@ pub fn diagnose(facts: &Facts, settings: &Settings) -> Vec<Found> {
     let mut found: Vec<Found> =
         facts.failures.iter().map(|(stage, error)| of_error(*stage, error, facts, settings)).collect();
     addresses(facts, &mut found);
-    certificate(facts, &mut found);
+    certificate(facts, settings, &mut found);
     reuse(facts, &mut found);
     passive(facts, &mut found);
     listing(facts, &mut found);
@@ -110,7 +110,8 @@ fn while_connecting(error: &Error, facts: &Facts, settings: &Settings) -> Troubl
         _ if facts.other_mode == Some(true) => trouble::WANTS_IMPLICIT,
         Error::Deadline { .. } if is_mute(facts, settings) => trouble::SILENT_PORT,
         Error::Misbehaved { .. } if facts.greeting.is_none() => trouble::NOT_FTP,
-        Error::Refused { .. } if facts.auth.is_none() => trouble::NOT_FTP,
+        // A mail server greets with the same number.
+        Error::Insecure { .. } if is_mail(facts) => trouble::NOT_FTP,
         Error::Insecure { why, .. } if why.contains("greets in clear text") => trouble::WANTS_EXPLICIT,
         Error::Insecure { why, .. } if why.contains("no version of TLS") => trouble::OLD_TLS,
         Error::Insecure { step, .. } if step == "PROT P" => trouble::NO_PRIVATE_DATA,
@@ -131,6 +132,10 @@ fn is_mute(facts: &Facts, settings: &Settings) -> bool {
     }
 }
 
+fn is_mail(facts: &Facts) -> bool {
+    facts.greeting.as_deref().is_some_and(|greeting| greeting.contains("SMTP"))
+}
+
 fn is_auth_accepted(facts: &Facts) -> bool {
     facts.auth.as_deref().is_some_and(|reply| reply.starts_with("234"))
 }
@@ -143,6 +148,8 @@ fn untrusted(why: &str, facts: &Facts, settings: &Settings) -> Found {
         trouble::NOT_YET
     } else if why.contains(", not for ") {
         trouble::WRONG_NAME
+    } else if why.contains("is not the one of pin=") || why.contains("has changed") {
+        trouble::OTHER_KEY
     } else if own.is_some_and(|own| own.self_signed) {
         trouble::SELF_SIGNED
     } else if why.contains("does not lead to") {
@@ -153,9 +160,12 @@ fn untrusted(why: &str, facts: &Facts, settings: &Settings) -> Found {
     let found = Found::new(trouble, why.to_owned());
     match own {
         Some(own) if trouble == trouble::WRONG_NAME => found.with_cure(names(own, settings)),
-        Some(own) if trouble != trouble::NOT_YET && trouble != trouble::EXPIRED => {
+        Some(own)
+            if [trouble::SELF_SIGNED, trouble::UNKNOWN_ISSUER, trouble::CERTIFICATE_REFUSED].contains(&trouble) =>
+        {
             found.with_cure(format!("By its key alone: -o pin={}", own.pin))
         }
+        Some(own) if trouble == trouble::OTHER_KEY => found.with_cure(format!("It shows {} now.", own.pin)),
         _ => found,
     }
 }
@@ -193,8 +203,12 @@ fn addresses(facts: &Facts, found: &mut Vec<Found>) {
     }
 }
 
-fn certificate(facts: &Facts, found: &mut Vec<Found>) {
+fn certificate(facts: &Facts, settings: &Settings, found: &mut Vec<Found>) {
     let Some(own) = facts.certificates.first().filter(|_| facts.verified == Some(true)) else { return };
+    if matches!(settings.trust, Trust::Anything) {
+        let cure = format!("-o pin={} in its place, if that is the server's.", own.pin);
+        found.push(Found::new(trouble::NOT_VERIFIED, None).with_cure(cure));
+    }
     if (0..EXPIRES_SOON_DAYS).contains(&own.days_left) {
         found.push(Found::new(
             trouble::EXPIRES_SOON,

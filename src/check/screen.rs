@@ -201,9 +201,10 @@ fn encryption(tls: &Handshake, facts: &Facts) -> String {
 
 fn certificate(own: &Shown, facts: &Facts) -> String {
     let verified = match facts.verified {
-        Some(true) => "verified",
-        Some(false) => "NOT BELIEVED",
-        None => "not looked at",
+        Some(true) if facts.believed_by == "nothing" => "NOT VERIFIED".to_owned(),
+        Some(true) => format!("verified by {}", facts.believed_by),
+        Some(false) => "NOT BELIEVED".to_owned(),
+        None => "not looked at".to_owned(),
     };
     let issuer = if own.self_signed { "itself".to_owned() } else { own.issuer.clone() };
     let names = if own.names.is_empty() { "no name".to_owned() } else { own.names.join(", ") };

@@ -110,6 +110,11 @@ troubles! {
         "the server's certificate is for another name",
         "The host in the URL is none of the names in the certificate; an address counts only where it is among them.",
         "Write a name of the certificate into the URL, or have the host's name put into the certificate.";
+    OTHER_KEY: Error, "certificate-other-key",
+        "the server's key is not the one that is trusted",
+        "pin=, or the file of known servers (tofu), names another key. The server was given a new one, or somebody is between.",
+        "Ask whoever runs the server for its pin. If it is the new one, write that into pin=, or take the server's line out of \
+         the file.";
     CERTIFICATE_REFUSED: Error, "certificate-refused",
         "the server's certificate is not believed",
         "It does not hold what it must hold, or not in the form that it must have.",
@@ -188,6 +193,10 @@ troubles! {
         "the server does not keep to the protocol",
         "It answered what no FTP server answers here.",
         "Look at the port; --trace shows the dialogue.";
+    NOT_VERIFIED: Warning, "certificate-not-verified",
+        "nobody looks at the server's certificate",
+        "The option insecure-no-verify is given: anybody on the way can be the server, and gets the password.",
+        "Trust the server's key instead.";
     EXPIRES_SOON: Warning, "certificate-expires-soon",
         "the server's certificate expires soon",
         "When its time is over, no mount is possible.",

@@ -11,6 +11,7 @@ mod cases;
 mod writer;
 
 mod attributes;
+mod check;
 mod counts;
 mod direct;
 mod exercise;

@@ -45,14 +45,13 @@ impl<'a> Line<'a> {
     /// A control connection, logged in. A server that lets nobody else in may still count one that has just said goodbye.
     pub(super) fn open(settings: &'a Settings, tls: &'a Tls, counters: &Arc<Counters>) -> Result<Self, Error> {
         let connect = || Control::connect(settings, tls, counters);
-        let control = match connect() {
-            Err(Error::Busy { .. } | Error::Tls { .. }) => {
-                std::thread::sleep(GOODBYE);
-                connect()?
+        for pause in GOODBYES {
+            match connect() {
+                Err(Error::Busy { .. } | Error::Tls { .. }) => std::thread::sleep(pause),
+                other => return Self::over(other?, tls, settings, counters),
             }
-            other => other?,
-        };
-        Self::over(control, tls, settings, counters)
+        }
+        Self::over(connect()?, tls, settings, counters)
     }
 
     /// Over a control connection that is logged in: in image type, as sizes are another matter in ASCII.
@@ -168,4 +167,4 @@ const LISTING_BYTES_MAX: usize = 16 << 20;
 /// How long to wait for a server's word on a data connection that is closed already.
 pub(super) const FINAL_REPLY: Duration = Duration::from_secs(1);
 /// How long a server may take to forget a connection (ProFTPD: 0.4 s).
-const GOODBYE: Duration = Duration::from_millis(700);
+const GOODBYES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500)];

@@ -31,6 +31,8 @@ pub struct Facts {
     pub tls: Option<Handshake>,
     /// What the server showed, its own certificate first.
     pub certificates: Vec<Shown>,
+    /// What it is believed by.
+    pub believed_by: &'static str,
     /// Whether it is believed; `None` where it was not come to that.
     pub verified: Option<bool>,
     /// The reply that let us in.

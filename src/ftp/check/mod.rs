@@ -20,7 +20,7 @@ use crate::ftp::control::{Control, Witness};
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::server::Server;
-use crate::ftp::settings::{Settings, TlsMode};
+use crate::ftp::settings::{Settings, TlsMode, Trust};
 use crate::ftp::tls::Tls;
 use crate::path::{RemotePath, escaped};
 use data::Line;
@@ -52,6 +52,7 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn run(&mut self, wishes: Wishes) {
+        self.facts.believed_by = believed_by(&self.settings.trust);
         self.begin(Stage::Connect);
         let Some((server, client)) = self.connect() else { return };
         self.begin(Stage::Look);
@@ -220,6 +221,18 @@ impl Examination<'_> {
         let done = work(&mut line)?;
         line.control.quit();
         Ok(done)
+    }
+}
+
+fn believed_by(trust: &Trust) -> &'static str {
+    match trust {
+        Trust::WebPki => "Mozilla's roots",
+        Trust::System => "the system's roots",
+        Trust::Pem(_) => "the authorities given",
+        Trust::Pinned { roots: None, .. } => "its pin",
+        Trust::Pinned { roots: Some(_), .. } => "its pin and its authority",
+        Trust::FirstUse(_) => "the key seen first",
+        Trust::Anything => "nothing",
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Spec {
     pub identity: Option<Identity>,
     /// The authority (PEM) whose certificates clients must have (vsftpd and ProFTPD only).
     pub clients: Option<String>,
+    /// Whether its TLS 1.2 knows the extended master secret (vsftpd and Pure-FTPd only).
+    pub extended_master_secret: bool,
     /// When the certificate is valid.
     pub validity: Validity,
     /// The link at whose far end it runs; `None` is this machine's own loopback.
@@ -119,6 +121,7 @@ impl Spec {
             names: vec!["localhost", "127.0.0.1"],
             identity: None,
             clients: None,
+            extended_master_secret: true,
             validity: Validity::Valid,
             link: None,
         }

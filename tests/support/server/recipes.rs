@@ -221,9 +221,10 @@ impl Recipe<'_> {
             Tls::V12 => "TLSv1.2",
             Tls::V13 => "TLSv1.3",
         };
+        let options = if self.spec.extended_master_secret { "" } else { "Options = -ExtendedMasterSecret\n" };
         let text = format!(
             "openssl_conf = top\n[top]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n[default]\n\
-             MinProtocol = {version}\nMaxProtocol = {version}\n"
+             MinProtocol = {version}\nMaxProtocol = {version}\n{options}"
         );
         self.write("openssl.cnf", &text)
     }
