@@ -209,6 +209,35 @@ impl Control {
         }
     }
 
+    /// Waits for a reply of any length: the lines between its first and its last go to `inner` as they come. Whenever some
+    /// came, the time limit begins anew.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures, and those of `inner`: nothing can be sent or heard after one.
+    pub fn reply_into(
+        &mut self,
+        step: &str,
+        mut inner: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<Reply, Error> {
+        self.out_of_step = true;
+        loop {
+            let mut told = Ok(());
+            let next = self.reader.next_into(&mut |line| {
+                if told.is_ok() {
+                    told = inner(line);
+                }
+            });
+            told?;
+            if let Some(reply) = next.map_err(|malformed| Error::malformed(step, &malformed))? {
+                log::trace!("< {reply}");
+                self.out_of_step = false;
+                return Ok(reply);
+            }
+            self.receive(Instant::now() + self.timeout).map_err(|source| Error::io(step, source))?;
+        }
+    }
+
     /// The sessions that data connections of this control connection resume.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
@@ -294,7 +323,7 @@ impl Control {
     }
 
     fn receive(&mut self, deadline: Instant) -> io::Result<()> {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; RECEIVED_BYTES];
         self.tcp.set_limit(remaining(deadline))?;
         let received = self.records.read(&mut self.tcp, &mut buffer)?;
         self.tcp.quick_ack();
@@ -435,5 +464,7 @@ fn unsendable(why: Unsendable) -> Error {
 const LINE_BYTES_SAFE: usize = 1024;
 /// Room for most commands.
 const COMMANDS_BYTES: usize = 256;
+/// So much is taken at once of what comes: a TLS record.
+const RECEIVED_BYTES: usize = 16 * 1024;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -31,6 +31,7 @@ pub mod passive;
 
 pub mod clock;
 pub mod rungs;
+pub mod status;
 
 pub mod stream;
 

@@ -56,6 +56,9 @@ pub enum Malformed {
     ReplyTooLong,
 }
 
+/// Where lines go that are not kept.
+type Sink<'a> = &'a mut dyn FnMut(&[u8]);
+
 #[derive(Debug)]
 struct Unfinished {
     reply: Reply,
@@ -83,10 +86,24 @@ impl Reader {
     /// [`Malformed`], and again the same on every later call.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: None means that more bytes are needed")]
     pub fn next(&mut self) -> Result<Option<Reply>, Malformed> {
+        self.take(None)
+    }
+
+    /// As [`Reader::next`] for a reply of any length: the lines between its first and its last go to `inner` as they come,
+    /// and are not kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next`].
+    pub fn next_into(&mut self, inner: &mut dyn FnMut(&[u8])) -> Result<Option<Reply>, Malformed> {
+        self.take(Some(inner))
+    }
+
+    fn take(&mut self, inner: Option<Sink<'_>>) -> Result<Option<Reply>, Malformed> {
         if let Some(malformed) = &self.malformed {
             return Err(malformed.clone());
         }
-        self.read_lines().inspect_err(|malformed| self.malformed = Some(malformed.clone()))
+        self.read_lines(inner).inspect_err(|malformed| self.malformed = Some(malformed.clone()))
     }
 
     /// How many bytes have come that no reply accounts for. Not zero after the `234` of `AUTH TLS`: somebody put bytes
@@ -95,7 +112,7 @@ impl Reader {
         self.buffer.len() - self.consumed + self.unfinished.as_ref().map_or(0, |unfinished| unfinished.bytes)
     }
 
-    fn read_lines(&mut self) -> Result<Option<Reply>, Malformed> {
+    fn read_lines(&mut self, mut inner: Option<Sink<'_>>) -> Result<Option<Reply>, Malformed> {
         loop {
             let unread = self.buffer.get(self.consumed..).unwrap_or_default();
             let end = unread.iter().position(|&byte| byte == b'\n');
@@ -103,7 +120,11 @@ impl Reader {
             check(line, self.unfinished.is_some())?;
             let Some(length) = end else { return Ok(None) };
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let reply = take_line(&mut self.unfinished, line, length + 1)?;
+            let inner: Option<Sink<'_>> = match &mut inner {
+                Some(inner) => Some(&mut **inner),
+                None => None,
+            };
+            let reply = take_line(&mut self.unfinished, line, length + 1, inner)?;
             self.consumed += length + 1;
             if reply.is_some() {
                 return Ok(reply);
@@ -113,7 +134,12 @@ impl Reader {
 }
 
 /// Adds `line` to the reply that is being read, or begins one; the reply if this was its end.
-fn take_line(unfinished: &mut Option<Unfinished>, line: &[u8], bytes: usize) -> Result<Option<Reply>, Malformed> {
+fn take_line(
+    unfinished: &mut Option<Unfinished>,
+    line: &[u8],
+    bytes: usize,
+    inner: Option<Sink<'_>>,
+) -> Result<Option<Reply>, Malformed> {
     let Some(mut current) = unfinished.take() else {
         let (code, rest) = Code::split(line).ok_or_else(|| Malformed::NotAReply(sample(line)))?;
         return match rest {
@@ -125,7 +151,10 @@ fn take_line(unfinished: &mut Option<Unfinished>, line: &[u8], bytes: usize) -> 
             [b' ', text @ ..] | text => Ok(Some(Reply { code, lines: vec![text.to_vec()] })),
         };
     };
-    current.bytes += bytes;
+    // What goes elsewhere as it comes needs no memory here.
+    if inner.is_none() {
+        current.bytes += bytes;
+    }
     if current.bytes > REPLY_BYTES_MAX {
         return Err(Malformed::ReplyTooLong);
     }
@@ -134,7 +163,10 @@ fn take_line(unfinished: &mut Option<Unfinished>, line: &[u8], bytes: usize) -> 
         Some((code, [b' ', text @ ..])) if code == current.reply.code => current.reply.lines.push(text.to_vec()),
         // Anything may stand between, other codes too (RFC 959 section 4.2).
         _ => {
-            current.reply.lines.push(line.to_vec());
+            match inner {
+                Some(inner) => inner(line),
+                None => current.reply.lines.push(line.to_vec()),
+            }
             *unfinished = Some(current);
             return Ok(None);
         }
@@ -311,6 +343,25 @@ mod tests {
         assert!(matches!(replies(&line).1, Some(Malformed::NotAReply(_))));
         let endless = [b"220-\n", &[b'\n'; REPLY_BYTES_MAX][..]].concat();
         assert_eq!(replies(&endless).1, Some(Malformed::ReplyTooLong));
+    }
+
+    /// A listing in a reply may be longer than any reply that is kept.
+    #[test]
+    fn a_reply_of_any_length_is_read_line_by_line() {
+        let lines = "-rw-r--r-- 1 u g 3 Feb 29  2024 a\r\n".repeat(10_000);
+        let bytes = ["213-Status follows:\r\n", &lines, " 213 no end\r\n213 End\r\n350 next\r\n"].concat();
+        let mut reader = Reader::new();
+        let (mut count, mut replies) = (0, Vec::new());
+        for piece in bytes.as_bytes().chunks(4096) {
+            reader.feed(piece);
+            while replies.is_empty() {
+                let Some(reply) = reader.next_into(&mut |_| count += 1).unwrap() else { break };
+                replies.push(reply.to_string());
+            }
+        }
+        assert_eq!((count, replies), (10_001, vec!["213 Status follows: / End".to_owned()]));
+        assert_eq!(reader.next().unwrap().unwrap().to_string(), "350 next");
+        assert_eq!(reader.pending(), 0);
     }
 
     /// Bytes in clear after the 234 would be read as if they had come encrypted (STARTTLS injection).

@@ -34,6 +34,9 @@ impl Rung {
     /// The best first.
     pub const ALL: [Self; 5] = [Self::Facts, Self::ListAll, Self::List, Self::Status, Self::Names];
 
+    /// The order in which they are tried where `STAT` tells as much as `LIST`.
+    pub const STATUS_FIRST: [Self; 4] = [Self::Status, Self::ListAll, Self::List, Self::Names];
+
     /// Whether `FEAT` speaks for trying it.
     pub fn is_offered(self, features: &Features) -> bool {
         self != Self::Facts || features.mlsd

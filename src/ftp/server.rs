@@ -9,6 +9,7 @@ use crate::ftp::features::Features;
 use crate::ftp::listing::Listing;
 use crate::ftp::rungs::Rungs;
 use crate::ftp::settings::{Directory, Settings};
+use crate::ftp::status::Standing;
 use crate::ftp::tls::Tls;
 use crate::path::RemotePath;
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub struct Server {
     pub facts_compared: Once,
     /// `MLSD` leaves names out that `LIST -a` shows.
     pub facts_leave_out: Once,
+    /// Whether directories are listed by `STAT` before all else.
+    pub status: Standing,
     /// A data connection resumed its control connection's session: the server can.
     pub has_resumed: Once,
     /// `APPE` was refused as such, whatever the file.
@@ -165,6 +168,7 @@ impl Server {
             shows_dot: Once::default(),
             facts_compared: Once::default(),
             facts_leave_out: Once::default(),
+            status: Standing::default(),
             has_resumed: Once::default(),
             append_refused: Once::default(),
             has_appended: Once::default(),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 mod reach;
+mod status;
 
 /// A session that is logged in, in image type, with private data connections.
 #[derive(Debug)]
@@ -196,10 +197,7 @@ impl Session {
         let mut parser = Parser::list(now, self.server.clock.zone(now)).preferring(self.server.list_form());
         // The first line and the last are the reply's own.
         for line in reply.lines.iter().skip(1).rev().skip(1).rev() {
-            let inner_code = format!("{}-", reply.code);
-            let line = line.strip_prefix(inner_code.as_bytes()).unwrap_or(line);
-            // ProFTPD indents each line by a space (RFC 959 section 4.2).
-            let line = line.strip_prefix(b" ").unwrap_or(line);
+            let line = status::without_code(line);
             let _ = parser.feed(&[line, b"\r\n"].concat());
         }
         Ok(parser.finish())

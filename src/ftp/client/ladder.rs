@@ -68,10 +68,15 @@ impl<'a> Descent<'a> {
 
     /// `None` where the answer says nothing that can be relied on.
     fn list_by(&mut self, rung: Rung) -> Result<Option<Listing>, Error> {
-        if rung != Rung::Facts {
+        let in_one_reply = rung == Rung::Status && !self.is_inside && self.server.status.is_first();
+        if rung != Rung::Facts && !in_one_reply {
             self.enter()?;
         }
         let listing = match rung {
+            Rung::Status if in_one_reply => match self.session.list_in_one_reply(self.pathname, self.now)? {
+                Some(listing) => listing,
+                None => return Ok(None),
+            },
             Rung::Facts => self.session.list(&Command::Mlsd(self.pathname), self.now)?,
             Rung::ListAll => self.session.list(&Command::ListAll, self.now)?,
             Rung::List => empty_if_said(self.session.list(&Command::List(b""), self.now))?,

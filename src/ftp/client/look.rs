@@ -42,14 +42,38 @@ impl Client {
         let pathname = self.server.pathname(directory)?;
         let now = SystemTime::now();
         self.pool.with_session(|session| {
-            let (rung, mut listing) = Descent::new(&self.server, session, &pathname, now).list(&Rung::ALL)?;
+            let rungs = if self.server.status.is_first() { &Rung::STATUS_FIRST[..] } else { &Rung::ALL };
+            let (rung, mut listing) = Descent::new(&self.server, session, &pathname, now).list(rungs)?;
             if rung == Rung::Facts {
                 self.complete(session, directory, &mut listing, now)?;
             } else if rung != Rung::Names && self.learn_clock(session, &pathname, &listing)? {
                 (_, listing) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
             }
+            if rung == Rung::ListAll {
+                self.compare_status(session, directory, &listing, now);
+            }
             Ok(Survey { rung, listing: self.shown(listing, directory) })
         })
+    }
+
+    /// Finds out whether `STAT` tells of a directory what `LIST -a` told. A failure is none of the listing's.
+    fn compare_status(&self, session: &mut Session, directory: &RemotePath, listing: &Listing, now: SystemTime) {
+        let server = &self.server;
+        let offers_facts = session.features().mlsd && server.rungs.is_left(Rung::Facts);
+        if offers_facts || !server.status.is_to_compare(listing, directory.is_root()) {
+            return;
+        }
+        let Ok(pathname) = server.pathname(directory) else { return };
+        match session.list_in_one_reply(&pathname, now) {
+            Ok(status) if server.status.compared(listing, status.as_ref()) => {
+                log::info!("STAT -a tells as much as LIST -a and takes no data connection: using it from now on");
+            }
+            Ok(_) => log::debug!("{directory}: STAT -a does not tell what LIST -a told"),
+            Err(error) => {
+                server.status.compared(listing, None);
+                log::debug!("{directory} by STAT -a: {error}");
+            }
+        }
     }
 
     /// Finds out what the server's clock shows, as long as it is not known; whether the times of `listing` were read by a

@@ -231,3 +231,100 @@ fn a_refusal_that_says_that_there_are_no_files_is_an_empty_directory() {
         assert_eq!(listed.is_ok_and(|entries| entries.is_empty()), empty, "{reply}");
     }
 }
+
+/// Without MLSD, and with a STAT that tells the same.
+fn with_status() -> Behaviour {
+    Behaviour { status: true, ..Behaviour::default().without_facts() }
+}
+
+/// STAT takes no data connection: compared once with what LIST told, it lists from then on.
+#[test]
+fn where_stat_tells_the_same_as_list_it_comes_first() {
+    let server = Server::start(with_status(), tree());
+    let client = client(&server);
+    assert_eq!(sorted(&client, "/"), ["d", "empty"]);
+    let before = server.lines().len();
+    assert_eq!(sorted(&client, "/d"), [".hidden", "a file", "sub"]);
+    assert!(names(&client, "/empty").is_empty());
+    assert_eq!(client.list(&path("/nowhere")).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(client.list(&path("/d/a file")).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!((server.count("LIST"), server.count("EPSV"), server.count("STAT")), (1, 1, 5));
+    let verbs: Vec<String> = server.lines()[before..].iter().map(|(_, line)| line[..4].to_owned()).collect();
+    assert_eq!(verbs, ["CWD ", "STAT", "REST", "REST"].repeat(4));
+}
+
+#[test]
+fn where_stat_tells_less_or_nothing_list_stays() {
+    const ONE_LINE: &str = "213-Status:\r\n-rw-r--r-- 1 u g 3 Feb 29  2024 other\r\n213 End.";
+    for behaviour in [
+        with_status().with(Fault::say(Step::Command("STAT"), ONE_LINE)),
+        with_status().with(Fault::say(Step::Command("STAT"), "502 No.")),
+        with_status().with(Fault::say(Step::Command("STAT"), "211 Logged in.")),
+        with_status().with(Fault::say(Step::Command("REST"), "502 No.")),
+        with_status().with(Fault::say(Step::Command("REST"), "350 Fine.")),
+    ] {
+        let server = Server::start(behaviour, tree().file("/.profile", "x"));
+        let client = client(&server);
+        for _ in 0..4 {
+            sorted(&client, "/");
+        }
+        sorted(&client, "/d");
+        assert_eq!(server.count("LIST"), 5);
+        assert!(server.count("STAT") <= 3);
+    }
+}
+
+/// The mounted directory may have nothing to compare in it.
+#[test]
+fn below_an_empty_root_the_next_directory_is_compared() {
+    let server = Server::start(with_status(), Tree::new());
+    let client = client(&server);
+    assert!(names(&client, "/").is_empty());
+    server.tree().insert(b"/d", super::ftpd::Content::Directory);
+    server.tree().insert(b"/d/f", super::ftpd::Content::Bytes(b"1".to_vec().into()));
+    for _ in 0..3 {
+        assert_eq!(names(&client, "/d"), ["f"]);
+    }
+    assert_eq!((server.count("LIST"), server.count("STAT")), (2, 3));
+}
+
+/// vsftpd writes a name with a line break into its reply as it is. A user of the server could make the rest of it look like
+/// replies to whatever is asked next.
+#[test]
+fn a_name_that_looks_like_the_end_of_the_reply_ends_listing_by_stat_and_nothing_else() {
+    for name in ["x\r\n213 End", "x\n213 End\r\n350 Restart position accepted (1).\r\n350 (0).\r\n213 99", "x\r\n350 a"]
+    {
+        let evil = format!("/e/{name}");
+        let server = Server::start(with_status(), tree().directory("/e").file(evil, "1").file("/e/y", "12"));
+        let client = client(&server);
+        names(&client, "/");
+        let entries = client.list(&path("/e")).unwrap();
+        assert!(entries.iter().any(|entry| entry.name.as_bytes() == b"y"), "{name:?}: {entries:?}");
+        assert_eq!(client.stat(&path("/d/a file")).unwrap().size, Some(3), "{name:?}");
+        let by_list = server.count("LIST");
+        assert_eq!(sorted(&client, "/d").len(), 3);
+        let refuted = name.contains("213");
+        assert_eq!(server.count("LIST") > by_list, refuted, "{name:?}");
+    }
+}
+
+#[test]
+fn a_name_with_telnets_own_byte_is_listed_by_list() {
+    let server = Server::start(with_status(), tree().directory("/t"));
+    server.tree().insert(b"/t/a\xffb", super::ftpd::Content::Bytes(b"1".to_vec().into()));
+    let client = client(&server);
+    names(&client, "/");
+    assert_eq!(client.list(&path("/t")).unwrap()[0].name.as_bytes(), b"a\xffb");
+    assert_eq!((server.count("LIST"), server.count("STAT")), (2, 2));
+}
+
+/// More than any reply that is kept, in lines that go into the listing as they come.
+#[test]
+fn a_large_directory_is_listed_by_stat_as_well() {
+    let server = Server::start(with_status(), tree());
+    server.tree().insert(b"/many", super::ftpd::Content::Crowd(50_000));
+    let client = client(&server);
+    names(&client, "/");
+    let listed = client.list(&path("/many")).unwrap().len();
+    assert_eq!((listed, server.count("LIST")), (50_000, 1));
+}

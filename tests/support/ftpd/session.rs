@@ -2,7 +2,7 @@
 
 use super::data::Style;
 use super::socket::{Socket, Wire};
-use super::tree::Content;
+use super::tree::{Content, CrowdLines};
 use super::{Act, DashA, PASSWORD, Shared, Step, Store, TooMany, count, tls};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
             }),
             "REST" => {
                 self.restart = std::str::from_utf8(argument).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-                self.say("350 Restarting.")
+                self.say(&format!("350 Restart position accepted ({}).", self.restart))
             }
             "RETR" => self.retrieve(&self.absolute(argument)),
             "LIST" => self.list_as_ls(argument),
@@ -165,7 +165,14 @@ impl<'a> Session<'a> {
                 [&file.ls(path.rsplit(|&byte| byte == b'/').next().unwrap(), self.shared.behaviour.ahead)[..], b"\r\n"]
                     .concat()
             }
-            None => self.lines(&tree, &path, style),
+            None => match tree.get(&path).map(|node| &node.content) {
+                Some(Content::Crowd(count)) => {
+                    let mut lines = b"drwxr-xr-x 2 lab lab 4096 Feb 29  2024 .\r\n".to_vec();
+                    CrowdLines::new(*count, false).read_to_end(&mut lines)?;
+                    lines
+                }
+                _ => self.lines(&tree, &path, style),
+            },
         };
         drop(tree);
         self.say_bytes(&[b"213-Status follows:\r\n", &lines[..], b"213 End of status\r\n"].concat())
