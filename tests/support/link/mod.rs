@@ -8,7 +8,7 @@ mod wire;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
@@ -157,12 +157,12 @@ impl Namespace {
         let make = move || -> io::Result<(Self, File)> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             let device = tun::open(DEVICE, segments)?;
-            // Not every kernel has a choice, and the default of this machine would make the figures its own.
-            let _ = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
             for arguments in [
                 "link set lo up".to_owned(),
                 format!("address add {own} peer {other} dev {DEVICE}"),
                 format!("link set {DEVICE} mtu {MTU} txqueuelen {QUEUE_PACKETS} up"),
+                // The default of this machine would make the figures its own, and a sysctl may not choose what most have.
+                format!("route replace {other} dev {DEVICE} src {own} congctl cubic"),
             ] {
                 // What a thread starts begins in the thread's namespace.
                 let status = Command::new("ip").args(arguments.split(' ')).status()?;
