@@ -40,10 +40,10 @@ pub fn draw(table: &Table<'_>) -> String {
         let (x, value) = (place(10_f64.powi(power)), 10_f64.powi(power));
         let _ = writeln!(
             scale,
-            r#"<line x1="{x:.0}" x2="{x:.0}" y1="{}" y2="{y:.0}" stroke="{}888"/><text x="{x:.0}" y="{}" text-anchor="middle">{value}×</text>"#,
+            r#"<line x1="{x:.0}" x2="{x:.0}" y1="{}" y2="{y:.0}" stroke="{}"/><text x="{x:.0}" y="{}" text-anchor="middle">{value}×</text>"#,
             TOP - 5.0,
             // The line of ftpsfs itself is the one that counts.
-            if power == 0 { "#" } else { "#8888" },
+            if power == 0 { "#888" } else { "#8884" },
             TOP - 10.0
         );
     }

@@ -47,9 +47,11 @@ fn key(conditions: &Conditions) -> f64 {
     server + *rtt_ms as f64 * 1e3 + loss_percent * 100.0 + *rate_mbit as f64 / 1e3
 }
 
-/// How many times as long as `ours` it took; at least, where it was not awaited.
+/// How many times as long as `ours` it took; at least, where it was not awaited. Who was left before ours was done may be
+/// the faster one.
 pub fn ratio(row: &Row, ours: &Row) -> Option<f64> {
     let limit = (row.failure.is_none() && row.seconds.is_none()).then_some(row.limit_seconds as f64);
+    let limit = limit.filter(|limit| ours.seconds.is_some_and(|ours| ours <= *limit));
     Some(row.seconds.or(limit)? / ours.seconds?)
 }
 
