@@ -51,7 +51,8 @@ pub fn run(check: Check, sources: Sources) -> Result<u8, Failure> {
     let facts = check::examine(&config.ftp, wishes, &mut |stage| progress.tell(stage));
     progress.end();
     let troubles = diagnose::diagnose(&facts, &config.ftp);
-    let paste = Paste::new(&url, &config.ftp.host, &typed);
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let paste = Paste::new(&url, &config.ftp.host, &typed, &here);
     let report = Report::new(url, facts, troubles, paste);
     let text = match json {
         true => serde_json::to_string_pretty(&report).map_err(Failure::system)? + "\n",

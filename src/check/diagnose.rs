@@ -83,7 +83,7 @@ fn of_error(stage: Stage, error: &Error, facts: &Facts, settings: &Settings) -> 
             Found::new(trouble::LISTING_UNKNOWN, quoted())
         }
         _ if stage == Stage::Connect => Found::new(while_connecting(error, facts, settings), quoted()),
-        _ if is_data_port(error) => Found::new(trouble::DATA_BLOCKED, quoted()),
+        _ if error.is_of_data_port() => Found::new(trouble::DATA_BLOCKED, quoted()),
         Error::Refused { reply, .. } if stage == Stage::List && reply.code.number() == 421 => {
             Found::new(trouble::CONNECTION_LOST, reply.to_string())
         }
@@ -93,10 +93,6 @@ fn of_error(stage: Stage, error: &Error, facts: &Facts, settings: &Settings) -> 
         Error::Misbehaved { .. } => Found::new(trouble::BROKEN_PROTOCOL, quoted()),
         _ => Found::new(trouble::DATA_FAILED, quoted()),
     }
-}
-
-fn is_data_port(error: &Error) -> bool {
-    matches!(error, Error::Io { step, .. } | Error::Deadline { step } if step.starts_with("connecting the data connection"))
 }
 
 fn while_connecting(error: &Error, facts: &Facts, settings: &Settings) -> Trouble {

@@ -3,7 +3,9 @@
 use crate::check::diagnose::Found;
 use crate::check::trouble::Level;
 use crate::ftp::check::facts::Facts;
+use crate::options;
 use serde::Serialize;
+use std::path::Path;
 
 /// All that a check says.
 #[derive(Debug, Serialize)]
@@ -90,20 +92,33 @@ pub struct Paste {
 }
 
 impl Paste {
-    /// For `url`, as it was typed without its password, and the options that were given. `host` names the files.
-    pub fn new(url: &str, host: &str, options: &[String]) -> Self {
+    /// For `url`, as it was typed without its password, and the options that were given. `host` names the files; what is named
+    /// from the working directory `here` is not there when the machine starts.
+    pub fn new(url: &str, host: &str, options: &[String], here: &Path) -> Self {
         let given =
             options.iter().filter(|option| !option.is_empty()).map(String::as_str).collect::<Vec<_>>().join(",");
         let has_file = given.split(',').any(|option| option.starts_with("credentials="));
         let credentials = if has_file { String::new() } else { format!("credentials=/etc/ftpsfs/{host}") };
         let mountpoint = format!("/mnt/{host}");
-        let all = ["_netdev,nofail,x-systemd.automount", &credentials, &given];
+        let absolute: Vec<String> = options::split(&given).iter().map(|option| absolute(option, here)).collect();
+        let absolute = options::join(absolute.iter().map(String::as_str));
+        let all = [&credentials, &absolute, "_netdev,nofail,x-systemd.automount"];
         let all = all.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(",");
         let options = if given.is_empty() { String::new() } else { format!("-o {} ", quoted(&given)) };
         Self {
             command: format!("ftpsfs {options}{} {mountpoint}", quoted(url)),
             fstab: format!("{}  {mountpoint}  ftpsfs  {}  0  0", in_fstab(url), in_fstab(&all)),
         }
+    }
+}
+
+/// `name=FILE` with the file's absolute path.
+fn absolute(option: &str, here: &Path) -> String {
+    match option.split_once('=') {
+        Some((name, path)) if FILE_OPTIONS.contains(&name) && !path.starts_with('/') && !path.is_empty() => {
+            format!("{name}={}", here.join(path).display())
+        }
+        _ => option.to_owned(),
     }
 }
 
@@ -118,24 +133,29 @@ fn in_fstab(text: &str) -> String {
     text.replace('\\', r"\134").replace(' ', r"\040").replace('\t', r"\011").replace('#', r"\043")
 }
 
+/// Options whose values are files or directories of this machine.
+const FILE_OPTIONS: [&str; 9] =
+    ["credentials", "cafile", "capath", "cert", "key", "known_servers", "spool_dir", "recovery_dir", "journal_dir"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_pasted_is_quoted_for_its_place() {
-        let options = ["ro,cafile=/etc/my ca.pem".to_owned()];
-        let paste = Paste::new("ftps://joe@h/it's", "h", &options);
-        assert_eq!(paste.command, r"ftpsfs -o 'ro,cafile=/etc/my ca.pem' 'ftps://joe@h/it'\''s' /mnt/h");
+        let here = Path::new("/etc");
+        let options = ["ro,cafile=my ca.pem".to_owned()];
+        let paste = Paste::new("ftps://joe@h/it's", "h", &options, here);
+        assert_eq!(paste.command, r"ftpsfs -o 'ro,cafile=my ca.pem' 'ftps://joe@h/it'\''s' /mnt/h");
         assert_eq!(
             paste.fstab,
-            r"ftps://joe@h/it's  /mnt/h  ftpsfs  _netdev,nofail,x-systemd.automount,credentials=/etc/ftpsfs/h,ro,cafile=/etc/my\040ca.pem  0  0"
+            r"ftps://joe@h/it's  /mnt/h  ftpsfs  credentials=/etc/ftpsfs/h,ro,cafile=/etc/my\040ca.pem,_netdev,nofail,x-systemd.automount  0  0"
         );
-        let paste = Paste::new("ftps://h/", "h", &["credentials=/root/c".to_owned()]);
+        let paste = Paste::new("ftps://h/", "h", &["credentials=/root/c".to_owned()], here);
         assert_eq!(paste.command, "ftpsfs -o credentials=/root/c ftps://h/ /mnt/h");
         assert_eq!(
             paste.fstab,
-            "ftps://h/  /mnt/h  ftpsfs  _netdev,nofail,x-systemd.automount,credentials=/root/c  0  0"
+            "ftps://h/  /mnt/h  ftpsfs  credentials=/root/c,_netdev,nofail,x-systemd.automount  0  0"
         );
     }
 }

@@ -57,8 +57,10 @@ impl Page {
         if let Some(why) = &reuse.not_tried
             && reuse.own.is_empty()
         {
-            let has_it = reuse.handshake.is_some();
-            let text = if has_it { format!("not tried: {why}") } else { "the server does not speak it".to_owned() };
+            let text = match reuse.unknown {
+                true => "the server does not speak it".to_owned(),
+                false => format!("session reuse was not tried: {why}"),
+            };
             return self.entry(name, &text);
         }
         self.entry(name, &format!("session reuse is {}{}", judgement(reuse), tickets(reuse)));

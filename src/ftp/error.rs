@@ -189,6 +189,11 @@ impl Error {
         }
     }
 
+    /// Whether it was the TCP connection of a data connection that did not come about.
+    pub fn is_of_data_port(&self) -> bool {
+        matches!(self, Self::Io { step, .. } | Self::Deadline { step } if step.starts_with(DATA_PORT))
+    }
+
     /// Whether the same request may succeed on another control connection: this one was stale, lost, or its TLS session
     /// too old.
     pub fn another_connection_may_help(&self) -> bool {
@@ -312,3 +317,6 @@ impl Error {
         Self::Misbehaved { step: step.into(), what: malformed.to_string() }
     }
 }
+
+/// How a step begins that connects a data connection.
+pub const DATA_PORT: &str = "connecting the data connection";

@@ -1,6 +1,6 @@
 //! TCP: connecting within a time limit, reading and writing with one, and the socket options that FTP needs.
 
-use crate::ftp::error::Error;
+use crate::ftp::error::{DATA_PORT, Error};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -74,7 +74,7 @@ impl Tcp {
     /// [`Error::Io`] or [`Error::Deadline`].
     pub fn connect_data(&self, port: u16, timeout: Duration) -> Result<Self, Error> {
         connect(SocketAddr::new(self.peer, port), timeout, timeout)
-            .map_err(|source| Error::io(format!("connecting the data connection to port {port}"), source))
+            .map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))
     }
 
     /// The server's address.
@@ -185,6 +185,7 @@ fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<T
     if time.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
+    log::trace!("connecting to {address}");
     let socket = TcpStream::connect_timeout(&address, time)?;
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);

@@ -191,7 +191,9 @@ pub struct Listed {
 pub struct Reuse {
     /// The version.
     pub version: Version,
-    /// The handshake of a control connection, where the server has the version.
+    /// The server does not speak it.
+    pub unknown: bool,
+    /// The handshake of a control connection.
     pub handshake: Option<Handshake>,
     /// How many tickets of TLS 1.3 came on the control connection while it was used.
     pub tickets: usize,

@@ -61,7 +61,12 @@ impl Examination<'_> {
         self.list(&server, &client);
         client.close();
         let directory = server.pathname(&RemotePath::root()).ok();
-        self.reuse(directory.as_deref());
+        if self.facts.failures.iter().any(|(_, error)| error.is_of_data_port()) {
+            // Each trial would wait for the same port.
+            log::debug!("no data connection comes through");
+        } else {
+            self.reuse(directory.as_deref());
+        }
         self.begin(Stage::Passive);
         self.passive();
         if let Some(directory) = directory.filter(|_| wishes.write) {
@@ -193,9 +198,10 @@ impl Examination<'_> {
         if self.facts.tls.as_ref().is_some_and(|tls| !tls.is_tls13) {
             versions.reverse();
         }
+        let settings = self.impatient();
         for version in versions {
             self.begin(Stage::Reuse(version));
-            self.facts.reuse.push(reuse::try_version(self.settings, version, directory));
+            self.facts.reuse.push(reuse::try_version(&settings, version, directory));
         }
     }
 
@@ -215,9 +221,15 @@ impl Examination<'_> {
         self.facts.upload = Some(upload);
     }
 
+    /// What is tried besides has less time than what a mount needs.
+    fn impatient(&self) -> Settings {
+        Settings { timeout: self.settings.timeout.min(TRIAL_TIMEOUT_MAX), ..self.settings.clone() }
+    }
+
     fn with_line<T>(&self, work: impl FnOnce(&mut Line<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let tls = Tls::new(self.settings)?;
-        let mut line = Line::open(self.settings, &tls, &Arc::new(Counters::default()))?;
+        let settings = self.impatient();
+        let tls = Tls::new(&settings)?;
+        let mut line = Line::open(&settings, &tls, &Arc::new(Counters::default()))?;
         let done = work(&mut line)?;
         line.control.quit();
         Ok(done)
@@ -242,6 +254,8 @@ fn speaks_tls_at_once(settings: &Settings) -> bool {
     Tls::new(&settings).is_ok_and(|tls| Control::shakes_hands(&settings, &tls))
 }
 
+/// Nothing that is tried on purpose is waited for any longer.
+const TRIAL_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// How often the round trip is measured.
 const ROUND_TRIPS: usize = 3;
 /// The other mode of TLS is not waited for any longer.

@@ -12,9 +12,18 @@ use std::sync::Arc;
 
 /// Tries `version` alone. Control connections are opened one after the other: some servers allow one.
 pub(super) fn try_version(settings: &Settings, version: Version, directory: Option<&[u8]>) -> Reuse {
-    let mut reuse =
-        Reuse { version, tickets: 0, handshake: None, not_tried: None, own: Vec::new(), without: None, others: None };
+    let mut reuse = Reuse {
+        version,
+        unknown: false,
+        tickets: 0,
+        handshake: None,
+        not_tried: None,
+        own: Vec::new(),
+        without: None,
+        others: None,
+    };
     if let Err(error) = fill(&mut reuse, settings, directory) {
+        reuse.unknown = matches!(&error, Error::Insecure { why, .. } if why.contains("no version of TLS"));
         reuse.not_tried = Some(error.to_string());
     }
     reuse
