@@ -23,7 +23,12 @@ pub(super) fn try_version(settings: &Settings, version: Version, directory: Opti
         others: None,
     };
     if let Err(error) = fill(&mut reuse, settings, directory) {
-        reuse.unknown = matches!(&error, Error::Insecure { why, .. } if why.contains("no version of TLS"));
+        reuse.unknown = match &error {
+            Error::Insecure { why, .. } => why.contains("no version of TLS"),
+            // Some just hang up on a ClientHello that they cannot answer.
+            Error::Tls { .. } => reuse.handshake.is_none(),
+            _ => false,
+        };
         reuse.not_tried = Some(error.to_string());
     }
     reuse
