@@ -168,6 +168,11 @@ impl Error {
         }
     }
 
+    /// Whether it was the TCP connection of a data connection that did not come about.
+    pub fn is_of_data_port(&self) -> bool {
+        matches!(self, Self::Io { step, .. } | Self::Deadline { step } if step.starts_with(DATA_PORT))
+    }
+
     /// Whether the control connection that met this error must not be used again.
     pub fn closes_connection(&self) -> bool {
         match self {
@@ -187,11 +192,6 @@ impl Error {
             | Self::ListingNotUnderstood { .. } => false,
             _ => true,
         }
-    }
-
-    /// Whether it was the TCP connection of a data connection that did not come about.
-    pub fn is_of_data_port(&self) -> bool {
-        matches!(self, Self::Io { step, .. } | Self::Deadline { step } if step.starts_with(DATA_PORT))
     }
 
     /// Whether the same request may succeed on another control connection: this one was stale, lost, or its TLS session
