@@ -39,8 +39,11 @@ build:
 install: build ## Installs below $(DESTDIR)$(prefix).
 	$(INSTALL) -D -m 755 target/release/ftpsfs $(DESTDIR)$(bindir)/ftpsfs
 	$(INSTALL) -d $(DESTDIR)$(sbindir)
+	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/mount.ftpsfs
+	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/mount.fuse.ftpsfs
 	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/umount.fuse.ftpsfs
 	$(INSTALL) -D -m 644 packaging/man/ftpsfs.8 $(DESTDIR)$(mandir)/man8/ftpsfs.8
+	$(INSTALL) -D -m 644 packaging/man/mount.ftpsfs.8 $(DESTDIR)$(mandir)/man8/mount.ftpsfs.8
 	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.bash $(DESTDIR)$(datadir)/bash-completion/completions/ftpsfs
 	$(INSTALL) -D -m 644 packaging/completions/_ftpsfs $(DESTDIR)$(datadir)/zsh/site-functions/_ftpsfs
 	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.fish $(DESTDIR)$(datadir)/fish/vendor_completions.d/ftpsfs.fish

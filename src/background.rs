@@ -81,7 +81,10 @@ impl Report {
     ///
     /// Not earlier: systemd's automount lets only its own process group through until then.
     fn mounted(self) {
-        let Some(mut pipe) = self.0 else { return };
+        let Some(mut pipe) = self.0 else {
+            sys::notify_service_manager("READY=1\nSTATUS=The mount answers.");
+            return;
+        };
         sys::leave_session();
         let _ = std::env::set_current_dir("/");
         logger::move_to_syslog();
@@ -144,7 +147,10 @@ impl Watch {
 
     fn run(&self, unmount: impl Fn(), give_up: impl Fn(bool) + Send + Clone + 'static) {
         loop {
-            sys::wait_for_termination();
+            // Who rotates logs says so by SIGHUP; without a file it is the terminal that is gone.
+            if sys::wait_for_termination() && logger::reopen() {
+                continue;
+            }
             let mut stage = self.stage.lock();
             match stage.take() {
                 Some(Stage::Connecting(report)) => interrupted(report),
@@ -154,6 +160,7 @@ impl Watch {
                 }
                 Some(Stage::Mounted) => {
                     *stage = Some(Stage::Leaving);
+                    sys::notify_service_manager("STOPPING=1");
                     drop(stage);
                     log::info!("a signal asks to end: unmounting");
                     unmount();

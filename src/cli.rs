@@ -1,5 +1,6 @@
-//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL` and, by the program's name,
-//! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as umount(8) calls its helpers.
+//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL` and, by the
+//! program's name, `mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPT[,OPT…]] [-t TYPE]` and
+//! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as mount(8) and umount(8) call their helpers.
 
 use crate::check::Check;
 use crate::config::Request;
@@ -51,7 +52,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
         return check(arguments);
     }
     let unmounts = program.as_encoded_bytes().starts_with(b"umount.");
-    let grammar = if unmounts { unmount_grammar() } else { grammar() };
+    let helps = program.as_encoded_bytes().starts_with(b"mount.");
+    let grammar = match (unmounts, helps) {
+        (true, _) => unmount_grammar(),
+        (_, true) => mount_grammar(),
+        _ => grammar(),
+    };
     let matches = match grammar.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -67,11 +73,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
         }));
     }
     let url = matches.get_one::<String>("url").map(String::as_str).unwrap_or_default();
+    // Of one grammar each: -f is `foreground` in one and `fake` in the other.
+    let flag = |name: &str| matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or_default();
     let request = Request {
         url: Url::parse(url).map_err(|error| Failure::usage(format!("the URL is wrong: {error}")))?,
         mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned().unwrap_or_default(),
-        options: options(&matches, Options { debug: matches.get_flag("debug"), ..Options::default() })?,
-        foreground: matches.get_flag("foreground"),
+        options: options(&matches, Options { debug: flag("debug"), sloppy: flag("sloppy"), ..Options::default() })?,
+        foreground: flag("foreground"),
+        fake: flag("fake"),
+        namespace: matches.try_get_one::<String>("namespace").ok().flatten().map(|typed| namespace(typed)),
     };
     hide_password(url, &request.url);
     let level = request.level(matches.get_count("verbose"));
@@ -93,11 +103,21 @@ fn check(mut arguments: Vec<OsString>) -> Result<Wish, Failure> {
         mountpoint: PathBuf::new(),
         options: options(&matches, Options::default()).map_err(Failure::system)?,
         foreground: true,
+        fake: false,
+        namespace: None,
     };
     hide_password(url, &request.url);
     let wishes = Wishes { write: matches.get_flag("write"), limits: matches.get_flag("limits") };
     let (json, trace) = (matches.get_flag("json"), matches.get_flag("trace"));
     Ok(Wish::Check(Box::new(Check { request, typed, json, trace, wishes })))
+}
+
+/// A process of the namespace, or its file (mount(8)).
+fn namespace(typed: &str) -> PathBuf {
+    match typed.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => format!("/proc/{typed}/ns/mnt").into(),
+        false => typed.into(),
+    }
 }
 
 fn options(matches: &ArgMatches, mut options: Options) -> Result<Options, Failure> {
@@ -125,7 +145,10 @@ fn grammar() -> Command {
              (see ftpsfs check --help)",
         )
         .args([
-            Arg::new("url").value_name("URL").required(true).help("ftps://[USER@]HOST[:PORT]/[DIRECTORY]"),
+            Arg::new("url")
+                .value_name("URL")
+                .required(true)
+                .help("ftps://[USER@]HOST[:PORT]/[DIRECTORY], or [USER@]HOST:[DIRECTORY]"),
             Arg::new("mountpoint")
                 .value_name("MOUNTPOINT")
                 .required(true)
@@ -163,6 +186,42 @@ fn check_grammar() -> Command {
         ])
         .args_override_self(true)
         .after_help("Exit status: 0 good, 1 works with warnings, 2 cannot work.")
+}
+
+/// As mount(8) describes its helpers.
+fn mount_grammar() -> Command {
+    let flag = |name: &'static str, short: char, help: &'static str| {
+        Arg::new(name).short(short).help(help).action(ArgAction::SetTrue)
+    };
+    Command::new("mount.ftpsfs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Mounts an FTPS server (FTP over TLS) as a directory. mount(8) calls it.")
+        .override_usage("mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTION[,OPTION...]] [-t TYPE]")
+        .args([
+            Arg::new("url")
+                .value_name("URL")
+                .required(true)
+                .help("ftps://[USER@]HOST[:PORT]/[DIRECTORY], or [USER@]HOST:[DIRECTORY]"),
+            Arg::new("mountpoint")
+                .value_name("MOUNTPOINT")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The directory to mount on"),
+            Arg::new("options")
+                .short('o')
+                .value_name("OPTION")
+                .action(ArgAction::Append)
+                .allow_hyphen_values(true)
+                .help("Options, see below; \\, stands for a comma in a value"),
+            flag("sloppy", 's', "Leave options out that are not known, with a warning"),
+            flag("fake", 'f', "Look whether all is right, and do not mount"),
+            flag("mtab", 'n', "Accepted, means nothing"),
+            Arg::new("verbose").short('v').help("Log more; twice: everything").action(ArgAction::Count),
+            Arg::new("namespace").short('N').value_name("NAMESPACE").help("A process, or a file, of a mount namespace"),
+            Arg::new("type").short('t').value_name("TYPE").help("Accepted, means nothing"),
+        ])
+        .args_override_self(true)
+        .after_help(after_help())
 }
 
 /// As umount(8) describes its helpers.
@@ -230,6 +289,22 @@ mod tests {
     }
 
     #[test]
+    fn mount_calls_its_helper_with_a_grammar_of_its_own() {
+        for line in [
+            "/sbin/mount.ftpsfs ftps://h/ /mnt -s -v -f -n -N 12 -o rw,uid=5,frog -t fuse.ftpsfs",
+            "mount.fuse.ftpsfs -fnsv -o rw -o frog,uid=5 -N /proc/12/ns/mnt ftps://h/ /mnt",
+        ] {
+            let Ok(Wish::Mount(request, LevelFilter::Debug)) = wish(line) else { panic!("{line}") };
+            assert!(request.fake && !request.foreground && !request.options.read_only, "{line}");
+            assert_eq!(request.namespace.as_deref(), Some(Path::new("/proc/12/ns/mnt")));
+            assert_eq!(request.options.uid, Some(5));
+            assert!(request.options.left_out[0].contains("unknown option \"frog\""), "{:?}", request.options.left_out);
+        }
+        let Ok(Wish::Mount(request, LevelFilter::Info)) = wish("mount.ftpsfs h:dir /mnt") else { panic!() };
+        assert!(!request.fake && request.namespace.is_none());
+    }
+
+    #[test]
     fn umount_calls_its_helper_with_options_on_either_side() {
         for line in ["/sbin/umount.fuse.ftpsfs /mnt -l -t fuse.ftpsfs", "umount.ftpsfs -n -v -l /mnt"] {
             let Ok(Wish::Unmount(parting)) = wish(line) else { panic!("{line}") };
@@ -247,7 +322,10 @@ mod tests {
             ("ftpsfs ftps://h/ /mnt more", "more"),
             ("ftpsfs /mnt /mnt ftps://joe:hunter2@h/", "unexpected argument 'ftps://…'"),
             ("ftpsfs -o alow_other ftps://h/ /mnt", "allow_other"),
-            ("ftpsfs h:/dir /mnt", "ftps://"),
+            ("ftpsfs dir /mnt", "ftps://"),
+            ("mount.ftpsfs ftps://h/ /mnt -o rw,alow_other", "did you mean \"allow_other\""),
+            ("mount.ftpsfs ftps://h/", "MOUNTPOINT"),
+            ("mount.ftpsfs ftps://h/ /mnt -d", "-d"),
         ] {
             let failure = wish(line).expect_err(line);
             assert!(failure.message.contains(expected) && !failure.message.contains("hunter2"), "{failure}");

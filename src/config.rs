@@ -6,12 +6,12 @@ mod trust;
 use crate::credentials::{Credentials, Sources};
 use crate::failure::Failure;
 use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode};
-use crate::options::Options;
-use crate::sys;
+use crate::options::{AccessTimes, Options};
+use crate::sys::{self, MountFlags};
 use crate::url::{Scheme, Url};
 use crate::vfs::settings::Settings as VfsSettings;
 use log::LevelFilter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// An unused control connection is closed before servers close it themselves (vsftpd after 300 s).
@@ -35,6 +35,10 @@ pub struct Request {
     pub options: Options,
     /// `-f` or `-d`.
     pub foreground: bool,
+    /// mount(8)'s `-f`: everything but the mount.
+    pub fake: bool,
+    /// mount(8)'s `-N`: where to mount.
+    pub namespace: Option<PathBuf>,
 }
 
 /// All that a mount needs to know. `Debug` does not show the password.
@@ -59,10 +63,18 @@ pub struct MountSettings {
     pub foreground: bool,
     /// Users besides the mounting one are let in.
     pub allow_other: bool,
-    /// No program on the mount may be run.
-    pub noexec: bool,
-    /// The kernel lets nobody write.
-    pub read_only: bool,
+    /// What the kernel is told of the mount.
+    pub flags: MountFlags,
+    /// Nothing is mounted.
+    pub fake: bool,
+    /// The mount namespace to mount in, where it is not ours.
+    pub namespace: Option<PathBuf>,
+    /// The server is asked for the first time when somebody looks.
+    pub delay_connect: bool,
+    /// How long is tried again where the network or the server is not there yet.
+    pub mount_timeout: Duration,
+    /// The log's file, absolute.
+    pub log: Option<PathBuf>,
     /// Where closed files wait for their upload.
     pub journal_dir: PathBuf,
 }
@@ -74,7 +86,9 @@ impl Config {
     ///
     /// A usage [`Failure`] that names the part and what is wrong with it.
     pub fn new(request: Request, sources: Sources) -> Result<Self, Failure> {
-        let Request { url, mountpoint, options, foreground } = request;
+        let Request { url, mountpoint, options, foreground, fake, namespace } = request;
+        options.left_out.iter().for_each(|left_out| log::warn!("{left_out}: left out"));
+        let sources = if fake { sources.without_asking() } else { sources };
         let credentials = options
             .credentials
             .as_deref()
@@ -117,8 +131,12 @@ impl Config {
                 source: url.shown,
                 foreground: foreground || options.debug,
                 allow_other: options.allow_other,
-                noexec: options.noexec,
-                read_only: options.read_only,
+                flags: flags(&options),
+                fake,
+                namespace,
+                delay_connect: options.delay_connect,
+                mount_timeout: options.mount_timeout,
+                log: options.log.as_deref().map(absolute).transpose()?,
                 journal_dir: journal(&options, &ftp),
             },
             ftp,
@@ -148,6 +166,22 @@ fn tls(url: &Url, port: Option<u16>, wish: Option<TlsMode>) -> Result<TlsMode, F
         (Scheme::Ftps, None) if url.port.or(port) == Some(FtpSettings::PORT_IMPLICIT) => Ok(TlsMode::Implicit),
         (_, None) => Ok(TlsMode::Explicit),
     }
+}
+
+fn flags(options: &Options) -> MountFlags {
+    MountFlags {
+        noexec: options.noexec,
+        read_only: options.read_only,
+        noatime: options.access_times == AccessTimes::None,
+        relatime: options.access_times == AccessTimes::Relative,
+        strictatime: options.access_times == AccessTimes::Strict,
+        nodiratime: options.no_directory_times,
+    }
+}
+
+/// The process leaves its working directory, and opens the file again later.
+fn absolute(log: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))
 }
 
 fn port(url: &Url, option: Option<u16>, tls: TlsMode) -> Result<u16, Failure> {
@@ -248,7 +282,8 @@ mod tests {
         let mut read = Options::default();
         read.add(options).unwrap();
         let url = Url::parse(url).unwrap();
-        let request = Request { url, mountpoint: "/mnt".into(), options: read, foreground: false };
+        let request =
+            Request { url, mountpoint: "/mnt".into(), options: read, foreground: false, fake: false, namespace: None };
         let ask = |what: &str| Ok(Secret::new(format!("asked: {what}")));
         Config::new(request, Sources { environment: None, systemd: None, netrc: None, ask })
     }

@@ -1,13 +1,18 @@
 //! Joins the wings and mounts: the only place that knows both.
 
+mod attach;
+mod point;
+
 use crate::background::{self, Report, Side, Watch};
 use crate::config::{Config, MountSettings};
 use crate::failure::Failure;
 use crate::ftp::certificate;
 use crate::ftp::client::Client;
 use crate::ftp::error::Error;
+use crate::ftp::settings::Settings;
 use crate::fuse::Adapter;
-use crate::registry::Registered;
+use crate::logger;
+use crate::registry::{self, Registered};
 use crate::sys;
 use crate::vfs::Vfs;
 use crate::vfs::filesystem::Patience;
@@ -15,13 +20,11 @@ use crate::vfs::inodes::Ino;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
 use crate::workers::Workers;
-use fuser::{MountOption, Session, SessionACL};
+use attach::{attach, undone, unmount};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -32,15 +35,11 @@ const FINISH_MAX: Duration = Duration::from_secs(60);
 /// How long a mount waits for an earlier one of the same directory that still uploads.
 const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(20);
 const JOURNAL_PAUSE: Duration = Duration::from_millis(200);
+/// Between two tries within `mount_timeout`: at first, and at most.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// How often the end of a mount says what still waits, at most.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
-const DEVICE: &str = "/dev/fuse";
-/// The name after `fuse.` in the type that mount(8) shows.
-const SUBTYPE: &str = "ftpsfs";
-/// Threads that read the kernel's requests; none of them waits for the server (measured: more gain nothing).
-const DISPATCHERS: usize = 2;
-/// The kernel asks for this much at once, if it may: 256 pages.
-const READ_BYTES_MAX: usize = 1 << 20;
 /// How far the kernel reads ahead, in KiB; its own default is 128.
 const READ_AHEAD_KIB: usize = 1024;
 
@@ -50,7 +49,21 @@ const READ_AHEAD_KIB: usize = 1024;
 ///
 /// A [`Failure`] where there is no mount.
 pub fn run(config: Config) -> Result<(), Failure> {
-    let mountpoint = mountpoint(&config.mount.mountpoint)?;
+    if let Some(namespace) = &config.mount.namespace {
+        let entered = File::open(namespace).and_then(|namespace| sys::enter_mount_namespace(&namespace));
+        entered.map_err(|error| Failure::system(format!("mount namespace {}: {error}", namespace.display())))?;
+    }
+    let mountpoint = point::find(&config.mount.mountpoint)?;
+    if let Some(log) = &config.mount.log {
+        // A file system must not wait for itself.
+        if log.starts_with(&mountpoint) {
+            return Err(Failure::usage(format!("log {}: it lies below the mount point", log.display())));
+        }
+        logger::open(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))?;
+    }
+    if config.mount.fake {
+        return Ok(());
+    }
     if config.mount.foreground {
         return serve(config, mountpoint, Report::nowhere());
     }
@@ -58,22 +71,6 @@ pub fn run(config: Config) -> Result<(), Failure> {
         Side::Front(waiting) => waiting.result(),
         Side::Back(report) => serve(config, mountpoint, report),
     }
-}
-
-/// The directory to mount on, absolute: the process leaves its working directory. Only looked at, never opened.
-fn mountpoint(typed: &Path) -> Result<PathBuf, Failure> {
-    let wrong = |what: &str| Failure::mount(format!("mount point {}: {what}", typed.display()));
-    // The second, since the kernel may still know the attributes of a mount that has died.
-    let metadata = fs::metadata(typed).and_then(|metadata| sys::ask_file_system(typed).map(|()| metadata));
-    let metadata = metadata.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => wrong("there is no such directory"),
-        ErrorKind::NotConnected => wrong("a mount that has died is still there; umount -l removes it"),
-        _ => wrong(&error.to_string()),
-    })?;
-    if !metadata.is_dir() {
-        return Err(wrong("it is not a directory"));
-    }
-    typed.canonicalize().map_err(|error| wrong(&error.to_string()))
 }
 
 fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Failure> {
@@ -116,11 +113,17 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
     let journal = journal(&mount.journal_dir, vfs.writeback, vfs.read_only)?;
-    let client = Arc::new(Client::connect(ftp).map_err(|error| not_connected(&error))?);
+    let client = match mount.delay_connect {
+        true => Client::delayed(ftp),
+        false => connect(&ftp, mount.mount_timeout),
+    };
+    let client = Arc::new(client.map_err(|error| not_connected(&error))?);
     let vfs = Arc::new(Vfs::with_journal(client.clone(), vfs, journal));
-    first_listing(&vfs).inspect_err(|_| client.close())?;
-    // So that the first who asks for the free space hears what the server tells.
-    vfs.statfs(Instant::now());
+    if !mount.delay_connect {
+        first_listing(&vfs).inspect_err(|_| client.close())?;
+        // So that the first who asks for the free space hears what the server tells.
+        vfs.statfs(Instant::now());
+    }
     vfs.resume(Instant::now());
     let adapter = Adapter::new(Arc::clone(&vfs));
     let workers = adapter.workers();
@@ -131,13 +134,32 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     });
     // The server hears a goodbye, whatever came between us and the kernel.
     let session = attached.inspect_err(|_| client.close())?;
-    let root = answer(mountpoint, patience)
-        .map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
-    raise_read_ahead(root.dev());
+    let device = match mount.delay_connect {
+        // Asking for the root would connect; that the kernel and we understand each other is known.
+        true => registry::device_of(mountpoint),
+        false => answer(mountpoint, patience).map(|root| root.dev()),
+    };
+    let device = device.map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
+    raise_read_ahead(device);
     let MountSettings { source, journal_dir, foreground, .. } = mount;
-    let registered =
-        vfs.has_journal().then(|| Registered::new(&source, mountpoint, root.dev(), &journal_dir)).flatten();
+    let registered = vfs.has_journal().then(|| Registered::new(&source, mountpoint, device, &journal_dir)).flatten();
     Ok(Running { client, vfs, workers, session, source, journal_dir, foreground, registered })
+}
+
+/// Connects; where the network, the name or the server is not there yet, again until `patience` is over.
+fn connect(ftp: &Settings, patience: Duration) -> Result<Client, Error> {
+    let deadline = Instant::now() + patience;
+    let mut pause = RETRY_PAUSE_MIN;
+    loop {
+        match Client::connect(ftp.clone()) {
+            Err(error) if error.may_pass() && Instant::now() + pause < deadline => {
+                log::info!("{error}: trying again");
+                thread::sleep(pause);
+                pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// A server that is not believed is shown as it showed itself, so that its keeper can see what is wrong.
@@ -247,107 +269,6 @@ fn drain(vfs: &Vfs, journal_dir: &Path, foreground: bool, end: &Receiver<End>) {
     let left = vfs.drain(&mut tell);
     if left.files > 0 {
         log::error!("{left} could not be uploaded: kept in {}, the next mount uploads them", journal_dir.display());
-    }
-}
-
-fn attach(filesystem: Adapter, mountpoint: &Path, settings: &MountSettings) -> Result<Session<Adapter>, Failure> {
-    let device = File::options().read(true).write(true).open(DEVICE).map_err(|error| {
-        Failure::mount(match error.kind() {
-            ErrorKind::NotFound => format!("there is no {DEVICE}: load the kernel module fuse (modprobe fuse)"),
-            _ => format!("cannot open {DEVICE}: {error}"),
-        })
-    })?;
-    let mut options = fuser::Config::default();
-    options.acl = if settings.allow_other { SessionACL::All } else { SessionACL::Owner };
-    options.n_threads = Some(DISPATCHERS);
-    options.clone_fd = true;
-    if sys::is_root() {
-        attach_as_root(filesystem, device.into(), mountpoint, settings, options)
-    } else {
-        drop(device);
-        attach_as_user(filesystem, mountpoint, settings, options)
-    }
-}
-
-/// By mount(2): the source is shown as it was typed, commas and all, which `mount -a` needs to know it again.
-fn attach_as_root(
-    filesystem: Adapter,
-    device: OwnedFd,
-    mountpoint: &Path,
-    settings: &MountSettings,
-    options: fuser::Config,
-) -> Result<Session<Adapter>, Failure> {
-    let (user, group) = sys::user_and_group();
-    let mut data = format!(
-        "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,max_read={READ_BYTES_MAX}",
-        device.as_raw_fd()
-    );
-    if settings.allow_other {
-        data.push_str(",allow_other");
-    }
-    let flags = sys::MountFlags { noexec: settings.noexec, read_only: settings.read_only };
-    sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), flags, &data)
-        .map_err(|error| Failure::mount(format!("cannot mount on {}: {error}", mountpoint.display())))?;
-    Session::from_fd(filesystem, device, options.acl, options)
-        .map_err(|error| undone(mountpoint, format!("the kernel and ftpsfs do not agree on FUSE: {error}")))
-}
-
-/// By fusermount3, which is allowed to mount for a user.
-fn attach_as_user(
-    filesystem: Adapter,
-    mountpoint: &Path,
-    settings: &MountSettings,
-    mut options: fuser::Config,
-) -> Result<Session<Adapter>, Failure> {
-    // fusermount3 parts its options at commas that no backslash precedes.
-    let source = settings.source.replace('\\', r"\\").replace(',', r"\,");
-    options.mount_options = vec![
-        MountOption::FSName(source),
-        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
-        MountOption::CUSTOM(format!("max_read={READ_BYTES_MAX}")),
-        MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-    ];
-    if settings.noexec {
-        options.mount_options.push(MountOption::NoExec);
-    }
-    if settings.read_only {
-        options.mount_options.push(MountOption::RO);
-    }
-    Session::new(filesystem, mountpoint, &options).map_err(|error| {
-        Failure::mount(match error.kind() {
-            ErrorKind::NotFound => "fusermount3 is missing, with which a user mounts: install fuse3".to_owned(),
-            _ => format!("cannot mount on {}: {error}", mountpoint.display()),
-        })
-    })
-}
-
-/// A failure after which nothing may stay mounted.
-fn undone(mountpoint: &Path, message: String) -> Failure {
-    unmount(mountpoint);
-    Failure::mount(message)
-}
-
-/// Takes the mount out of the tree at once; it ends when its last user leaves.
-fn unmount(mountpoint: &Path) {
-    let result = if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint) };
-    if let Err(error) = result {
-        log::warn!("cannot unmount {}: {error}", mountpoint.display());
-    }
-}
-
-fn unmount_as_user(mountpoint: &Path) -> io::Result<()> {
-    // Started by mount(8) there may be no PATH.
-    let status = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"].iter().find_map(|program| {
-        let mut command = Command::new(program);
-        command.args(["-u", "-z", "--"]).arg(mountpoint).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::null()).status().ok()
-    });
-    match status {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(io::Error::other(format!("fusermount3 ended with {status}"))),
-        None => Err(io::Error::other("fusermount3 is missing")),
     }
 }
 

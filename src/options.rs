@@ -6,11 +6,12 @@ mod table;
 mod typed;
 
 pub use crate::values::Roots;
+pub use generic::AccessTimes;
 pub use parts::{join, split};
 pub use table::OPTIONS;
 pub use typed::Options;
 
-use generic::{GENERIC, is_generic};
+use generic::GENERIC;
 use std::fmt;
 
 /// One option of the table.
@@ -46,11 +47,16 @@ impl Options {
             Some((name, value)) => (name, Some(value)),
             None => (option, None),
         };
-        if is_generic(name, value) {
+        if self.take_generic(name, value) {
             return Ok(());
         }
         let Some(known) = OPTIONS.iter().find(|known| known.name == name || is_spelling_of(name, known.name)) else {
-            return Err(unknown(name));
+            let unknown = unknown(name);
+            if self.sloppy {
+                self.left_out.push(unknown.to_string());
+                return Ok(());
+            }
+            return Err(unknown);
         };
         match (known.argument, value) {
             (Some(argument), None) => Err(Error(format!("option {name} needs a value: {name}={argument}"))),

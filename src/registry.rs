@@ -80,6 +80,35 @@ impl Drop for Registered {
     }
 }
 
+/// The device number of what is mounted at `mountpoint`, without asking it.
+///
+/// # Errors
+///
+/// The system's; [`io::ErrorKind::NotFound`] where nothing is mounted.
+pub(crate) fn device_of(mountpoint: &Path) -> io::Result<u64> {
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    let device = device_at(&mounts, mountpoint).and_then(|device| {
+        let (major, minor) = device.split_once(':')?;
+        Some(sys::device_number(major.parse().ok()?, minor.parse().ok()?))
+    });
+    device.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Whether what is mounted last at `mountpoint` is an ftpsfs.
+pub(crate) fn is_ours(mountpoint: &Path) -> bool {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let line = last_line_of(&mounts, mountpoint).unwrap_or_default();
+    String::from_utf8_lossy(line).contains(" - fuse.ftpsfs ")
+}
+
+/// The kernel's list of mounts has no links in it. The mount itself, which may hang, is not asked.
+pub(crate) fn as_the_kernel_has_it(typed: &Path) -> PathBuf {
+    let place = typed.parent().zip(typed.file_name()).and_then(|(parent, name)| {
+        Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.canonicalize().ok()?.join(name))
+    });
+    place.unwrap_or_else(|| typed.to_owned())
+}
+
 fn line(source: &str, mountpoint: &Path) -> Vec<u8> {
     let (source, target) = (escaped(source.as_bytes()), escaped(mountpoint.as_os_str().as_bytes()));
     [b"SRC=", &source[..], b" TARGET=", &target, b" ROOT=/ OPTS=uhelper=fuse.ftpsfs"].concat()
@@ -123,12 +152,15 @@ fn escaped(plain: &[u8]) -> Vec<u8> {
 
 /// `major:minor` of the last thing that was mounted on `mountpoint`, from lines as proc_pid_mountinfo(5) has them.
 fn device_at(mounts: &[u8], mountpoint: &Path) -> Option<String> {
-    let mut latest_first = mounts.rsplit(|&byte| byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(2);
-        let (device, place) = (fields.next()?, fields.nth(1)?);
-        (unescaped(place) == mountpoint.as_os_str().as_bytes()).then_some(device)
-    });
-    latest_first.next().map(|device| String::from_utf8_lossy(device).into_owned())
+    let device = last_line_of(mounts, mountpoint)?.split(|&byte| byte == b' ').nth(2)?;
+    Some(String::from_utf8_lossy(device).into_owned())
+}
+
+fn last_line_of<'a>(mounts: &'a [u8], mountpoint: &Path) -> Option<&'a [u8]> {
+    mounts.rsplit(|&byte| byte == b'\n').find(|line| {
+        let place = line.split(|&byte| byte == b' ').nth(4);
+        place.is_some_and(|place| unescaped(place) == mountpoint.as_os_str().as_bytes())
+    })
 }
 
 /// The kernel writes space, tab, line feed and backslash as `\` and three octal digits.

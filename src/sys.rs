@@ -1,14 +1,16 @@
 //! What the standard library does not offer of Linux: every unsafe call, behind safe signatures.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io::{self, Read as _};
 use std::mem;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::ptr;
 use std::time::{Duration, Instant};
@@ -150,6 +152,16 @@ pub fn close_inherited_descriptors() {
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
 }
 
+/// Tells systemd how we are (sd_notify(3)), where it wants to know. There is nobody to tell where that fails.
+pub fn notify_service_manager(state: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest),
+        path => SocketAddr::from_pathname(Path::new(OsStr::from_bytes(path))),
+    };
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+}
+
 /// Keeps core dumps and other processes of the user away from our memory, where a password lies.
 pub fn forbid_dumps() {
     // SAFETY: takes no memory.
@@ -184,13 +196,26 @@ pub fn major_and_minor(device: u64) -> (u32, u32) {
     (libc::major(device), libc::minor(device))
 }
 
+/// The device number of a major and a minor number.
+pub fn device_number(major: u32, minor: u32) -> u64 {
+    libc::makedev(major, minor)
+}
+
 /// How a file system is mounted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MountFlags {
     /// Programs on it are not run.
     pub noexec: bool,
     /// Nothing on it can be changed.
     pub read_only: bool,
+    /// `noatime`
+    pub noatime: bool,
+    /// `relatime`
+    pub relatime: bool,
+    /// `strictatime`
+    pub strictatime: bool,
+    /// `nodiratime`
+    pub nodiratime: bool,
 }
 
 /// Mounts without devices and set-user-id programs (mount(2)).
@@ -201,9 +226,16 @@ pub struct MountFlags {
 pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &str) -> io::Result<()> {
     let (source, target) = (CString::new(source)?, CString::new(target.as_os_str().as_bytes())?);
     let (kind, data) = (CString::new(kind)?, CString::new(data)?);
-    let noexec = if flags.noexec { libc::MS_NOEXEC } else { 0 };
-    let read_only = if flags.read_only { libc::MS_RDONLY } else { 0 };
-    let flags = libc::MS_NOSUID | libc::MS_NODEV | noexec | read_only;
+    let flags = [
+        (flags.noexec, libc::MS_NOEXEC),
+        (flags.read_only, libc::MS_RDONLY),
+        (flags.noatime, libc::MS_NOATIME),
+        (flags.relatime, libc::MS_RELATIME),
+        (flags.strictatime, libc::MS_STRICTATIME),
+        (flags.nodiratime, libc::MS_NODIRATIME),
+    ];
+    let wanted = flags.iter().filter(|(wanted, _)| *wanted);
+    let flags = wanted.fold(libc::MS_NOSUID | libc::MS_NODEV, |flags, (_, flag)| flags | flag);
     // SAFETY: all four strings end with NUL and outlive the call.
     let result = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -247,12 +279,27 @@ pub fn block_termination() {
     mask(libc::SIG_BLOCK, TERMINATION);
 }
 
-/// Waits for one of the signals of [`block_termination`].
-pub fn wait_for_termination() {
+/// Waits for one of the signals of [`block_termination`]; whether it was SIGHUP.
+pub fn wait_for_termination() -> bool {
     let set = signals(TERMINATION);
     let mut signal = 0;
     // SAFETY: both point at live values.
     while unsafe { libc::sigwait(&raw const set, &raw mut signal) } != 0 {}
+    signal == libc::SIGHUP
+}
+
+/// Goes over to another mount namespace (setns(2)); the working directory is its root then. To be called before there are
+/// threads.
+///
+/// # Errors
+///
+/// The system's.
+pub fn enter_mount_namespace(namespace: &fs::File) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn signals(numbers: &[i32]) -> libc::sigset_t {

@@ -2,7 +2,7 @@
 
 use crate::cli::Parting;
 use crate::failure::Failure;
-use crate::registry::Registered;
+use crate::registry::{self, Registered};
 use crate::sys;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
@@ -23,12 +23,8 @@ const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// A [`Failure`] where it is still mounted.
 pub fn run(parting: &Parting) -> Result<(), Failure> {
-    // The kernel's list has no links in it. What cannot be looked at may be mounted all the same.
-    let mountpoint = parting.mountpoint.parent().zip(parting.mountpoint.file_name()).and_then(|(parent, name)| {
-        // The mount itself, which may hang, is not asked.
-        Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent }.canonicalize().ok()?.join(name))
-    });
-    let mountpoint = mountpoint.unwrap_or_else(|| parting.mountpoint.clone());
+    // What cannot be looked at may be mounted all the same.
+    let mountpoint = registry::as_the_kernel_has_it(&parting.mountpoint);
     let journal = Registered::journal_of(&mountpoint).unwrap_or_else(|error| {
         log::warn!("whether anything waits to be uploaded is not known: {error}");
         None

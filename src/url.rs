@@ -1,5 +1,5 @@
 //! The URL of a mount: `ftps://` or `ftpes://`, `[user[:password]@]host[:port][/directory]` (RFC 1738 section 3.2,
-//! RFC 3986 for the escapes).
+//! RFC 3986 for the escapes); or, as scp(1) and fstab(5) have it, `[user@]host:directory`.
 
 use crate::ftp::settings::Directory;
 use crate::secret::Secret;
@@ -50,6 +50,9 @@ impl Url {
         if text.chars().any(char::is_control) {
             return Err(Error::new("it holds a control character"));
         }
+        if !text.contains("://") {
+            return short_form(text);
+        }
         let (scheme, rest) = scheme(text)?;
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let (login, host_port) = match authority.rsplit_once('@') {
@@ -70,6 +73,36 @@ impl Url {
             password_at,
         })
     }
+}
+
+/// `[user@]host:directory`, every character for itself: `host:dir` is from the login's directory, `host:/dir` from the
+/// server's root.
+fn short_form(text: &str) -> Result<Url, Error> {
+    let start = text.find('[').filter(|&open| text.get(..open).is_some_and(|before| !before.contains(':')));
+    let inside = start.and_then(|open| Some(open + text.get(open..)?.find(']')?));
+    let colon = text.get(inside.unwrap_or(0)..).and_then(|rest| rest.find(':')).map(|at| inside.unwrap_or(0) + at);
+    let colon = colon.ok_or_else(|| Error::new("it must be ftps://user@host/dir or user@host:dir"))?;
+    let (login, path) = text.split_at(colon);
+    let path = path.get(1..).unwrap_or_default();
+    if path.split_once('@').is_some_and(|(_, host)| host.contains(':')) {
+        return Err(Error::new("a password has no place in host:dir (and @ before : needs the form ftps://)"));
+    }
+    let (user, host) = match login.rsplit_once('@') {
+        Some(("", _)) => return Err(Error::new("the user is missing before the @")),
+        Some((user, host)) => (Some(user.to_owned()), host),
+        None => (None, login),
+    };
+    let (host, _) = host_and_port(host)?;
+    Ok(Url {
+        scheme: Scheme::Ftps,
+        user,
+        password: None,
+        host,
+        port: None,
+        directory: named(path.as_bytes())?,
+        shown: text.to_owned(),
+        password_at: None,
+    })
 }
 
 fn scheme(text: &str) -> Result<(Scheme, &str), Error> {
@@ -170,7 +203,10 @@ fn directory(path: &str) -> Result<Directory, Error> {
     if path.contains(['?', '#']) {
         return Err(Error::new("write ? as %3F and # as %23 in the directory"));
     }
-    let decoded = decoded(path.strip_prefix('/').unwrap_or(path), "directory")?;
+    named(&decoded(path.strip_prefix('/').unwrap_or(path), "directory")?)
+}
+
+fn named(decoded: &[u8]) -> Result<Directory, Error> {
     let names: Vec<&[u8]> =
         decoded.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
     if names.contains(&&b".."[..]) {
@@ -260,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn host_and_directory_may_be_written_as_scp_has_them() {
+        for (text, user, host, directory) in [
+            ("h:", None, "h", Directory::FromLogin(b"".to_vec())),
+            ("joe@h.example:a b/c%20", Some("joe"), "h.example", Directory::FromLogin(b"a b/c%20".to_vec())),
+            ("joe@corp@h:/srv//x/", Some("joe@corp"), "h", Directory::Absolute(b"/srv/x".to_vec())),
+            ("h:/", None, "h", Directory::Absolute(b"/".to_vec())),
+            ("joe@[2001:db8::1]:dir", Some("joe"), "2001:db8::1", Directory::FromLogin(b"dir".to_vec())),
+            ("h:a:b@c", None, "h", Directory::FromLogin(b"a:b@c".to_vec())),
+        ] {
+            let url = url(text);
+            assert_eq!((url.user.as_deref(), url.host.as_str()), (user, host), "{text}");
+            assert_eq!((url.directory, url.shown.as_str(), url.port), (directory, text, None), "{text}");
+        }
+    }
+
+    #[test]
     fn the_password_is_not_shown() {
         let text = "ftps://joe:hunter2@host:2121/dir";
         let url = url(text);
@@ -271,7 +323,15 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_url_is_said_without_its_password() {
         for (text, expected) in [
-            ("host:/dir", "must begin with ftps://"),
+            ("host", "ftps://user@host/dir or user@host:dir"),
+            ("/dir", "ftps://user@host/dir or user@host:dir"),
+            ("joe:hunter2@host:dir", "a password has no place"),
+            ("@host:dir", "the user is missing"),
+            (":dir", "the host is missing"),
+            ("host:a/../b", ".."),
+            ("::1:dir", "the host is missing"),
+            ("[::1:dir", "] is missing"),
+            ("[host]:dir", "an IPv6 address between"),
             ("ftp://host/", "not encrypted"),
             ("sftp://host/", "SSH"),
             ("https://host/", "the scheme must be"),

@@ -42,7 +42,10 @@ spool_dir=
 journal_dir=
 recovery_dir=
 noexec
+delay_connect
+mount_timeout=
 log_level=
+log=
 debug
 '
 
@@ -52,7 +55,7 @@ _ftpsfs_complete_option() {
     last=${typed##*,}
     [[ $typed == *,* ]] && done=${typed%,*},
     case $last in
-        credentials=* | cafile=* | cert=* | key=* | known_servers=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        credentials=* | cafile=* | cert=* | key=* | known_servers=* | log=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
         tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
         roots=*) mapfile -t COMPREPLY < <(compgen -P "${done}roots=" -W 'webpki system' -- "${last#*=}") ;;
         tls_min=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls_min=" -W '1.2 1.3' -- "${last#*=}") ;;

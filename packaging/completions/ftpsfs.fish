@@ -43,7 +43,10 @@ function __ftpsfs_options
         journal_dir=\t'where closed files wait for their upload' \
         recovery_dir=\t'where content is kept that could not be uploaded' \
         noexec\t'no program may be run' \
+        delay_connect\t'connect when somebody looks' \
+        mount_timeout=\t'how long connecting is tried again' \
         log_level=\t'error, warn, info, debug or trace' \
+        log=\t'file for the log' \
         debug\t'stay in the foreground and log at debug'
     # What stands before the last comma stays.
     set -l done (string match --regex --groups-only '^(.*,)[^,]*$' -- (commandline --current-token))

@@ -194,6 +194,11 @@ impl Error {
         }
     }
 
+    /// Whether waiting may help: the network, the name or the server is not there, or has no room.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Deadline { .. } | Self::Closed { .. } | Self::Busy { .. })
+    }
+
     /// Whether the same request may succeed on another control connection: this one was stale, lost, or its TLS session
     /// too old.
     pub fn another_connection_may_help(&self) -> bool {

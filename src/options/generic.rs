@@ -1,5 +1,7 @@
 //! Options that every file system is given.
 
+use crate::options::Options;
+
 /// Generic options of mount(8) and fstab(5) that mean nothing here, or what holds anyway.
 pub(super) const GENERIC: &[&str] = &[
     "defaults",
@@ -34,13 +36,50 @@ pub(super) const GENERIC: &[&str] = &[
     "nolazytime",
     "diratime",
     "nodiratime",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    "silent",
+    "loud",
+    "symfollow",
+    "_rnetdev",
 ];
 
-/// Whether an option is one that every file system is given, or a remark.
-pub(super) fn is_generic(name: &str, value: Option<&str>) -> bool {
-    // `user` alone is fstab's, `user=NAME` is ours.
-    (value.is_none() && GENERIC.contains(&name))
-        || name == "comment"
-        || name.starts_with("x-")
-        || name.starts_with("X-")
+/// Which uses of a file the kernel is to note (mount(8)). A FUSE file system notes them itself, or not at all: this is what
+/// is shown of the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessTimes {
+    /// The kernel's own choice, which is `relatime`.
+    #[default]
+    Kernels,
+    /// `noatime`
+    None,
+    /// `relatime`
+    Relative,
+    /// `strictatime`
+    Strict,
+}
+
+impl Options {
+    /// Takes an option that every file system is given, or a remark; `false` where it is neither.
+    pub(super) fn take_generic(&mut self, name: &str, value: Option<&str>) -> bool {
+        // `user` alone is fstab's, `user=NAME` is ours.
+        let known = (value.is_none() && GENERIC.contains(&name))
+            || name == "comment"
+            || name.starts_with("x-")
+            || name.starts_with("X-");
+        match name {
+            _ if !known => {}
+            "exec" => self.noexec = false,
+            "noatime" => self.access_times = AccessTimes::None,
+            "relatime" => self.access_times = AccessTimes::Relative,
+            "strictatime" => self.access_times = AccessTimes::Strict,
+            "atime" | "norelatime" | "nostrictatime" => self.access_times = AccessTimes::Kernels,
+            "nodiratime" => self.no_directory_times = true,
+            "diratime" => self.no_directory_times = false,
+            _ => {}
+        }
+        known
+    }
 }

@@ -299,11 +299,32 @@ pub const OPTIONS: &[Known] = &[
         set: |options, _| flag(&mut options.noexec),
     },
     Known {
+        name: "delay_connect",
+        argument: None,
+        meaning: "mount at once and connect when somebody looks",
+        default: None,
+        set: |options, _| flag(&mut options.delay_connect),
+    },
+    Known {
+        name: "mount_timeout",
+        argument: Some("SECONDS"),
+        meaning: "how long is tried again where the network or the server is not there yet",
+        default: Some("0"),
+        set: |options, value| seconds(value).map(|value| options.mount_timeout = value),
+    },
+    Known {
         name: "log_level",
         argument: Some("LEVEL"),
         meaning: "error, warn, info, debug or trace",
         default: Some("info"),
         set: |options, value| level(value).map(|value| options.level = value),
+    },
+    Known {
+        name: "log",
+        argument: Some("FILE"),
+        meaning: "where the log goes besides; opened again on SIGHUP",
+        default: Some("syslog, or standard error with -f"),
+        set: |options, value| text(value).map(|value| options.log = Some(value.into())),
     },
     Known {
         name: "debug",

@@ -4,6 +4,7 @@ use crate::ftp::certificate::Pin;
 use crate::ftp::charset::Wish as Charset;
 use crate::ftp::settings::{TlsMode, Verify, Versions};
 use crate::ftp::time::Zone;
+use crate::options::AccessTimes;
 use crate::values::Roots;
 use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
@@ -92,6 +93,20 @@ pub struct Options {
     pub recovery_dir: Option<PathBuf>,
     /// `journal_dir=`
     pub journal_dir: Option<PathBuf>,
+    /// `noatime`, `relatime`, `strictatime`
+    pub access_times: AccessTimes,
+    /// `nodiratime`
+    pub no_directory_times: bool,
+    /// `delay_connect`
+    pub delay_connect: bool,
+    /// `mount_timeout=`
+    pub mount_timeout: Duration,
+    /// `log=`
+    pub log: Option<PathBuf>,
+    /// mount(8)'s `-s`: an option that is not known is left out.
+    pub sloppy: bool,
+    /// What was left out, in words.
+    pub left_out: Vec<String>,
     /// `noexec`
     pub noexec: bool,
     /// `log_level=`
@@ -143,6 +158,13 @@ impl Default for Options {
             spool_dir: None,
             recovery_dir: None,
             journal_dir: None,
+            access_times: AccessTimes::default(),
+            no_directory_times: false,
+            delay_connect: false,
+            mount_timeout: Duration::ZERO,
+            log: None,
+            sloppy: false,
+            left_out: Vec::new(),
             noexec: false,
             level: LevelFilter::Info,
             debug: false,

@@ -76,7 +76,13 @@ impl Error {
             ErrorKind::Unavailable if !listed => log::Level::Debug,
             _ => log::Level::Warn,
         };
-        log::log!(level, "{what} {path}: {error}");
+        match error.kind {
+            // Not of this path alone: whatever is asked fails in the same way. The log tells the trouble once a minute.
+            ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::LoginRefused | ErrorKind::Insecure | ErrorKind::Busy => {
+                log::log!(target: &format!("ftpsfs::trouble::{error}"), level, "{what} {path}: {error}");
+            }
+            _ => log::log!(level, "{what} {path}: {error}"),
+        }
         Self::remote(error, listed)
     }
 

@@ -2,6 +2,7 @@
 //! connection turned out to be dead.
 
 mod change;
+mod entrance;
 mod kind;
 mod ladder;
 mod look;
@@ -20,6 +21,7 @@ use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
 use crate::remote::{self, Download, Entry, Metadata, Remote, Start, Upload};
+use entrance::Entrance;
 use kind::translate;
 
 pub use look::Survey;
@@ -31,6 +33,7 @@ use std::time::SystemTime;
 pub struct Client {
     server: Arc<Server>,
     pool: Arc<Pool>,
+    entrance: Entrance,
 }
 
 impl Client {
@@ -45,6 +48,21 @@ impl Client {
         Ok(client)
     }
 
+    /// Knows how to connect, and does when it is asked for something.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Insecure`] where the settings' trust cannot be used.
+    pub fn delayed(settings: Settings) -> Result<Self, Error> {
+        let server = Arc::new(Server::new(settings)?);
+        let pool = Pool::new(Arc::clone(&server));
+        Ok(Self { server, pool, entrance: Entrance::default() })
+    }
+
+    fn pass(&self) -> Result<(), remote::Error> {
+        self.entrance.pass(|| self.enter_root())
+    }
+
     /// Connects and logs in; `witness` keeps what every step told, in spite of a failure.
     ///
     /// # Errors
@@ -53,7 +71,7 @@ impl Client {
     pub fn witnessed(server: Arc<Server>, witness: &mut Witness) -> Result<Self, Error> {
         let pool = Pool::new(Arc::clone(&server));
         pool.adopt(Session::witnessed(&server, witness)?);
-        Ok(Self { server, pool })
+        Ok(Self { server, pool, entrance: Entrance::passed() })
     }
 
     /// Sees that the directory to be mounted is one.
@@ -118,10 +136,12 @@ impl Client {
 
 impl Remote for Client {
     fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, remote::Error> {
+        self.pass()?;
         self.list_directory(directory).map_err(translate)
     }
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
+        self.pass()?;
         self.stat_path(path).map_err(translate)
     }
 
@@ -134,11 +154,13 @@ impl Remote for Client {
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
+        self.pass()?;
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;
         Ok(Box::new(transfer))
     }
 
     fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, remote::Error> {
+        self.pass()?;
         let pathname = self.server.pathname(path).map_err(translate)?;
         if start == Start::Beginning {
             self.check_new_name(&pathname).map_err(translate)?;
@@ -149,34 +171,42 @@ impl Remote for Client {
     }
 
     fn create_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.pass()?;
         self.make_directory(path).map_err(translate)
     }
 
     fn remove_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.pass()?;
         self.delete_directory(path).map_err(translate)
     }
 
     fn remove_file(&self, path: &RemotePath) -> Result<(), remote::Error> {
+        self.pass()?;
         self.delete_file(path).map_err(translate)
     }
 
     fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), remote::Error> {
+        self.pass()?;
         self.move_to(from, to).map_err(translate)
     }
 
     fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), remote::Error> {
+        self.pass()?;
         self.touch(path, time).map_err(translate)
     }
 
     fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), remote::Error> {
+        self.pass()?;
         self.change_mode(path, mode).map_err(translate)
     }
 
     fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), remote::Error> {
+        self.pass()?;
         self.make_symlink(path, target).map_err(translate)
     }
 
     fn free_space(&self) -> Result<u64, remote::Error> {
+        self.pass()?;
         self.available().map_err(translate)
     }
 }
