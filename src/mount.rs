@@ -21,6 +21,8 @@ use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
 use crate::workers::Workers;
 use attach::{attach, undone, unmount};
+
+pub(crate) use attach::unmount_as_user;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt as _;
@@ -149,12 +151,17 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
 /// Connects; where the network, the name or the server is not there yet, again until `patience` is over.
 fn connect(ftp: &Settings, patience: Duration) -> Result<Client, Error> {
     let deadline = Instant::now() + patience;
-    let mut pause = RETRY_PAUSE_MIN;
+    let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
     loop {
         match Client::connect(ftp.clone()) {
-            Err(error) if error.may_pass() && Instant::now() + pause < deadline => {
-                log::info!("{error}: trying again");
-                thread::sleep(pause);
+            Err(error) if error.may_pass() && Instant::now() < deadline => {
+                let trouble = error.to_string();
+                if trouble != told {
+                    log::info!("{trouble}: trying again for {} s", patience.as_secs());
+                    told = trouble;
+                }
+                // The last try is at the end.
+                thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
                 pause = (pause * 2).min(RETRY_PAUSE_MAX);
             }
             result => return result,

@@ -2,6 +2,7 @@
 
 use crate::cli::Parting;
 use crate::failure::Failure;
+use crate::mount::unmount_as_user;
 use crate::registry::{self, Registered};
 use crate::sys;
 use crate::vfs::journal::Journal;
@@ -29,7 +30,12 @@ pub fn run(parting: &Parting) -> Result<(), Failure> {
         log::warn!("whether anything waits to be uploaded is not known: {error}");
         None
     });
-    sys::unmount(&mountpoint, parting.lazy, parting.force).map_err(|error| {
+    let unmounted = match sys::is_root() {
+        true => sys::unmount(&mountpoint, parting.lazy, parting.force),
+        // umount(8) has laid its rights down before it called us.
+        false => unmount_as_user(&mountpoint, parting.lazy),
+    };
+    unmounted.map_err(|error| {
         Failure::mount(match error.kind() {
             ErrorKind::ResourceBusy => format!("{} is in use", mountpoint.display()),
             ErrorKind::InvalidInput => format!("{} is not mounted", mountpoint.display()),

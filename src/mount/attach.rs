@@ -3,6 +3,7 @@
 use crate::config::MountSettings;
 use crate::failure::Failure;
 use crate::fuse::Adapter;
+use crate::path::escaped;
 use crate::sys::{self, MountFlags};
 use fuser::{MountOption, Session, SessionACL};
 use std::fs::File;
@@ -125,22 +126,29 @@ pub(super) fn undone(mountpoint: &Path, message: String) -> Failure {
 
 /// Takes the mount out of the tree at once; it ends when its last user leaves.
 pub(super) fn unmount(mountpoint: &Path) {
-    let result = if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint) };
+    let result = if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint, true) };
     if let Err(error) = result {
         log::warn!("cannot unmount {}: {error}", mountpoint.display());
     }
 }
 
-fn unmount_as_user(mountpoint: &Path) -> io::Result<()> {
+/// By fusermount3, which is allowed to unmount for the user who mounted.
+///
+/// # Errors
+///
+/// What it says; [`ErrorKind::ResourceBusy`] while somebody uses the mount.
+pub(crate) fn unmount_as_user(mountpoint: &Path, lazy: bool) -> io::Result<()> {
     // Started by mount(8) there may be no PATH.
-    let status = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"].iter().find_map(|program| {
+    let ran = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"].iter().find_map(|program| {
         let mut command = Command::new(program);
-        command.args(["-u", "-z", "--"]).arg(mountpoint).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::null()).status().ok()
+        command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(mountpoint).stdin(Stdio::null());
+        command.output().ok()
     });
-    match status {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(io::Error::other(format!("fusermount3 ended with {status}"))),
-        None => Err(io::Error::other("fusermount3 is missing")),
+    let ran = ran.ok_or_else(|| io::Error::other("fusermount3 is missing"))?;
+    let said = escaped(ran.stderr.trim_ascii()).to_string();
+    match ran.status.success() {
+        true => Ok(()),
+        false if said.contains("busy") => Err(ErrorKind::ResourceBusy.into()),
+        false => Err(io::Error::other(format!("fusermount3: {said}"))),
     }
 }

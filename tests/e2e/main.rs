@@ -17,6 +17,7 @@ mod direct;
 mod exercise;
 mod failures;
 mod flags;
+mod fstab;
 mod hard_names;
 mod holds;
 mod ladder;

@@ -118,6 +118,28 @@ fn the_key_seen_first_is_believed_until_it_changes() {
     assert_eq!(fs::read_to_string(&known).unwrap(), first);
 }
 
+/// The connection is gone with the old server; the new one shows another key to whoever connects again.
+#[test]
+fn a_server_that_changes_its_key_under_a_mount_is_not_believed_any_more() {
+    let (first, second) = (self_signed(&["localhost"], Validity::Valid), self_signed(&["localhost"], Validity::Valid));
+    let mut case = Case::of(Spec { identity: Some(first.clone()), ..Spec::new(Kind::Vsftpd, "/") });
+    let place = Place::new(&case.server);
+    let pin = pin_told(&place.refuses(&case.server, &[], &[]));
+    let log = place.directory.join("log");
+    let options = [&format!("pin={pin}"), "attr_timeout=0", "dir_timeout=0", &format!("log={}", log.display())];
+    let ran = place.try_to_mount(&case.server, &options);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    fs::read(place.point.join("hello.txt")).unwrap();
+    case.server.show(&second);
+    let error = fs::read_dir(&place.point).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(1), "{error}");
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("is not the one of pin="), "{logged}");
+    case.server.show(&first);
+    assert!(fs::read_dir(&place.point).unwrap().count() > 5);
+    finish(within(LIMIT, "umount").arg(&place.point)).succeeded();
+}
+
 #[test]
 fn what_weakens_is_said_at_every_mount() {
     let case = self_signed_server(Kind::Proftpd, Validity::Expired);

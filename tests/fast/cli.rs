@@ -1,6 +1,6 @@
 //! The program from outside: its grammar, its exit statuses, and whether its documents tell of the same options.
 
-use ftpsfs::options::{self, OPTIONS};
+use ftpsfs::options::{self, AccessTimes, OPTIONS};
 use proptest::prelude::*;
 use std::fs;
 use std::net::TcpListener;
@@ -50,6 +50,59 @@ fn a_failure_is_one_line_and_an_exit_status() {
         assert_eq!(code, status, "{arguments:?}: {line}");
         assert!(line.contains(expected), "{arguments:?}: {line}");
         assert!(line.starts_with("ftpsfs: ") && line.lines().count() == 1, "{arguments:?}: {line}");
+    }
+}
+
+/// Each option of the table is understood alike in the grammar of ftpsfs(8) and in that of mount.ftpsfs(8).
+#[test]
+fn both_grammars_read_every_option_alike() {
+    let pin = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let unchanged = format!("{:?}", options::Options::default());
+    for known in OPTIONS {
+        let value = match known.argument {
+            None => String::new(),
+            Some("N" | "SECONDS") => "=7".to_owned(),
+            Some("N[K|M|G]") => "=7M".to_owned(),
+            Some("OCTAL") => "=0750".to_owned(),
+            Some("HASH[;HASH...]") => format!("={pin}"),
+            Some("ZONE") => "=+05:30".to_owned(),
+            Some("LEVEL") => "=warn".to_owned(),
+            Some("NAME|auto") => "=auto".to_owned(),
+            Some(choices) if choices.contains('|') => format!("={}", choices.rsplit('|').next().unwrap()),
+            Some(_) => "=a\\,b c".to_owned(),
+        };
+        let option = format!("{}{value}", known.name);
+        let [one, other] = [["ftpsfs", "-o", &option, "h:", "/mnt"], ["mount.ftpsfs", "h:", "/mnt", "-o", &option]]
+            .map(|line| match ftpsfs::cli::parse(line.map(Into::into)) {
+                Ok(ftpsfs::cli::Wish::Mount(request, _)) => format!("{:?}", request.options),
+                other => panic!("{option}: {other:?}"),
+            });
+        assert_eq!(one, other, "{option}");
+        assert_eq!(one == unchanged, known.name == "rw", "{option}: {one}");
+    }
+}
+
+#[test]
+fn generic_options_are_taken_in_both_grammars_and_the_last_of_two_holds() {
+    let generic = "defaults,auto,noauto,user,nouser,users,nousers,owner,noowner,group,nogroup,_netdev,nofail,suid,nosuid,dev,\
+                   nodev,sync,async,dirsync,atime,diratime,iversion,noiversion,mand,nomand,silent,loud,lazytime,nolazytime,\
+                   comment=a b,x-systemd.automount,x-systemd.requires=a.service,X-mount.mkdir=0755,x-gvfs-hide";
+    for (options, expected) in [
+        (generic, [false, false, false, false, false]),
+        ("noexec,noatime,nodiratime", [true, true, false, false, true]),
+        ("noexec,exec,noatime,relatime", [false, false, true, false, false]),
+        ("exec,noexec,noatime,atime,strictatime,nodiratime,diratime", [true, false, false, true, false]),
+    ] {
+        for line in [["ftpsfs", "-o", options, "h:", "/mnt"], ["mount.ftpsfs", "h:", "/mnt", "-o", options]] {
+            let Ok(ftpsfs::cli::Wish::Mount(request, _)) = ftpsfs::cli::parse(line.map(Into::into)) else {
+                panic!("{line:?}")
+            };
+            let options = &request.options;
+            let times = |wanted| options.access_times == wanted;
+            let (none, relative, strict) =
+                (times(AccessTimes::None), times(AccessTimes::Relative), times(AccessTimes::Strict));
+            assert_eq!([options.noexec, none, relative, strict, options.no_directory_times], expected, "{line:?}");
+        }
     }
 }
 
@@ -112,6 +165,24 @@ fn a_password_is_soon_hidden_from_ps_and_from_the_environment() {
     assert!(arguments.contains("ftps://joe:xxxxxxx@127.0.0.1"), "{arguments}");
     assert!(!environment.contains("hunter"), "{environment}");
     assert!(line.contains("a password in the URL") && !line.contains("hunter"), "{line}");
+}
+
+#[test]
+fn what_a_server_says_does_not_drive_the_terminal_or_the_log() {
+    let directory = Scratch::new("escapes");
+    let log = directory.0.join("log");
+    let evil = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftps://anonymous@{}/", evil.local_addr().unwrap());
+    let options = format!("timeout=5,log_level=trace,log={}", log.display());
+    let child = ftpsfs(&["-f", "-o", &options, &url, "/"]).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut connection, _) = evil.accept().unwrap();
+    let greeting = b"220 \x1b[31m\x07 red\r\n502 \x1b]0;title\x07\xe2\x80\xae no\r\n";
+    std::io::Write::write_all(&mut connection, greeting).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap() + &fs::read_to_string(&log).unwrap();
+    assert_eq!(output.status.code(), Some(32), "{said}");
+    assert!(said.contains(r"\u{1b}[31m\u{7} red") && said.contains(r"\u{1b}]0;title"), "{said}");
+    assert!(!said.contains(['\x1b', '\x07', '\u{202e}']), "{said}");
 }
 
 #[test]
