@@ -55,7 +55,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         let entered = File::open(namespace).and_then(|namespace| sys::enter_mount_namespace(&namespace));
         entered.map_err(|error| Failure::system(format!("mount namespace {}: {error}", namespace.display())))?;
     }
-    let mountpoint = point::find(&config.mount.mountpoint)?;
+    let mountpoint = point::find(&config.mount.mountpoint, !config.mount.fake)?;
     if let Some(log) = &config.mount.log {
         // A file system must not wait for itself.
         if log.starts_with(&mountpoint) {

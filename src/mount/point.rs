@@ -9,13 +9,13 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The directory to mount on, absolute: the process leaves its working directory. Only looked at, never opened. A mount of
-/// ours that has died there is taken away first.
-pub(super) fn find(typed: &Path) -> Result<PathBuf, Failure> {
+/// ours that has died there is taken away first, where that is wished.
+pub(super) fn find(typed: &Path, may_clear: bool) -> Result<PathBuf, Failure> {
     let wrong = |what: &str| Failure::mount(format!("mount point {}: {what}", typed.display()));
     let mut metadata = look(typed);
     if metadata.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotConnected) {
         let place = registry::as_the_kernel_has_it(typed);
-        if registry::is_ours(&place) {
+        if may_clear && registry::is_ours(&place) {
             log::warn!("a mount that has died is taken away from {}", place.display());
             unmount(&place);
             metadata = look(typed);
