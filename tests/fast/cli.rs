@@ -170,11 +170,12 @@ fn a_password_is_soon_hidden_from_ps_and_from_the_environment() {
 #[test]
 fn what_a_server_says_does_not_drive_the_terminal_or_the_log() {
     let directory = Scratch::new("escapes");
-    let log = directory.0.join("log");
+    let (log, point) = (directory.0.join("log"), directory.0.join("mnt"));
+    fs::create_dir(&point).unwrap();
     let evil = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftps://anonymous@{}/", evil.local_addr().unwrap());
     let options = format!("timeout=5,log_level=trace,log={}", log.display());
-    let child = ftpsfs(&["-f", "-o", &options, &url, "/"]).stderr(Stdio::piped()).spawn().unwrap();
+    let child = ftpsfs(&["-f", "-o", &options, &url]).arg(&point).stderr(Stdio::piped()).spawn().unwrap();
     let (mut connection, _) = evil.accept().unwrap();
     let greeting = b"220 \x1b[31m\x07 red\r\n502 \x1b]0;title\x07\xe2\x80\xae no\r\n";
     std::io::Write::write_all(&mut connection, greeting).unwrap();

@@ -66,7 +66,7 @@ impl Client {
         let Ok(pathname) = server.pathname(directory) else { return };
         match session.list_in_one_reply(&pathname, now) {
             Ok(status) if server.status.compared(listing, status.as_ref()) => {
-                log::info!("STAT -a tells as much as LIST -a and takes no data connection: using it from now on");
+                log::debug!("STAT -a tells as much as LIST -a and takes no data connection: using it from now on");
             }
             Ok(_) => log::debug!("{directory}: STAT -a does not tell what LIST -a told"),
             Err(error) => {
