@@ -123,6 +123,7 @@ impl Config {
             verify: options.verify,
             server_tz: options.server_tz.clone(),
             idle_timeout: IDLE_TIMEOUT,
+            opens_ahead: true,
         };
         Ok(Self {
             vfs,

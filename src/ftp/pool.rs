@@ -4,7 +4,8 @@ use crate::ftp::error::Error;
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
 use crate::ftp::stream::remaining;
-use parking_lot::{Condvar, Mutex};
+use crate::workers::Workers;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -18,16 +19,24 @@ pub struct Pool {
     server: Arc<Server>,
     state: Mutex<State>,
     changed: Condvar,
-    /// How many wait for a session: a transfer looks at it before it goes on.
+    /// How many wait for a session that only a transfer can give: it looks at it before it goes on.
     waiting: AtomicUsize,
+    /// Who makes idle sessions ready for their next transfer, and opens more.
+    workers: Workers,
 }
 
 #[derive(Default)]
 struct State {
     /// The last one used is the first one taken; the others may grow old and close.
     idle: VecDeque<Idle>,
-    /// Sessions that are lent out, or being opened.
+    /// Sessions that are lent out, being opened, or made ready.
     lent: usize,
+    /// How many of those will be idle in a moment.
+    coming: usize,
+    /// Whether one is being opened beforehand.
+    opening: bool,
+    /// When opening one beforehand failed.
+    opening_failed: Option<Instant>,
     /// The limit that the server turned out to have.
     learnt_max: Option<LearntMax>,
     /// Transfers that may be asked to give their session up.
@@ -64,8 +73,13 @@ pub struct Lease {
 impl Pool {
     /// A pool without any session yet, and its janitor.
     pub fn new(server: Arc<Server>) -> Arc<Self> {
-        let pool =
-            Arc::new(Self { server, state: Mutex::default(), changed: Condvar::new(), waiting: AtomicUsize::new(0) });
+        let pool = Arc::new(Self {
+            server,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            workers: Workers::default(),
+        });
         let weak = Arc::downgrade(&pool);
         let janitor = thread::Builder::new().name("pool".to_owned()).spawn(move || {
             while let Some(pool) = weak.upgrade() {
@@ -180,12 +194,17 @@ impl Pool {
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
 
-    fn next_move(&self, deadline: Instant) -> Result<Move, Error> {
+    fn next_move(self: &Arc<Self>, deadline: Instant) -> Result<Move, Error> {
         let mut state = self.state.lock();
         if let Some(idle) = take_idle(&mut state) {
             state.lent += 1;
             drop(state);
             return Ok(self.check(idle.session));
+        }
+        if state.coming > 0 {
+            // Sooner than a new one; which is for the next who finds none.
+            self.open_beforehand(&mut state);
+            return self.wait(state, deadline, false);
         }
         if state.lent < self.limit(&state) {
             let others = state.lent;
@@ -198,7 +217,11 @@ impl Pool {
         if let Some(session) = transfers.iter().find_map(|transfer| transfer.reclaim()).and_then(Lease::into_session) {
             return Ok(self.check(session));
         }
-        self.wait(deadline)
+        let state = self.state.lock();
+        if !state.idle.is_empty() || state.lent < self.limit(&state) {
+            return Ok(Move::Again);
+        }
+        self.wait(state, deadline, true)
     }
 
     /// An idle session is looked at before it is trusted with a request. It counts as lent already.
@@ -216,15 +239,17 @@ impl Pool {
         Move::Again
     }
 
-    fn wait(&self, deadline: Instant) -> Result<Move, Error> {
-        let mut state = self.state.lock();
-        if !state.idle.is_empty() || state.lent < self.limit(&state) {
-            return Ok(Move::Again);
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        deadline: Instant,
+        wants_transfers: bool,
+    ) -> Result<Move, Error> {
+        self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         if timed_out && remaining(deadline).is_zero() {
             return Err(Error::Busy { why: format!("all {} connections are in use", state.lent) });
         }
@@ -263,7 +288,60 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    fn put_back(&self, session: Session) {
+    /// Has another session opened, if there may be one.
+    fn open_beforehand(self: &Arc<Self>, state: &mut State) {
+        let failed = state.opening_failed.is_some_and(|failed| failed.elapsed() < OPENING_PAUSE);
+        if state.closed || failed || state.opening || state.lent + state.idle.len() >= self.limit(state) {
+            return;
+        }
+        let others = state.lent;
+        state.lent += 1;
+        state.opening = true;
+        let pool = Arc::clone(self);
+        self.workers.spawn(move || pool.open_one(others));
+    }
+
+    fn open_one(self: &Arc<Self>, others: usize) {
+        let opened = Session::open(&self.server).and_then(|mut session| {
+            session.expect_transfer();
+            session.warm().map(|()| session)
+        });
+        self.state.lock().opening = false;
+        match opened {
+            Ok(session) => self.put_back(session),
+            Err(error) => {
+                self.lent_no_more();
+                self.state.lock().opening_failed = Some(Instant::now());
+                if let Err(error) = self.learn_limit(error, others) {
+                    log::debug!("opening another connection: {error}");
+                }
+            }
+        }
+    }
+
+    /// Has an idle session made ready for its next transfer.
+    fn warm_one(self: &Arc<Self>) {
+        let mut session = {
+            let mut state = self.state.lock();
+            let Some(at) = state.idle.iter().position(|idle| idle.session.is_cold()) else { return };
+            let Some(idle) = state.idle.remove(at) else { return };
+            state.lent += 1;
+            state.coming += 1;
+            idle.session
+        };
+        let warmed = session.warm();
+        self.state.lock().coming -= 1;
+        match warmed {
+            Ok(()) => self.put_back(session),
+            Err(error) => {
+                log::debug!("an idle control connection is of no more use: {error}");
+                drop(session);
+                self.lent_no_more();
+            }
+        }
+    }
+
+    fn put_back(self: &Arc<Self>, session: Session) {
         let mut state = self.state.lock();
         state.lent -= 1;
         if state.closed || session.is_out_of_step() {
@@ -272,18 +350,24 @@ impl Pool {
             self.changed.notify_one();
             return;
         }
+        let is_cold = session.is_cold() && self.server.settings.opens_ahead;
         state.idle.push_back(Idle { session, since: Instant::now() });
         drop(state);
         self.changed.notify_one();
+        if is_cold {
+            let pool = Arc::clone(self);
+            self.workers.spawn(move || pool.warm_one());
+        }
     }
 
-    fn close_idle(&self, now: Instant) {
+    fn close_idle(self: &Arc<Self>, now: Instant) {
         let (old, unsettled) = {
             let mut state = self.state.lock();
             let timeout = self.server.settings.idle_timeout;
             let is_old = |idle: &Idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now);
             let (old, mut kept): (VecDeque<_>, VecDeque<_>) =
                 std::mem::take(&mut state.idle).into_iter().partition(is_old);
+            kept.iter_mut().for_each(|idle| idle.session.drop_old_spare(now));
             let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
             state.idle = kept;
             state.lent += usize::from(unsettled.is_some());
@@ -364,10 +448,11 @@ impl fmt::Debug for Lease {
     }
 }
 
-/// One whose broken-off transfer has been settled, if there is one: the others cost a round trip first.
+/// One that is ready for a transfer, if there is one, or else has settled a broken-off one: the others cost round trips first.
 fn take_idle(state: &mut State) -> Option<Idle> {
-    match state.idle.iter().rposition(|idle| idle.session.is_settled()) {
-        Some(settled) => state.idle.remove(settled),
+    let last = |fits: fn(&Session) -> bool| state.idle.iter().rposition(|idle| fits(&idle.session));
+    match last(Session::is_warm).or_else(|| last(Session::is_settled)) {
+        Some(best) => state.idle.remove(best),
         None => state.idle.pop_back(),
     }
 }
@@ -379,6 +464,8 @@ fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
     transfers
 }
 
+/// How long no connection is opened beforehand after that failed.
+const OPENING_PAUSE: Duration = Duration::from_secs(10);
 const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";
 /// How often idle sessions are looked at.
 const JANITOR_INTERVAL: Duration = Duration::from_secs(2);

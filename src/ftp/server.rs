@@ -326,6 +326,7 @@ mod tests {
             server_tz: None,
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
+            opens_ahead: false,
         }
     }
 

@@ -7,7 +7,6 @@ use crate::ftp::data::DataConnection;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::features::Features;
 use crate::ftp::listing::{Listing, Parser};
-use crate::ftp::passive;
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::tls::Received;
@@ -15,8 +14,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod opening;
 mod reach;
 mod status;
+
+use opening::Spare;
 
 /// A session that is logged in, in image type, with private data connections.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Session {
     transfer: Option<Running>,
     /// The final reply of a transfer that was broken off has not been read.
     reply_owed: bool,
+    /// A data connection opened ahead.
+    spare: Option<Spare>,
+    /// Data connections were needed: another will be.
+    has_transferred: bool,
 }
 
 /// A transfer that has begun.
@@ -71,7 +77,7 @@ impl Session {
             server.learn_root(&login_directory(&mut control)?);
         }
         let server = Arc::clone(server);
-        Ok(Self { control, server, features, transfer: None, reply_owed: false })
+        Ok(Self { control, server, features, transfer: None, reply_owed: false, spare: None, has_transferred: false })
     }
 
     /// What the server offers.
@@ -391,104 +397,6 @@ impl Session {
     pub fn quit(self) {
         self.control.quit();
     }
-
-    /// Opens a data connection for the last of `commands`; those before it must be answered with `3yz`.
-    ///
-    /// The order is that of every server measured: passive port, TCP, commands, `1yz`, and only then the handshake, so
-    /// that a refused command costs no ticket.
-    fn transfer(&mut self, commands: &[Command<'_>]) -> Result<DataConnection, Error> {
-        self.settle()?;
-        let reached = self.reach(commands)?;
-        let commands: Vec<_> = commands.iter().map(|command| command.seen_from(reached.as_deref())).collect();
-        let port = self.passive_port()?;
-        let offered = self.control.ready_to_resume();
-        if !offered && self.server.has_resumed.is_set() {
-            return Err(Error::SessionWornOut);
-        }
-        let mut tcp = self.control.connect_data(port)?;
-        let verb = commands.last().map_or("", Command::verb);
-        if let Err(error) = self.begin(&commands) {
-            return Err(match error {
-                // Before any handshake a 425 or 450 without a reason has another one.
-                Error::Refused { reply, .. } if refuses_session(&reply, true) => self.reuse_refused(reply, offered),
-                other => other,
-            });
-        }
-        self.transfer = Some(Running { verb, offered });
-        let deadline = Instant::now() + self.server.settings.timeout;
-        let sessions = Arc::clone(self.control.sessions());
-        match self.server.tls.connect_data(&mut tcp, &sessions, deadline, &self.server.counters) {
-            Ok(connected) => {
-                tcp.set_limit(self.server.settings.timeout).map_err(|source| Error::io(verb, source))?;
-                Ok(DataConnection::new(tcp, connected))
-            }
-            Err(error) => {
-                drop(tcp);
-                Err(self.explain_failed_handshake(error, verb, offered))
-            }
-        }
-    }
-
-    fn begin(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
-        self.control.send(commands)?;
-        let Some((last, before)) = commands.split_last() else { return Ok(()) };
-        let mut first_refusal = None;
-        for command in before {
-            let answer = self.control.reply(command.verb())?.intermediate(command.verb());
-            first_refusal = first_refusal.or_else(|| answer.err());
-        }
-        let begun = self.control.reply(last.verb())?.preliminary(last.verb());
-        match (first_refusal, begun) {
-            (None, begun) => begun.map(drop),
-            (Some(refusal), Err(Error::Refused { .. })) => Err(refusal),
-            // The transfer began from the wrong place.
-            (Some(refusal), _) => Err(Error::Misbehaved { step: last.verb().to_owned(), what: refusal.to_string() }),
-        }
-    }
-
-    /// A handshake that the server breaks off is explained by what it says on the control connection.
-    fn explain_failed_handshake(&mut self, error: Error, verb: &'static str, offered: bool) -> Error {
-        self.transfer = None;
-        match self.control.reply_within(verb, FINAL_REPLY) {
-            Ok(reply) if refuses_session(&reply, false) => self.reuse_refused(reply, offered),
-            Ok(reply) if reply.code.number() >= 400 => {
-                Error::Tls { step: verb.to_owned(), why: format!("{error}; the server said: {reply}") }
-            }
-            _ => error,
-        }
-    }
-
-    fn reuse_refused(&self, reply: Reply, offered: bool) -> Error {
-        self.server.counters.reuse_refused.up();
-        Error::ReuseRefused { reply, offered }
-    }
-
-    /// Asks where to connect: `EPSV`, or `PASV` where the server refuses that. The data connection goes to the control
-    /// connection's host; another one in a `227` is a wrong NAT configuration or an attack (RFC 2577 section 3).
-    fn passive_port(&mut self) -> Result<u16, Error> {
-        if !self.server.epsv_refused.is_set() {
-            let reply = self.control.exchange(&Command::Epsv)?;
-            match (reply.code.number(), passive::extended(&reply)) {
-                (229, Some(port)) => return Ok(port),
-                (500..=504 | 522, _) => {
-                    if self.server.epsv_refused.set() {
-                        log::info!("the server refuses EPSV ({reply}): using PASV from now on");
-                    }
-                }
-                _ => return Err(unexpected_passive("EPSV", reply)),
-            }
-        }
-        let reply = self.control.exchange(&Command::Pasv)?;
-        match (reply.code.number(), passive::passive(&reply)) {
-            (227, Some((octets, port))) => {
-                if self.control.peer_octets() != Some(octets) {
-                    log::debug!("PASV named the host {octets:?}; connecting to the control connection's host instead");
-                }
-                Ok(port)
-            }
-            _ => Err(unexpected_passive("PASV", reply)),
-        }
-    }
 }
 
 /// The number in a `213` to `SIZE` or `AVBL`.
@@ -506,13 +414,6 @@ fn connect(server: &Server, witness: &mut Witness) -> Result<Control, Error> {
             once()
         }
         other => other,
-    }
-}
-
-fn unexpected_passive(verb: &'static str, reply: Reply) -> Error {
-    match reply.completion(verb) {
-        Ok(reply) => Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") },
-        Err(error) => error,
     }
 }
 

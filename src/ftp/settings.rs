@@ -43,6 +43,8 @@ pub struct Settings {
     pub server_tz: Option<Zone>,
     /// How long an unused control connection stays open.
     pub idle_timeout: Duration,
+    /// Whether an idle session opens the data connection of its next transfer ahead.
+    pub opens_ahead: bool,
 }
 
 /// When TLS begins on a control connection: RFC 4217 section 4, or as servers on port 990 do it.

@@ -41,39 +41,14 @@ impl From<rustls::Error> for Failure {
     }
 }
 
-/// Shakes hands, and keeps what is `heard` in spite of a failure. The session to resume is taken from the store here and not
-/// earlier.
-pub(super) fn shake_hands(
-    tcp: &mut Tcp,
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-    deadline: Instant,
-    heard: &mut Heard,
-) -> Result<Finished, Failure> {
-    let mut hands = Hands {
-        connection: UnbufferedClientConnection::new(config, name)?,
-        incoming: Vec::new(),
-        fed: 0,
-        outgoing: Vec::new(),
-        heard,
-    };
-    while let Step::NeedsRecord = hands.step(tcp)? {
-        hands.read_record(tcp, deadline)?;
-    }
-    let kind = hands.connection.handshake_kind().unwrap_or(HandshakeKind::Full);
-    hands.heard.kind = Some(kind);
-    let shown = hands.connection.peer_certificates().unwrap_or_default();
-    let certificates = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
-    Ok(Finished { records: Records::new(hands.connection, &hands.incoming)?, kind, certificates })
-}
-
-struct Hands<'a> {
+/// A handshake under way.
+pub(super) struct Hands {
     connection: UnbufferedClientConnection,
     incoming: Vec<u8>,
     /// How much of `incoming` rustls has seen. It keeps there what belongs to a message that goes on in the next record.
     fed: usize,
     outgoing: Vec<u8>,
-    heard: &'a mut Heard,
+    heard: Heard,
 }
 
 enum Step {
@@ -81,7 +56,39 @@ enum Step {
     Done,
 }
 
-impl Hands<'_> {
+impl Hands {
+    /// Sends the ClientHello. The session to resume is taken from the store here and not earlier.
+    pub(super) fn begin(tcp: &mut Tcp, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Failure> {
+        let connection = UnbufferedClientConnection::new(config, name)?;
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        let mut hands = Self { connection, incoming, fed: 0, outgoing, heard: Heard::default() };
+        match hands.step(tcp)? {
+            Step::NeedsRecord => Ok(hands),
+            Step::Done => Err(rustls::Error::HandshakeNotComplete.into()),
+        }
+    }
+
+    /// Shakes hands to the end, and keeps what is `heard` in spite of a failure.
+    pub(super) fn finish(mut self, tcp: &mut Tcp, deadline: Instant, heard: &mut Heard) -> Result<Finished, Failure> {
+        let shaken = self.shake(tcp, deadline);
+        let kind = self.connection.handshake_kind().unwrap_or(HandshakeKind::Full);
+        *heard = self.heard;
+        shaken?;
+        heard.kind = Some(kind);
+        let shown = self.connection.peer_certificates().unwrap_or_default();
+        let certificates = shown.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        Ok(Finished { records: Records::new(self.connection, &self.incoming)?, kind, certificates })
+    }
+
+    fn shake(&mut self, tcp: &mut Tcp, deadline: Instant) -> Result<(), Failure> {
+        loop {
+            self.read_record(tcp, deadline)?;
+            if let Step::Done = self.step(tcp)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Goes on with the records at hand until another is needed or the handshake is finished.
     fn step(&mut self, tcp: &mut Tcp) -> Result<Step, Failure> {
         loop {

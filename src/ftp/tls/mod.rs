@@ -23,13 +23,13 @@ use crate::ftp::error::Error;
 use crate::ftp::settings::{Settings, Trust};
 use crate::ftp::stream::Tcp;
 use crate::path::escaped;
-use handshake::{Failure, Finished};
+use handshake::{Failure, Finished, Hands};
 use known::Known;
 use parking_lot::Mutex;
 use records::alert_words;
 use rustls::client::Resumption;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind, NamedGroup, PeerIncompatible};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use sessions::View;
 use std::fmt;
 use std::io;
@@ -94,8 +94,10 @@ impl Tls {
         counters: &Counters,
         heard: &mut Heard,
     ) -> Result<Connected, Error> {
-        let shown = self.connect(tcp, sessions, Role::Control, deadline, "the TLS handshake", heard);
-        let (connected, kind, certificates) = shown.inspect_err(|error| {
+        let step = "the TLS handshake";
+        let hands = self.begin(tcp, sessions, Role::Control, step)?;
+        let shown = hands.finish(tcp, deadline, heard).map_err(|failure| explain(failure, step));
+        let Finished { records, kind, certificates } = shown.inspect_err(|error| {
             if let Error::Untrusted { chain, .. } = error {
                 heard.chain.clone_from(chain);
             }
@@ -111,24 +113,36 @@ impl Tls {
             counters.control_with_retry.up();
         }
         log::debug!("control connection: {heard}");
-        Ok(connected)
+        Ok(Connected { records, resumed: kind == HandshakeKind::Resumed })
     }
 
-    /// Shakes hands on a data connection, resuming a session of its control connection where there is one.
+    /// Says hello on a data connection, resuming a session of its control connection where there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::connect_control`].
+    pub fn begin_data(&self, tcp: &mut Tcp, sessions: &Arc<Sessions>) -> Result<Begun, Error> {
+        let hands = self.begin(tcp, sessions, Role::Data, DATA_HANDSHAKE)?;
+        Ok(Begun { hands, sessions: Arc::clone(sessions) })
+    }
+
+    /// Shakes hands on a data connection, after [`Tls::begin_data`].
     ///
     /// # Errors
     ///
     /// As [`Tls::connect_control`], and [`Error::Tls`] where the server is another than on the control connection.
-    pub fn connect_data(
+    pub fn finish_data(
         &self,
+        begun: Begun,
         tcp: &mut Tcp,
-        sessions: &Arc<Sessions>,
         deadline: Instant,
         counters: &Counters,
     ) -> Result<Connected, Error> {
-        let step = "the TLS handshake of the data connection";
+        let Begun { hands, sessions } = begun;
+        let step = DATA_HANDSHAKE;
         let mut heard = Heard::default();
-        let (connected, kind, certificates) = self.connect(tcp, sessions, Role::Data, deadline, step, &mut heard)?;
+        let Finished { records, kind, certificates } =
+            hands.finish(tcp, deadline, &mut heard).map_err(|failure| explain(failure, step))?;
         // It was verified like the first, but another one would be another server, or one that began to lie meanwhile.
         // A server that was given a new certificate shows it to the next control connection as well.
         if !sessions.is_server(certificates.first()) {
@@ -141,24 +155,25 @@ impl Tls {
             HandshakeKind::FullWithHelloRetryRequest => counters.data_full_with_retry.up(),
         }
         log::debug!("data connection: {heard}, {sessions:?}");
-        Ok(connected)
+        Ok(Connected { records, resumed: kind == HandshakeKind::Resumed })
     }
 
-    fn connect(
-        &self,
-        tcp: &mut Tcp,
-        sessions: &Arc<Sessions>,
-        role: Role,
-        deadline: Instant,
-        step: &str,
-        heard: &mut Heard,
-    ) -> Result<(Connected, HandshakeKind, Vec<CertificateDer<'static>>), Error> {
+    fn begin(&self, tcp: &mut Tcp, sessions: &Arc<Sessions>, role: Role, step: &str) -> Result<Hands, Error> {
         let mut config = self.base.clone();
         config.resumption = Resumption::store(Arc::new(View { sessions: Arc::clone(sessions), role }));
-        let Finished { records, kind, certificates } =
-            handshake::shake_hands(tcp, Arc::new(config), self.name.clone(), deadline, heard)
-                .map_err(|failure| explain(failure, step))?;
-        Ok((Connected { records, resumed: kind == HandshakeKind::Resumed }, kind, certificates))
+        Hands::begin(tcp, Arc::new(config), self.name.clone()).map_err(|failure| explain(failure, step))
+    }
+}
+
+/// A data connection on which hello was said, and nothing heard yet.
+pub struct Begun {
+    hands: Hands,
+    sessions: Arc<Sessions>,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("sessions", &self.sessions).finish_non_exhaustive()
     }
 }
 
@@ -167,6 +182,9 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
     }
 }
+
+/// The step of [`Tls::begin_data`] and [`Tls::finish_data`].
+const DATA_HANDSHAKE: &str = "the TLS handshake of the data connection";
 
 fn explain(failure: Failure, step: &str) -> Error {
     let step = step.to_owned();

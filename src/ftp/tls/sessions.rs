@@ -61,6 +61,13 @@ impl Sessions {
         self.state.lock().tls13.len()
     }
 
+    /// Whether a session may be offered before it is known that the server wants the data connection: a command that is
+    /// refused then costs a ticket of TLS 1.3 for nothing, so that another must be left.
+    pub fn has_to_spare(&self) -> bool {
+        let state = self.state.lock();
+        state.tls12.is_some() || state.tls13.len() >= 2
+    }
+
     /// Whether a data connection made now would offer a session.
     pub fn can_resume(&self) -> bool {
         let state = self.state.lock();

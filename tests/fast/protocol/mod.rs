@@ -57,6 +57,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         server_tz: None,
         timeout: TIMEOUT,
         idle_timeout: Duration::from_secs(60),
+        opens_ahead: false,
     }
 }
 
