@@ -240,12 +240,7 @@ impl Pool {
     }
 
     /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
-    fn wait(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        deadline: Instant,
-        wants_transfers: bool,
-    ) -> Result<Move, Error> {
+    fn wait(&self, mut state: MutexGuard<'_, State>, deadline: Instant, wants_transfers: bool) -> Result<Move, Error> {
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();

@@ -2,18 +2,23 @@
 
 use crate::path::RemotePath;
 use crate::remote::{Metadata, Remote};
-use crate::vfs::cache::blocks::{BLOCK_BYTES, Block, BlockIndex, BlockPool, Blocks};
+use crate::vfs::cache::blocks::{BLOCK_BYTES, BLOCK_LEN, Block, BlockIndex, BlockPool, Blocks, Piece};
 use crate::vfs::cache::versions::{Version, VersionId, Versions};
 use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
-use crate::vfs::source::{Source, Stop};
+use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+mod fetch;
+
+use fetch::Fetch;
 
 /// How many positions in one file stay open: a player reads head, tail, then the middle.
 const STREAMS_PER_FILE_MAX: usize = 4;
@@ -67,6 +72,7 @@ pub(crate) type Place = (RemotePath, bool);
 /// Bytes of a file, where they lie in the cache.
 #[derive(Debug, Default)]
 pub struct Bytes {
+    /// All but the first from their block's beginning on.
     blocks: Vec<Arc<Block>>,
     /// Where the bytes begin in the first block.
     skip: usize,
@@ -130,17 +136,25 @@ impl Span {
         (self.first.0..=self.last.0).map(BlockIndex)
     }
 
-    fn bytes(self, blocks: Vec<Arc<Block>>) -> Bytes {
-        Bytes { blocks, skip: self.skip, len: self.len }
+    /// The bytes that are read of each block.
+    fn needs(self) -> impl Iterator<Item = (BlockIndex, Range<usize>)> {
+        let end = self.skip + self.len;
+        self.indices().enumerate().map(move |(number, index)| {
+            let before = number * BLOCK_LEN;
+            (index, self.skip.saturating_sub(before)..(end - before).min(BLOCK_LEN))
+        })
+    }
+
+    fn bytes(self, pieces: Vec<Piece>) -> Bytes {
+        let skip = self.skip - pieces.first().map_or(0, |piece| piece.from);
+        Bytes { blocks: pieces.into_iter().map(|piece| piece.bytes).collect(), skip, len: self.len }
     }
 }
 
 /// Where a block of a read comes from.
 enum Part {
-    Here(Arc<Block>),
+    Here(Piece),
     Awaited(Arc<Slot>),
-    /// From the caller: it has to run this, and finds the block in the slot.
-    Fetched(Arc<Slot>, Box<dyn FnOnce()>),
 }
 
 impl Content {
@@ -277,58 +291,73 @@ impl Drop for Content {
 impl Shared {
     fn read_known(&self, version: &Version, span: Span) -> Option<Bytes> {
         let mut state = self.state.lock();
-        let blocks: Option<Vec<_>> = span.indices().map(|index| state.blocks.find(version.id, index)).collect();
-        let blocks = blocks?;
+        let pieces: Option<Vec<_>> =
+            span.needs().map(|(index, need)| state.blocks.find(version.id, index, &need)).collect();
+        let pieces = pieces?;
         self.advance(&mut state, version.id, span, false);
-        self.counters.blocks_known.add(blocks.len() as u64);
-        Some(span.bytes(blocks))
+        self.counters.blocks_known.add(pieces.len() as u64);
+        Some(span.bytes(pieces))
     }
 
     fn read_awaited(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: &Place) -> Result<Bytes, Error> {
         let _turn = Turn::take(self, (span.last.0 - span.first.0 + 1) * BLOCK_BYTES);
         let parts = self.want(version, span, place)?;
-        let mut blocks = Vec::with_capacity(parts.len());
-        for part in parts {
-            blocks.push(match part {
-                Part::Here(block) => {
-                    self.counters.blocks_known.add(1);
-                    block
+        let mut pieces = Vec::with_capacity(parts.len());
+        for (mut part, (index, need)) in parts.into_iter().zip(span.needs()) {
+            pieces.push(loop {
+                let piece = self.get(part)?;
+                if piece.covers(&need) {
+                    break piece;
                 }
-                Part::Awaited(slot) => {
-                    self.counters.blocks_waited.add(1);
-                    slot.wait()?
-                }
-                Part::Fetched(slot, fetch) => {
-                    self.counters.blocks_waited.add(1);
-                    fetch();
-                    slot.wait()?
-                }
+                part = self.want_part(&mut self.state.lock(), version, index, &need, place)?;
             });
         }
-        Ok(span.bytes(blocks))
+        Ok(span.bytes(pieces))
+    }
+
+    fn get(&self, part: Part) -> Result<Piece, Error> {
+        match part {
+            Part::Here(piece) => {
+                self.counters.blocks_known.add(1);
+                Ok(piece)
+            }
+            Part::Awaited(slot) => {
+                self.counters.blocks_waited.add(1);
+                slot.wait()
+            }
+        }
     }
 
     /// Every block of `span`, or where to wait for it.
     fn want(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: &Place) -> Result<Vec<Part>, Error> {
         let mut state = self.state.lock();
-        let mut parts = Vec::new();
-        for index in span.indices() {
-            parts.push(loop {
-                if version.is_gone() {
-                    return Err(Error::Stale);
-                }
-                if let Some(block) = state.blocks.find(version.id, index) {
-                    break Part::Here(block);
-                }
-                if let Some(part) = self.want_block(&mut state, version, index, place)? {
-                    break part;
-                }
-                // Every stream that may be open has readers waiting: their blocks come in bounded time.
-                self.stream_freed.wait(&mut state);
-            });
-        }
+        let parts: Result<_, _> =
+            span.needs().map(|(index, need)| self.want_part(&mut state, version, index, &need, place)).collect();
         self.advance(&mut state, version.id, span, true);
-        Ok(parts)
+        parts
+    }
+
+    fn want_part(
+        self: &Arc<Self>,
+        state: &mut MutexGuard<'_, State>,
+        version: &Arc<Version>,
+        index: BlockIndex,
+        need: &Range<usize>,
+        place: &Place,
+    ) -> Result<Part, Error> {
+        loop {
+            if version.is_gone() {
+                return Err(Error::Stale);
+            }
+            if let Some(piece) = state.blocks.find(version.id, index, need) {
+                return Ok(Part::Here(piece));
+            }
+            if let Some(slot) = self.want_block(state, version, index, need, place)? {
+                return Ok(Part::Awaited(slot));
+            }
+            // Every stream that may be open has readers waiting: their blocks come in bounded time.
+            self.stream_freed.wait(state);
+        }
     }
 
     /// Where to wait for a block; `None` if no stream can be opened for it now.
@@ -337,23 +366,24 @@ impl Shared {
         state: &mut State,
         version: &Arc<Version>,
         index: BlockIndex,
+        need: &Range<usize>,
         place: &Place,
-    ) -> Result<Option<Part>, Error> {
-        if let Some(slot) = state.streams_of(version.id).find_map(|stream| stream.wanted(index)) {
-            return Ok(Some(Part::Awaited(slot)));
+    ) -> Result<Option<Arc<Slot>>, Error> {
+        if let Some(stream) = state.streams_of(version.id).find(|stream| stream.awaits(index, need.start)) {
+            return Ok(Some(stream.want(index, need.end)));
         }
         let uses = state.next_use();
-        let nearest = state.streams_of(version.id).filter(|stream| stream.reaches(index)).max_by_key(|s| s.next());
-        if let Some(stream) = nearest {
+        let reaching = state.streams_of(version.id).filter(|stream| stream.reaches(index, need.start));
+        if let Some(stream) = reaching.max_by_key(|stream| stream.next()) {
             stream.used = uses;
-            let slot = stream.want(index);
+            let slot = stream.want(index, need.end);
             stream.wake.notify_one();
-            return Ok(Some(Part::Awaited(slot)));
+            return Ok(Some(slot));
         }
         if !state.make_room(version.id) {
             return Ok(None);
         }
-        self.open_stream(state, version, index, place).map(Some)
+        self.open_stream(state, version, index, need, place).map(Some)
     }
 
     fn open_stream(
@@ -361,12 +391,12 @@ impl Shared {
         state: &mut State,
         version: &Arc<Version>,
         start: BlockIndex,
+        need: &Range<usize>,
         (path, listed): &Place,
-    ) -> Result<Part, Error> {
-        let end = BlockIndex(version.size.div_ceil(BLOCK_BYTES));
-        let mut stream = Stream::new(version.id, start, end);
+    ) -> Result<Arc<Slot>, Error> {
+        let mut stream = Stream::new(version.id, start, need.start, version.size);
         stream.used = state.next_use();
-        let slot = stream.want(start);
+        let slot = stream.want(start, need.end);
         state.last_stream += 1;
         let id = StreamId(state.last_stream);
         let (remote, counters) = (Arc::clone(&self.remote), Arc::clone(&self.counters));
@@ -375,12 +405,8 @@ impl Shared {
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
         let run = move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source);
-        if end.0 == 1 {
-            // A file of one block has nothing to read ahead: no thread is needed.
-            return Ok(Part::Fetched(slot, Box::new(run)));
-        }
         match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
-            Ok(_) => Ok(Part::Awaited(slot)),
+            Ok(_) => Ok(slot),
             Err(error) => {
                 log::error!("read {path}: cannot start a thread: {error}");
                 state.streams.remove(&id);
@@ -478,90 +504,5 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.shared.state.lock().waiting_bytes -= self.bytes;
         self.shared.reader_done.notify_all();
-    }
-}
-
-/// The thread of one stream. Dropping it, by a panic too, takes the stream away and fails who waits.
-struct Fetch {
-    id: StreamId,
-    version: Arc<Version>,
-    wake: Arc<Condvar>,
-    shared: Arc<Shared>,
-    error: Error,
-}
-
-impl Fetch {
-    fn run(mut self, mut source: Source) {
-        match self.fetch(&mut source) {
-            // The stream is not open any more: nobody waits.
-            Stop::Unwanted => {}
-            Stop::Failed(error) => self.error = error,
-            Stop::Changed => {
-                self.error = Error::Stale;
-                let mut state = self.shared.state.lock();
-                state.versions.disprove(&self.version);
-                state.drop_version(self.version.id);
-            }
-        }
-    }
-
-    fn fetch(&self, source: &mut Source) -> Stop {
-        while let Some(index) = self.await_work(Stream::work) {
-            // After giving way a download waits for somebody who needs it: read-ahead alone must not drive others away.
-            let mut wanted = || self.await_work(|stream, _| stream.is_wanted().then_some(())).is_some();
-            match source.block(index, &self.shared.pool, &mut wanted) {
-                Ok(block) => self.deliver(index, Arc::new(block)),
-                Err(stop) => return stop,
-            }
-        }
-        Stop::Unwanted
-    }
-
-    /// Waits until the stream has something to do; `None` when it is closed, at its end, or unused for long.
-    fn await_work<T>(&self, work: impl Fn(&Stream, u64) -> Option<T>) -> Option<T> {
-        let mut state = self.shared.state.lock();
-        let mut unused = false;
-        loop {
-            let share = self.shared.share(&state);
-            let stream = state.streams.get_mut(&self.id)?;
-            stream.parked = false;
-            if let Some(work) = work(stream, share) {
-                return Some(work);
-            }
-            if unused || stream.is_done() {
-                // Under the same lock: nobody can begin to wait in between.
-                state.streams.remove(&self.id);
-                self.shared.stream_freed.notify_all();
-                return None;
-            }
-            stream.parked = true;
-            unused = self.wake.wait_for(&mut state, STREAM_IDLE_MAX).timed_out();
-        }
-    }
-
-    fn deliver(&self, index: BlockIndex, block: Arc<Block>) {
-        let slot = {
-            let mut state = self.shared.state.lock();
-            let Some(stream) = state.streams.get_mut(&self.id) else { return };
-            let slot = stream.fetched();
-            if !stream.is_wanted() {
-                self.shared.stream_freed.notify_one();
-            }
-            state.blocks.insert(self.version.id, index, Arc::clone(&block));
-            slot
-        };
-        if let Some(slot) = slot {
-            slot.fill(Ok(block));
-        }
-    }
-}
-
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        let stream = self.shared.state.lock().streams.remove(&self.id);
-        if let Some(stream) = stream {
-            stream.fail(&self.error);
-        }
-        self.shared.stream_freed.notify_all();
     }
 }

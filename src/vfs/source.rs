@@ -2,7 +2,6 @@
 
 use crate::path::RemotePath;
 use crate::remote::{self, Download, ErrorKind, Remote};
-use crate::vfs::cache::blocks::{Block, BlockIndex, BlockPool};
 use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
 use std::sync::Arc;
@@ -12,8 +11,6 @@ const LOST_MAX: u32 = 2;
 /// How often in a row a download may give way without a byte arriving in between. Whoever it gave way to goes on, so
 /// this is only a guard against going round forever.
 const PREEMPTED_MAX: u32 = 64;
-/// How often the last block is fetched again because the confirmation of the end was lost.
-const END_MAX: u32 = 3;
 
 /// Where a stream's bytes come from.
 #[derive(Debug)]
@@ -55,27 +52,31 @@ impl Source {
         Self { remote, counters, path, listed, size, position, download, opened, lost: 0, preempted: 0 }
     }
 
-    /// Fetches the block `index`. Blocks asked for in order come from one download.
+    /// Fills `bytes` from `position` (bytes) on. What is asked for in order comes from one download.
     ///
-    /// The file's last block is given only when the server has confirmed that the file ends there. After the download
-    /// gave way to somebody else it goes on once `wanted` returns `true`, which may wait; `false` ends it.
-    pub(crate) fn block(
+    /// After the download gave way to somebody else it goes on once `wanted` returns `true`, which may wait; `false` ends it.
+    pub(crate) fn fetch(
         &mut self,
-        index: BlockIndex,
-        pool: &Arc<BlockPool>,
+        position: u64,
+        bytes: &mut [u8],
         wanted: &mut dyn FnMut() -> bool,
-    ) -> Result<Block, Stop> {
-        let mut block = pool.take(index.len(self.size));
-        let is_last = index.start() + block.len() as u64 >= self.size;
-        for _ in 0..END_MAX {
-            self.seek(index.start());
-            self.fill(block.bytes_mut(), wanted)?;
-            if !is_last || self.ends_here()? {
-                return Ok(block);
-            }
+    ) -> Result<(), Stop> {
+        self.seek(position);
+        self.fill(bytes, wanted)
+    }
+
+    /// Sees, once all bytes have come, that the file ends where it must. What the server says after them tells nothing of them.
+    pub(crate) fn confirm_end(&mut self) -> Result<(), Stop> {
+        if self.position < self.size || self.download.is_none() {
+            return Ok(());
         }
-        let error = remote::Error::new(ErrorKind::Lost, "the end of the file was never confirmed");
-        Err(Stop::Failed(Error::logged("read", &self.path, &error, self.listed)))
+        match self.read(&mut [0]) {
+            Ok(0) => {}
+            Ok(_) => return Err(self.changed("goes on after its size")),
+            Err(error) => log::debug!("read {}: all bytes came, the end did not: {error}", self.path),
+        }
+        self.download = None;
+        Ok(())
     }
 
     fn seek(&mut self, position: u64) {
@@ -94,20 +95,6 @@ impl Source {
             }
         }
         Ok(())
-    }
-
-    /// Whether the server confirms that the file ends at the position; `false` if the connection broke over it.
-    fn ends_here(&mut self) -> Result<bool, Stop> {
-        match self.read(&mut [0]) {
-            Ok(0) => Ok(true),
-            Ok(_) => Err(self.changed("goes on after its size")),
-            Err(error) => {
-                // Nothing is left to ask for at the end of a file: the block before it is fetched once more.
-                self.set_back(&error, &mut || true)?;
-                self.seek(u64::MAX);
-                Ok(false)
-            }
-        }
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Result<usize, remote::Error> {

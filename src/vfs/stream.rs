@@ -1,7 +1,7 @@
 //! A position in a file from which its bytes are fetched in order: which blocks are wanted of it, and how far ahead of
 //! its readers it may run. Data only; the thread that fetches is in `content`.
 
-use crate::vfs::cache::blocks::{Block, BlockIndex};
+use crate::vfs::cache::blocks::{BLOCK_BYTES, BlockIndex, Piece};
 use crate::vfs::cache::versions::VersionId;
 use crate::vfs::error::Error;
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +15,21 @@ const WINDOW_FIRST: u64 = 2;
 /// The largest window (8 MiB).
 const WINDOW_MAX: u64 = 64;
 
+/// In what a random read is rounded to (bytes): the kernel's pages.
+const PAGE_BYTES: usize = 4096;
+
+/// Bytes of one block that are to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) index: BlockIndex,
+    /// The first of them; what was fetched before of the same block begins there too.
+    pub(crate) from: usize,
+    /// One past the last of them.
+    pub(crate) end: usize,
+    /// Whether the block ends there.
+    pub(crate) is_last: bool,
+}
+
 /// One position in a file.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -27,8 +42,13 @@ pub(crate) struct Stream {
     pub(crate) parked: bool,
     /// The block that is being fetched, or will be next.
     next: BlockIndex,
-    /// One past the file's last block.
-    end: BlockIndex,
+    /// Where in the block `next` the bytes of this stream begin: not at 0 only in its first block.
+    from: usize,
+    /// Up to where in its first block bytes are wanted, until some have come: those come first, and the others when somebody
+    /// wants them or the reader is seen to go on.
+    first_end: Option<usize>,
+    /// Of the file, in bytes.
+    size: u64,
     /// The last block that was asked for.
     demanded: BlockIndex,
     /// How many blocks past `demanded` may be fetched.
@@ -38,24 +58,31 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A stream that begins at `start`, in a file that ends before the block `end`.
-    pub(crate) fn new(version: VersionId, start: BlockIndex, end: BlockIndex) -> Self {
+    /// A stream of a file of `size` bytes that begins in the block `start`, where its byte `from` is.
+    pub(crate) fn new(version: VersionId, start: BlockIndex, from: usize, size: u64) -> Self {
+        let from = from / PAGE_BYTES * PAGE_BYTES;
         Self {
             version,
             wake: Arc::new(Condvar::new()),
             used: 0,
             parked: false,
             next: start,
-            end,
+            from,
+            first_end: Some(from),
+            size,
             demanded: start,
-            window: if start == BlockIndex(0) { WINDOW_FIRST } else { 0 },
+            window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
             wanted: BTreeMap::new(),
         }
     }
 
-    /// Whether `index` comes soon.
-    pub(crate) fn reaches(&self, index: BlockIndex) -> bool {
-        (self.next..=BlockIndex(self.next.0 + SKIP_MAX.max(self.window))).contains(&index)
+    /// Whether the byte `from` of the block `index` comes soon.
+    pub(crate) fn reaches(&self, index: BlockIndex, from: usize) -> bool {
+        (self.next..=BlockIndex(self.next.0 + SKIP_MAX.max(self.window))).contains(&index) && self.gives(index, from)
+    }
+
+    fn gives(&self, index: BlockIndex, from: usize) -> bool {
+        index > self.next || (index == self.next && from >= self.from)
     }
 
     /// The block that comes next.
@@ -63,13 +90,17 @@ impl Stream {
         self.next
     }
 
-    /// Where to wait for `index`, if somebody does already.
-    pub(crate) fn wanted(&self, index: BlockIndex) -> Option<Arc<Slot>> {
-        self.wanted.get(&index).cloned()
+    /// Whether somebody waits for `index`, and its byte `from` will be given.
+    pub(crate) fn awaits(&self, index: BlockIndex, from: usize) -> bool {
+        self.wanted.contains_key(&index) && self.gives(index, from)
     }
 
-    /// Where to wait for `index`, which the stream reaches.
-    pub(crate) fn want(&mut self, index: BlockIndex) -> Arc<Slot> {
+    /// Where to wait for `index`, which the stream reaches, up to its byte `end`. What comes there may be too little, if more of
+    /// the block is wanted than when it was asked for.
+    pub(crate) fn want(&mut self, index: BlockIndex, end: usize) -> Arc<Slot> {
+        if index == self.next {
+            self.first_end = self.first_end.map(|first| first.max(end.next_multiple_of(PAGE_BYTES)));
+        }
         Arc::clone(self.wanted.entry(index).or_default())
     }
 
@@ -105,9 +136,11 @@ impl Stream {
         self.window > 0
     }
 
-    /// The block to fetch now, if any, with at most `share` blocks of read-ahead.
-    pub(crate) fn work(&self, share: u64) -> Option<BlockIndex> {
-        (self.next < self.goal(share)).then_some(self.next)
+    /// What to fetch now, if anything, with at most `share` blocks of read-ahead.
+    pub(crate) fn work(&self, share: u64) -> Option<Work> {
+        let len = self.next.len(self.size);
+        let end = self.first_end.map_or(len, |end| end.min(len));
+        (self.next < self.goal(share)).then_some(Work { index: self.next, from: self.from, end, is_last: end == len })
     }
 
     /// Whether so much may be fetched that waking the thread is worth it.
@@ -118,7 +151,7 @@ impl Stream {
 
     /// Whether the stream is at the end of its file.
     pub(crate) fn is_done(&self) -> bool {
-        self.next >= self.end
+        self.next >= self.end()
     }
 
     /// One past the last block to fetch for now.
@@ -127,13 +160,22 @@ impl Stream {
         // A stream that was opened for one block fetches that block, whatever the window says.
         let ahead = if self.window == 0 { 0 } else { ahead };
         let wanted = self.wanted.last_key_value().map_or(0, |(last, _)| last.0 + 1);
-        BlockIndex(ahead.max(wanted)).min(self.end)
+        BlockIndex(ahead.max(wanted)).min(self.end())
     }
 
-    /// The block `next` was fetched; gives who waits for it.
-    pub(crate) fn fetched(&mut self) -> Option<Arc<Slot>> {
+    /// One past the file's last block.
+    fn end(&self) -> BlockIndex {
+        BlockIndex(self.size.div_ceil(BLOCK_BYTES))
+    }
+
+    /// `work` was done; gives who waits for it.
+    pub(crate) fn fetched(&mut self, work: Work) -> Option<Arc<Slot>> {
         let slot = self.wanted.remove(&self.next);
-        self.next = BlockIndex(self.next.0 + 1);
+        self.first_end = None;
+        if work.is_last {
+            self.next = BlockIndex(self.next.0 + 1);
+            self.from = 0;
+        }
         slot
     }
 
@@ -148,23 +190,23 @@ impl Stream {
 /// Where readers wait for one block. It is handed to them here, whatever the cache keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    block: Mutex<Option<Result<Arc<Block>, Error>>>,
+    piece: Mutex<Option<Result<Piece, Error>>>,
     filled: Condvar,
 }
 
 impl Slot {
-    pub(crate) fn fill(&self, block: Result<Arc<Block>, Error>) {
-        *self.block.lock() = Some(block);
+    pub(crate) fn fill(&self, piece: Result<Piece, Error>) {
+        *self.piece.lock() = Some(piece);
         self.filled.notify_all();
     }
 
     /// Waits. There is no deadline here: the thread that fetches ends in bounded time, and fails its slots if it panics.
-    pub(crate) fn wait(&self) -> Result<Arc<Block>, Error> {
-        let mut block = self.block.lock();
+    pub(crate) fn wait(&self) -> Result<Piece, Error> {
+        let mut piece = self.piece.lock();
         loop {
-            match &*block {
-                Some(block) => return block.clone(),
-                None => self.filled.wait(&mut block),
+            match &*piece {
+                Some(piece) => return piece.clone(),
+                None => self.filled.wait(&mut piece),
             }
         }
     }

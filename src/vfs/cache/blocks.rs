@@ -4,12 +4,12 @@ use crate::vfs::cache::versions::VersionId;
 use lru::LruCache;
 use parking_lot::Mutex;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The unit in which content is fetched and kept: what the kernel's default read-ahead asks for at a time.
 pub(crate) const BLOCK_BYTES: u64 = 128 * 1024;
-const BLOCK_LEN: usize = 128 * 1024;
+pub(crate) const BLOCK_LEN: usize = 128 * 1024;
 
 /// The number of a block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,13 +94,33 @@ impl BlockPool {
     }
 }
 
+/// A block as far as it is there: a download may have begun in the middle of it, and not have come to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// Where in the block its bytes begin.
+    pub(crate) from: usize,
+    pub(crate) bytes: Arc<Block>,
+}
+
+impl Piece {
+    /// Whether these bytes of the block are in it.
+    pub(crate) fn covers(&self, need: &Range<usize>) -> bool {
+        self.from <= need.start && need.end <= self.end()
+    }
+
+    /// Where in the block its bytes end.
+    pub(crate) fn end(&self) -> usize {
+        self.from + self.bytes.len()
+    }
+}
+
 /// What a block costs beside its bytes: map node, reference counts, allocator.
 const BLOCK_OVERHEAD_BYTES: usize = 256;
 
 /// The blocks used last.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    blocks: LruCache<(VersionId, BlockIndex), Arc<Block>>,
+    blocks: LruCache<(VersionId, BlockIndex), Piece>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -110,14 +130,20 @@ impl Blocks {
         Self { blocks: LruCache::unbounded(), bytes: 0, bytes_max }
     }
 
-    pub(crate) fn find(&mut self, version: VersionId, index: BlockIndex) -> Option<Arc<Block>> {
-        self.blocks.get(&(version, index)).cloned()
+    /// A piece of the block that has the bytes `need`.
+    pub(crate) fn find(&mut self, version: VersionId, index: BlockIndex, need: &Range<usize>) -> Option<Piece> {
+        self.blocks.get(&(version, index)).filter(|piece| piece.covers(need)).cloned()
     }
 
-    /// Keeps `block`, and lets go of those unused for longest; the newest stays even where it alone is too much.
-    pub(crate) fn insert(&mut self, version: VersionId, index: BlockIndex, block: Arc<Block>) {
-        self.bytes += cost(&block);
-        if let Some(old) = self.blocks.put((version, index), block) {
+    /// Keeps `piece`, unless more of its block is here, and lets go of those unused for longest; the newest stays even where it
+    /// alone is too much.
+    pub(crate) fn insert(&mut self, version: VersionId, index: BlockIndex, piece: Piece) {
+        let key = (version, index);
+        if self.blocks.get(&key).is_some_and(|known| known.covers(&(piece.from..piece.end()))) {
+            return;
+        }
+        self.bytes += cost(&piece);
+        if let Some(old) = self.blocks.put(key, piece) {
             self.bytes -= cost(&old);
         }
         while self.bytes > self.bytes_max && self.blocks.len() > 1 {
@@ -138,6 +164,6 @@ impl Blocks {
     }
 }
 
-fn cost(block: &Block) -> usize {
-    block.len() + BLOCK_OVERHEAD_BYTES
+fn cost(piece: &Piece) -> usize {
+    piece.bytes.len() + BLOCK_OVERHEAD_BYTES
 }
