@@ -123,7 +123,8 @@ impl<'a> Line<'a> {
         if reply.code.outcome() != Outcome::Preliminary {
             return ended(None, end(&reply, true));
         }
-        match self.tls.connect_data(&mut tcp, &sessions, self.deadline(), &self.counters) {
+        let begun = self.tls.begin_data(&mut tcp, &sessions);
+        match begun.and_then(|begun| self.tls.finish_data(begun, &mut tcp, self.deadline(), &self.counters)) {
             Ok(connected) => {
                 tcp.set_limit(self.settings.timeout).map_err(|source| Error::io(command.verb(), source))?;
                 Ok((offered, Opened::Data(Box::new(DataConnection::new(tcp, connected)))))
