@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 on_empty_servers! {
@@ -35,30 +36,30 @@ const WORK: &[Work] = &[
         before: "",
         script: "ls -l $1/flat",
         vsftpd: "CWD 1, MDTM 1, REST 2, STAT 1",
-        proftpd: "EPSV 1, MLSD 1",
+        proftpd: "MLSD 1",
     },
     Work { what: "the same again", before: "ls -l $1/flat", script: "ls -l $1/flat", vsftpd: "", proftpd: "" },
     Work {
         what: "one file of a listed directory",
         before: "ls -l $1/flat",
         script: "cat $1/flat/07",
-        vsftpd: "EPSV 1, RETR 1",
-        proftpd: "EPSV 1, RETR 1",
+        vsftpd: "RETR 1",
+        proftpd: "RETR 1",
     },
     Work { what: "the same file again", before: "cat $1/flat/07", script: "cat $1/flat/07", vsftpd: "", proftpd: "" },
     Work {
         what: "all 100 files of a directory",
         before: "",
         script: "cat $1/flat/*",
-        vsftpd: "CWD 1, EPSV 100, MDTM 1, REST 2, RETR 100, STAT 1",
-        proftpd: "EPSV 101, MLSD 1, RETR 100",
+        vsftpd: "CWD 1, MDTM 1, REST 2, RETR 100, STAT 1",
+        proftpd: "MLSD 1, RETR 100",
     },
     Work {
         what: "one file by its name, where nothing was listed",
         before: "",
         script: "cat $1/deep/3/file",
-        vsftpd: "CWD 2, EPSV 1, MDTM 2, REST 4, RETR 1, SIZE 1, STAT 3",
-        proftpd: "EPSV 1, MLST 2, RETR 1, SIZE 2",
+        vsftpd: "CWD 2, MDTM 2, REST 4, RETR 1, SIZE 1, STAT 3",
+        proftpd: "MLST 2, RETR 1, SIZE 2",
     },
     Work {
         what: "a name that is not there",
@@ -72,36 +73,36 @@ const WORK: &[Work] = &[
         before: "",
         script: "find $1/deep",
         vsftpd: "CWD 11, MDTM 1, REST 22, STAT 11",
-        proftpd: "EPSV 11, MLSD 11",
+        proftpd: "MLSD 11",
     },
     Work {
         what: "tar of 11 directories with 10 files",
         before: "",
         script: "tar -C $1 -cf - deep | wc -c",
-        vsftpd: "CWD 11, EPSV 10, MDTM 1, REST 22, RETR 10, STAT 11",
-        proftpd: "EPSV 21, MLSD 11, RETR 10",
+        vsftpd: "CWD 11, MDTM 1, REST 22, RETR 10, STAT 11",
+        proftpd: "MLSD 11, RETR 10",
     },
     Work {
         what: "20 small files written, in a directory that was listed",
         before: "ls $1/out",
         script: "for number in $(seq 20); do cp /etc/passwd $1/out/cp-$number; done",
-        vsftpd: "CWD 20, EPSV 20, MDTM 42, REST 40, RNFR 20, RNTO 20, SIZE 61, STAT 41, STOR 20",
-        proftpd: "EPSV 20, MLST 41, RNFR 20, RNTO 20, SIZE 61, STOR 20",
+        vsftpd: "CWD 20, MDTM 42, REST 40, RNFR 20, RNTO 20, SIZE 61, STAT 41, STOR 20",
+        proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 61, STOR 20",
     },
     Work {
         // The shell closes the descriptor that it opened before the program writes to its copy: that uploads nothing first.
         what: "20 small files written by redirection",
         before: "ls $1/out",
         script: "for number in $(seq 20); do echo $number > $1/out/$number; done",
-        vsftpd: "CWD 20, EPSV 40, MDTM 81, REST 40, RNFR 40, RNTO 40, SIZE 121, STAT 81, STOR 40",
-        proftpd: "EPSV 40, MLST 81, RNFR 40, RNTO 40, SIZE 121, STOR 40",
+        vsftpd: "CWD 20, MDTM 81, REST 40, RNFR 40, RNTO 40, SIZE 121, STAT 81, STOR 40",
+        proftpd: "MLST 81, RNFR 40, RNTO 40, SIZE 121, STOR 40",
     },
     Work {
         what: "one small file written over",
         before: "ls $1/flat",
         script: "cp /etc/passwd $1/flat/42",
-        vsftpd: "EPSV 1, MDTM 4, RNFR 1, RNTO 1, SIZE 5, STAT 4, STOR 1",
-        proftpd: "EPSV 1, MLST 4, RNFR 1, RNTO 1, SIZE 5, STOR 1",
+        vsftpd: "MDTM 4, RNFR 1, RNTO 1, SIZE 5, STAT 4, STOR 1",
+        proftpd: "MLST 4, RNFR 1, RNTO 1, SIZE 5, STOR 1",
     },
     Work {
         what: "a directory made and removed",
@@ -119,6 +120,9 @@ const WORK: &[Work] = &[
     },
 ];
 
+/// What is done ahead and in the background, once in a while: connections, and the port of the next transfer.
+const BESIDE: &[&str] = &["AUTH", "EPSV", "OPTS", "OPTS_UTF8", "PASS", "PBSZ", "PROT", "TYPE", "USER"];
+
 fn work_costs_as_many_commands_as_it_is_known_to(case: &Case) {
     lay_out(case);
     let mut wrong = String::new();
@@ -127,9 +131,9 @@ fn work_costs_as_many_commands_as_it_is_known_to(case: &Case) {
         // The directory of the mount itself, and the zone that the server lists in.
         run(&mount, "ls -l $1");
         run(&mount, before);
-        let earlier = case.server.commands();
+        let earlier = settled(case);
         run(&mount, script);
-        let counted = difference(&earlier, &case.server.commands());
+        let counted = difference(&earlier, &settled(case));
         mount.end();
         let expected = if case.server.spec.kind == Kind::Vsftpd { vsftpd } else { proftpd };
         if counted != *expected {
@@ -204,9 +208,24 @@ fn places() -> [u64; 20] {
     std::array::from_fn(|number| (number as u64 * 7 % 20) * (50 << 20) + (1 << 20))
 }
 
+/// What the server has logged when nothing more comes: transfers end behind their readers' backs.
+fn settled(case: &Case) -> BTreeMap<String, usize> {
+    let mut commands = case.server.commands();
+    loop {
+        thread::sleep(Duration::from_millis(300));
+        let later = case.server.commands();
+        if later == commands {
+            return later;
+        }
+        commands = later;
+    }
+}
+
 fn difference(before: &BTreeMap<String, usize>, after: &BTreeMap<String, usize>) -> String {
     let more = after.iter().map(|(verb, count)| (verb, count - before.get(verb).copied().unwrap_or_default()));
-    let more: Vec<String> =
-        more.filter(|(_, count)| *count > 0).map(|(verb, count)| format!("{verb} {count}")).collect();
+    let more: Vec<String> = more
+        .filter(|(verb, count)| *count > 0 && !BESIDE.contains(&verb.as_str()))
+        .map(|(verb, count)| format!("{verb} {count}"))
+        .collect();
     more.join(", ")
 }

@@ -49,13 +49,14 @@ fn every_upload_is_whole_when_close_returns(case: &Case) {
         fs::read_dir(&case.disk).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(names.len() as u64, uploads - uploads / 4, "{names:?}");
     assert!(names.iter().all(|name| name.starts_with("upload-")), "{names:?}");
+    // Data connections that were opened ahead and are of no use end by a reset now and then, which harms nobody.
+    let resets = resets.end();
     let summary = mount.end();
     assert_eq!(summary.refusals, 0, "{summary:?}");
     if case.resumes() {
         assert_eq!(summary.full, 0, "{summary:?}");
         assert!(summary.resumed >= uploads, "{summary:?}");
     }
-    let resets = resets.end();
     let (kind, tls) = (case.server.spec.kind, case.server.spec.tls);
     println!(
         "{kind:?} {tls:?}: {uploads} uploads in {:.0?}, {} resets; {summary:?}",
