@@ -3,7 +3,7 @@
 use crate::cases::Case;
 use crate::support::certs::{Ca, Identity, Validity, self_signed};
 use crate::support::mountpoint::{is_mounted, program, write_credentials};
-use crate::support::run::{Ran, finish, within};
+use crate::support::run::{Ran, finish, shell, within};
 use crate::support::server::{Kind, Server, Spec, USER, run_directory};
 use std::fs;
 use std::path::PathBuf;
@@ -85,6 +85,24 @@ fn a_self_signed_server_is_mounted_by_the_pin_that_its_refusal_told() {
         place.refuses(server, &[&format!("pin={NOBODYS}")], &["is not the one of pin=", &pin]);
         place.refuses(server, &[&format!("pin={pin}"), "roots=webpki"], &["certificate"]);
     }
+}
+
+/// `openssl x509 -req -signkey`, as many a guide for vsftpd has it, makes certificates of version 1 that have no names.
+#[test]
+fn a_certificate_of_version_1_is_believed_by_its_pin() {
+    let directory = run_directory();
+    let script = r#"cd "$1"; openssl req -new -newkey rsa:2048 -nodes -subj /CN=old -keyout key -out request 2>openssl
+        openssl x509 -req -days 9 -in request -signkey key -out certificate 2>>openssl
+        openssl x509 -noout -text -in certificate | grep -q 'Version: 1 '"#;
+    shell(script, &[&directory]).succeeded();
+    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+    let (cert_pem, key_pem) = (read("certificate"), read("key"));
+    let identity = Some(Identity { chain_pem: cert_pem.clone(), cert_pem, key_pem });
+    let case = Case::of(Spec { identity, ..Spec::new(Kind::Vsftpd, "/") });
+    let place = Place::new(&case.server);
+    let pin = pin_told(&place.refuses(&case.server, &[], &["CN=old", "RSA 2048 bits"]));
+    place.mounts(&case.server, &[&format!("pin={pin}")]);
+    place.refuses(&case.server, &[&format!("pin={NOBODYS}")], &["pin="]);
 }
 
 #[test]

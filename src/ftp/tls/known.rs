@@ -60,7 +60,8 @@ impl Known {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         let _lock = lock(directory)?;
         let mut text = read(&self.file)?;
-        let known = pins(&text, &self.server).unwrap_or_default();
+        let known =
+            pins(&text, &self.server).map_err(|line| io::Error::other(format!("line {line} is not understood")))?;
         if !known.is_empty() {
             return Ok(known);
         }
@@ -68,7 +69,9 @@ impl Known {
             text.push('\n');
         }
         text.push_str(&format!("{} {pin} {}\n", self.server, Day(SystemTime::now())));
-        let unfinished = self.file.with_extension("part");
+        let mut unfinished = self.file.as_os_str().to_owned();
+        unfinished.push(".part");
+        let unfinished = PathBuf::from(unfinished);
         let _ = fs::remove_file(&unfinished);
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
@@ -101,8 +104,11 @@ fn read(file: &Path) -> io::Result<String> {
         return Err(io::Error::other("others than its owner and root may write it; make it 0600"));
     }
     let mut text = String::new();
-    opened.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+    // Half of it must not be taken for all of it, since it is written again.
+    match opened.take(FILE_BYTES_MAX).read_to_string(&mut text)? as u64 {
+        FILE_BYTES_MAX => Err(io::Error::other("it is too long")),
+        _ => Ok(text),
+    }
 }
 
 /// The keys of `server`; the number of a line that is none.
