@@ -183,7 +183,7 @@ fn reuse_refused(words: &str, offered: bool, facts: &Facts) -> Found {
     match facts.reuse.iter().find(|reuse| reuse.is_honoured()) {
         Some(other) => found.with_cure(format!(
             "In {} the server does accept its session: let it speak that version alone.",
-            crate::check::screen::version(other.version)
+            other.version
         )),
         None => found,
     }

@@ -4,7 +4,7 @@ use crate::check::diagnose::Found;
 use crate::check::report::{Report, Verdict};
 use crate::check::trouble::Level;
 use crate::ftp::check::facts::{
-    Connections, End, Facts, Handshake, Listed, Passive, Port, Reuse, Shown, Trial, Upload, Version,
+    Connections, End, Facts, Handshake, Listed, Passive, Port, Reuse, Shown, Trial, Upload,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,14 +18,6 @@ pub fn show(report: &Report, colours: bool) -> String {
     }
     page.verdict(report);
     page.text
-}
-
-/// As people write it.
-pub fn version(version: Version) -> &'static str {
-    match version {
-        Version::Tls12 => "TLS 1.2",
-        Version::Tls13 => "TLS 1.3",
-    }
 }
 
 struct Page {
@@ -53,7 +45,7 @@ impl Page {
 
     /// The sentence that people come for, and what it was found out by.
     fn reuse(&mut self, reuse: &Reuse) {
-        let name = version(reuse.version);
+        let name = &reuse.version.to_string();
         if let Some(why) = &reuse.not_tried
             && reuse.own.is_empty()
         {

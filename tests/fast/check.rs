@@ -6,14 +6,16 @@ use crate::protocol::ftpd::{
 };
 use ftpsfs::check::trouble::ALL;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// What a check said.
 #[derive(Debug)]
@@ -124,6 +126,33 @@ fn tree() -> Tree {
 fn check_server(behaviour: Behaviour, options: &str, flags: &[&str]) -> Said {
     let server = Server::start(behaviour, tree());
     check(&url(&server), options, flags)
+}
+
+/// A port of loopback that does not even refuse: its queue is full, and what comes is dropped, as a firewall would.
+struct Blackhole {
+    port: u16,
+    _sockets: Vec<Socket>,
+}
+
+impl Blackhole {
+    fn open() -> Self {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = socket();
+        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut sockets = vec![listener];
+        // Until one is not answered.
+        while sockets.len() < 10 {
+            let client = socket();
+            let answered = client.connect_timeout(&address, Duration::from_millis(200)).is_ok();
+            sockets.push(client);
+            if !answered {
+                return Self { port: address.as_socket().unwrap().port(), _sockets: sockets };
+            }
+        }
+        panic!("the queue is never full");
+    }
 }
 
 /// Accepts connections, says something in clear and waits.
@@ -343,6 +372,14 @@ fn ports_that_are_blocked_and_addresses_that_are_wrong_are_told() {
     said.assert_cannot_work("data-port-blocked", "port 1: Connection refused");
     assert_eq!(said.json["facts"]["reuse"].as_array().map(Vec::len), Some(0), "nothing waits for the same again");
     said.assert_shows("EPSV leads to port 1, which is closed (Connection refused)");
+    let hole = Blackhole::open();
+    let (epsv, [high, low]) = (format!("229 Passive (|||{}|)", hole.port), hole.port.to_be_bytes());
+    let in_pasv = format!("227 Passive (127,0,0,1,{high},{low})");
+    let both = Behaviour::default().with(Fault::say(Step::Command("EPSV"), epsv));
+    let began = Instant::now();
+    let said = check_server(both.with(Fault::say(Step::Command("PASV"), in_pasv)), "", &[]);
+    said.assert_cannot_work("data-port-blocked", &format!("port {}: the server did not answer in time", hole.port));
+    assert!(began.elapsed() < Duration::from_secs(15), "three seconds a report, and whatever else this machine does");
     let said = check_server(Behaviour::default().with(Fault::say(Step::Command("PASV"), pasv)), "", &[]);
     said.assert_works(1);
     said.assert_told("epsv-and-pasv-differ", "PASV: port 1");

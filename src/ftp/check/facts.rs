@@ -6,6 +6,7 @@ use crate::ftp::error::Error;
 use crate::ftp::stream::Attempt;
 use crate::ftp::tls::Versions;
 use serde::{Serialize, Serializer};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 /// All of it; what was not come to is not there.
@@ -88,6 +89,15 @@ pub enum Version {
     /// 1.3
     #[serde(rename = "TLS 1.3")]
     Tls13,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
 }
 
 impl Version {

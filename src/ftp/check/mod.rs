@@ -19,6 +19,7 @@ use crate::ftp::command::Command;
 use crate::ftp::control::{Control, Witness};
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
+use crate::ftp::rungs::Rung;
 use crate::ftp::server::Server;
 use crate::ftp::settings::{Settings, TlsMode, Trust};
 use crate::ftp::tls::Tls;
@@ -179,7 +180,7 @@ impl Examination<'_> {
                 let now = SystemTime::now();
                 self.facts.listing = Some(Listed {
                     command: survey.rung.to_string(),
-                    form: listing.form.filter(|_| survey.rung != crate::ftp::rungs::Rung::Facts),
+                    form: listing.form.filter(|_| survey.rung != Rung::Facts),
                     entries: listing.entries.len(),
                     not_understood: listing.not_understood,
                     sample: listing.sample,

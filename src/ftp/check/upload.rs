@@ -1,6 +1,6 @@
 //! A scratch file: stored, looked at, renamed, added to and deleted, as the mount does it with those of its users.
 
-use crate::ftp::check::data::{Line, Offer, Opened};
+use crate::ftp::check::data::{FINAL_REPLY, Line, Offer, Opened};
 use crate::ftp::check::facts::{End, Upload};
 use crate::ftp::command::Command;
 use crate::ftp::data::DataConnection;
@@ -35,8 +35,7 @@ pub(super) fn try_scratch_file(line: &mut Line<'_>, directory: &[u8], upload: &m
     upload.clock_ahead_s = told.map(|told| seconds_ahead(told.time, SystemTime::now()));
     upload.rename_refused = rename(line, &path, &renamed)?;
     let path = if upload.rename_refused.is_none() { renamed } else { path };
-    let appended = append(line, &path)?;
-    upload.append_refused = appended;
+    upload.append_refused = append(line, &path)?;
     let deleted = line.control.exchange(&Command::Dele(&path))?;
     upload.delete_refused = (deleted.code.outcome() != Outcome::Completion).then(|| deleted.to_string());
     Ok(())
@@ -73,7 +72,7 @@ fn finish(data: DataConnection, limit: Duration) -> Option<bool> {
 }
 
 fn explained(line: &mut Line<'_>, error: &std::io::Error) -> String {
-    let reply = line.control.reply_within("STOR", super::data::FINAL_REPLY);
+    let reply = line.control.reply_within("STOR", FINAL_REPLY);
     reply.map_or_else(|_| error.to_string(), |reply| format!("{error}; the server said: {reply}"))
 }
 
