@@ -70,7 +70,7 @@ fn of_error(stage: Stage, error: &Error, facts: &Facts, settings: &Settings) -> 
     match error {
         Error::Untrusted { why, .. } => untrusted(why, facts, settings),
         Error::LoginRefused { reply } => Found::new(trouble::LOGIN_REFUSED, reply.to_string()),
-        Error::Busy { why } => Found::new(trouble::TOO_MANY, why.clone()),
+        Error::Busy { why } => Found::new(trouble::TOO_MANY, why.trim_start_matches("the server said: ").to_owned()),
         Error::NoSuchMount { pathname, reply } => {
             let mut found = Found::new(trouble::NO_DIRECTORY, reply.to_string());
             found.title = format!("the directory {pathname} cannot be entered");

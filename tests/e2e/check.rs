@@ -171,26 +171,32 @@ fn certificates_that_are_not_believed_are_named_with_the_cure() {
 
 #[test]
 fn logins_and_limits_are_quoted() {
-    for (kind, wrong, full) in [
-        (Kind::Vsftpd, "530 Login incorrect.", "421 There are too many connections from your internet address."),
-        (Kind::Proftpd, "530 Login incorrect.", "530 Sorry, the maximum number of clients (1) from your host"),
-        (Kind::PureFtpd, "530 Login authentication failed", "421 Too many connections (1) from this IP"),
-        // Each of its processes counts for itself.
-        (Kind::Pyftpdlib, "530 Authentication failed.", ""),
-    ] {
-        let case = Case::of(Spec { clients_max: Some(1), ..Spec::new(kind, "/") });
-        let cafile = format!("cafile={}", case.server.cafile.display());
-        check_as(&case.server, "not the password", &[&cafile], &[]).assert_cannot_work("login-refused", wrong);
-        let said = check(&case.server, &[], &["--limits"]);
-        if full.is_empty() {
-            said.assert_shows("8 at once and no limit met");
-            continue;
+    // At once, as servers make whoever is wrong wait.
+    std::thread::scope(|scope| {
+        for (kind, wrong, full) in [
+            (Kind::Vsftpd, "530 Login incorrect.", "421 There are too many connections from your internet address."),
+            (Kind::Proftpd, "530 Login incorrect.", "530 Sorry, the maximum number of clients (1) from your host"),
+            (Kind::PureFtpd, "530 Login authentication failed", "421 Too many connections (1) from this IP"),
+            // Each of its processes counts for itself.
+            (Kind::Pyftpdlib, "530 Authentication failed.", ""),
+        ] {
+            scope.spawn(move || a_login_and_a_limit_are_quoted(kind, wrong, full));
         }
-        said.assert_status(1);
-        assert_eq!(said.ids()[0], "connection-limit", "{}", said.screen);
-        said.assert_shows(full);
-        said.assert_shows("1 at once, then: ");
+    });
+}
+
+fn a_login_and_a_limit_are_quoted(kind: Kind, wrong: &str, full: &str) {
+    let case = Case::of(Spec { clients_max: Some(1), ..Spec::new(kind, "/") });
+    let cafile = format!("cafile={}", case.server.cafile.display());
+    check_as(&case.server, "not the password", &[&cafile], &[]).assert_cannot_work("login-refused", wrong);
+    let said = check(&case.server, &[], &["--limits"]);
+    if full.is_empty() {
+        return said.assert_shows("8 at once and no limit met");
     }
+    said.assert_status(1);
+    assert_eq!(said.ids()[0], "connection-limit", "{}", said.screen);
+    said.assert_shows(full);
+    said.assert_shows("1 at once, then: ");
 }
 
 #[test]

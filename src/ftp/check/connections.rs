@@ -1,8 +1,10 @@
 //! How many control connections the server gives to one client.
 
+use crate::ftp::check::data::Line;
 use crate::ftp::check::facts::Connections;
 use crate::ftp::control::Control;
 use crate::ftp::counters::Counters;
+use crate::ftp::error::Error;
 use crate::ftp::settings::Settings;
 use crate::ftp::tls::Tls;
 use std::sync::Arc;
@@ -15,15 +17,24 @@ pub(super) fn count(settings: &Settings) -> Connections {
     let mut open = Vec::new();
     let refused = Tls::new(settings).and_then(|tls| {
         let counters = Arc::new(Counters::default());
+        // The one that said goodbye a moment ago may still be counted.
+        open.push(Line::open(settings, &tls, &counters)?.control);
         while open.len() < most {
             open.push(Control::connect(settings, &tls, &counters)?);
             thread::sleep(PAUSE);
         }
         Ok(())
     });
-    let connections = Connections { opened: open.len(), refused: refused.err().map(|error| error.to_string()) };
+    let connections = Connections { opened: open.len(), refused: refused.err().map(|error| words(&error)) };
     open.into_iter().for_each(Control::quit);
     connections
+}
+
+fn words(error: &Error) -> String {
+    match error {
+        Error::Busy { why } => why.trim_start_matches("the server said: ").to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// At least so many are tried, and so many at most.
