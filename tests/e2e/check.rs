@@ -2,7 +2,7 @@
 
 use crate::cases::Case;
 use crate::support::certs::{Ca, Validity, self_signed};
-use crate::support::mountpoint::program;
+use crate::support::mountpoint::{program, write_credentials};
 use crate::support::run::{Ran, finish, within};
 use crate::support::server::{Kind, Mode, Server, Spec, Tls, USER, run_directory};
 use serde_json::Value;
@@ -215,6 +215,24 @@ fn servers_without_tls_behind_nat_and_with_an_old_library_are_told() {
         assert!(said.ids().contains(&"pasv-wrong-address"), "{}", said.screen);
         said.assert_shows("227 names 10.9.8.7, the server is 127.0.0.1");
     }
+}
+
+/// The line of the report, as mount(8) gives it to its helper.
+#[test]
+fn the_line_to_paste_mounts() {
+    let case = Case::of(Spec::new(Kind::Proftpd, "/"));
+    let directory = run_directory();
+    let (point, helper) = (directory.join("mnt"), directory.join("mount.ftpsfs"));
+    fs::create_dir(&point).unwrap();
+    std::os::unix::fs::symlink(program(), &helper).unwrap();
+    write_credentials(&directory, &case.server.password);
+    let credentials = format!("credentials={}/credentials", directory.display());
+    let said = check(&case.server, &[&credentials], &[]);
+    let fields: Vec<&str> = said.json["fstab"].as_str().unwrap().split_whitespace().collect();
+    let [url, _, "ftpsfs", options, "0", "0"] = fields[..] else { panic!("{fields:?}") };
+    finish(within(LIMIT, &helper).args([url, point.to_str().unwrap(), "-o", options]).env_clear()).succeeded();
+    assert_eq!(fs::read(point.join("hello.txt")).unwrap(), b"Hello over TLS\n");
+    finish(within(LIMIT, "umount").arg(&point)).succeeded();
 }
 
 #[test]
