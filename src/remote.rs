@@ -138,6 +138,54 @@ pub trait Upload: Send + fmt::Debug {
     ///
     /// Whatever the server said; [`ErrorKind::Lost`] where it said nothing and the size is wrong or unknown.
     fn finish(self: Box<Self>) -> Result<(), Error>;
+
+    /// As [`Upload::finish`], and makes ready to give the file another name, in as few round trips as the server lets it take.
+    /// `None` where only the upload is finished, and the rest is to be done by itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upload::finish`].
+    fn finish_for(self: Box<Self>, naming: &Naming) -> Result<Option<Named>, Error> {
+        let _ = naming;
+        self.finish().map(|()| None)
+    }
+}
+
+/// The name that an upload is to get, and what else the file is to have then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// Where it goes.
+    pub path: RemotePath,
+    /// Nothing was there when the upload began, as a listing or the server itself showed.
+    pub is_new: bool,
+    /// Permission bits; `None` leaves them as they are.
+    pub mode: Option<u16>,
+    /// Time of last change; `None` leaves it as it is.
+    pub modified: Option<SystemTime>,
+}
+
+/// An upload that is whole, on the server under its first name and about to get another. While it lives it holds what the
+/// renaming needs, so that nothing else should be asked of the server.
+#[derive(Debug)]
+pub struct Named {
+    /// The file that has the new name until now, if there is one.
+    pub found: Option<Metadata>,
+    /// Why the permission bits were not set.
+    pub mode_refused: Option<ErrorKind>,
+    /// Whether the time of last change was set.
+    pub has_time: bool,
+    /// The rest.
+    pub renaming: Box<dyn Renaming>,
+}
+
+/// The last step of an upload. Dropping it leaves the file under its first name.
+pub trait Renaming: Send + fmt::Debug {
+    /// Renames, and gives what the server tells of the file then, if it does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::rename`].
+    fn rename(self: Box<Self>) -> Result<Option<Metadata>, Error>;
 }
 
 /// A running download. Dropping it before its end ends the transfer; it does not wait for the server.

@@ -158,16 +158,17 @@ impl Control {
     /// [`Error::Unsendable`] before anything was sent, or the network's.
     pub fn send(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
         let mut lines = Zeroizing::new(Vec::with_capacity(COMMANDS_BYTES));
+        self.long_line = false;
         for command in commands {
             let start = lines.len();
             command.encode_into(&mut lines).map_err(unsendable)?;
             if self.doubles_iac {
                 double_iac(&mut lines, start);
             }
+            self.long_line |= lines.len() - start > LINE_BYTES_SAFE;
             log::trace!("> {command}");
         }
         self.counters.commands.add(commands.len() as u64);
-        self.long_line = lines.len() > LINE_BYTES_SAFE;
         self.tcp.quick_ack();
         let step = commands.last().map_or("", Command::verb);
         self.tcp.set_limit(self.timeout).and_then(|()| self.records.write(&mut self.tcp, &lines)).map_err(|source| {

@@ -1,6 +1,7 @@
 //! The sessions of a mount: at most so many, taken for one request or one transfer, kept while they are good.
 
 use crate::ftp::error::Error;
+use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
 use crate::ftp::stream::remaining;
@@ -397,6 +398,13 @@ impl Lease {
     /// Returns the session after `error`, if that leaves it of use.
     pub fn give_back_unless_broken(self, error: &Error) {
         if !error.closes_connection() && !error.another_connection_may_help() {
+            self.give_back();
+        }
+    }
+
+    /// Returns the session, unless one of `replies` waits for another command: there the session is of no other use.
+    pub fn give_back_unless_asked_for_more(self, replies: &[Reply]) {
+        if replies.iter().all(|reply| reply.code.outcome() != Outcome::Intermediate) {
             self.give_back();
         }
     }

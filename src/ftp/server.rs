@@ -7,6 +7,7 @@ use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::features::Features;
 use crate::ftp::listing::Listing;
+use crate::ftp::order::Order;
 use crate::ftp::rungs::Rungs;
 use crate::ftp::settings::{Directory, Settings};
 use crate::ftp::status::Standing;
@@ -29,6 +30,7 @@ pub struct Server {
     /// What happened with it.
     pub counters: Arc<Counters>,
     features: Mutex<Option<Arc<Features>>>,
+    order: Mutex<Order>,
     /// What names are in on the server; `None` until they show it. It never changes, nor do names then.
     charset: Mutex<Option<Charset>>,
     /// The directory that is mounted; known after the first login.
@@ -162,6 +164,7 @@ impl Server {
             counters: Arc::new(Counters::default()),
             charset,
             features: Mutex::new(None),
+            order: Mutex::default(),
             root: Mutex::new(None),
             epsv_refused: Once::default(),
             rungs: Rungs::default(),
@@ -193,6 +196,16 @@ impl Server {
         let features = Arc::new(features);
         *self.features.lock() = Some(Arc::clone(&features));
         features
+    }
+
+    /// What is known of the order in which it answers.
+    pub fn order(&self) -> Order {
+        *self.order.lock()
+    }
+
+    /// Keeps the order in which it answers.
+    pub fn learn_order(&self, order: Order) {
+        *self.order.lock() = order;
     }
 
     /// The form of `LIST` that the server was last seen to use.

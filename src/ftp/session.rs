@@ -7,6 +7,7 @@ use crate::ftp::data::DataConnection;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::features::Features;
 use crate::ftp::listing::{Listing, Parser};
+use crate::ftp::order::Order;
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::tls::Received;
@@ -14,10 +15,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod flight;
 mod opening;
 mod reach;
 mod status;
 
+pub use flight::Ended;
 use opening::Spare;
 
 /// A session that is logged in, in image type, with private data connections.
@@ -70,7 +73,11 @@ impl Session {
         let mut control = connect(server, witness)?;
         let features = match server.features() {
             Some(features) => features,
-            None => server.learn_features(Features::read(&control.exchange(&Command::Feat)?)),
+            None => {
+                let reply = control.exchange(&Command::Feat)?;
+                server.learn_order(Order::of(witness.greeting.as_ref(), &reply));
+                server.learn_features(Features::read(&reply))
+            }
         };
         prepare(&mut control, speaks_utf8(server.settings.charset, &features), &features)?;
         if !server.knows_root() {
@@ -351,6 +358,10 @@ impl Session {
             Outcome::Completion if reply.text().to_lowercase().contains("failure") => {
                 Err(Error::Refused { verb, reply })
             }
+            // That is an answer to another command.
+            Outcome::Completion if reply.code.number() == 213 => {
+                Err(Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") })
+            }
             Outcome::Completion => {
                 if resumed {
                     self.server.has_resumed.set();
@@ -370,19 +381,6 @@ impl Session {
     pub fn size(&mut self, pathname: &[u8]) -> Result<Result<u64, Reply>, Error> {
         let reply = self.exchange(&Command::Size(pathname))?;
         Ok(size_of(&reply).ok_or(reply))
-    }
-
-    /// Renames (`RNFR`, `RNTO`, RFC 959 section 4.1.3).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with the verb that was.
-    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        self.settle()?;
-        let (from, to) = self.reach_both(from, to)?;
-        self.control.exchange(&Command::Rnfr(&from))?.intermediate("RNFR")?;
-        self.control.exchange(&Command::Rnto(&to))?.completion("RNTO")?;
-        Ok(())
     }
 
     /// Breaks a transfer off by closing its data connection. What the server says to that is read when the session is

@@ -6,8 +6,9 @@ use crate::ftp::data::DataConnection;
 use crate::ftp::digest;
 use crate::ftp::error::Error;
 use crate::ftp::pool::{Lease, Pool, Reclaim};
-use crate::ftp::reply::Outcome;
+use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
+use crate::ftp::session::{Ended, Session, size_of};
 use crate::ftp::settings::Verify;
 use crate::path::escaped;
 use crate::remote::Start;
@@ -68,6 +69,16 @@ impl Outgoing {
         Ok(Self { holding, pool: Arc::clone(pool), before, digest: way.map(digest::Running::new) })
     }
 
+    /// The server that it goes to.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.holding.server
+    }
+
+    /// Under which name the server has it.
+    pub fn pathname(&self) -> &[u8] {
+        &self.holding.pathname
+    }
+
     /// Sends all of `bytes`.
     ///
     /// # Errors
@@ -117,6 +128,58 @@ impl Outgoing {
         if agrees { Ok(()) } else { Err(Error::WrongChecksum) }
     }
 
+    /// As [`Outgoing::finish`], and asks `more` about it, which must be harmless whatever became of the upload. `None` where
+    /// the file is whole and that was not asked, or to no purpose.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outgoing::finish`].
+    pub fn finish_and_ask(self, more: &[Command<'_>]) -> Result<Option<(Lease, Vec<Reply>)>, Error> {
+        let pathname = self.holding.pathname.clone();
+        let commands = [&[Command::Size(&pathname)], more].concat();
+        if self.digest.is_some() || !Session::are_plain(&commands) {
+            return self.finish().map(|()| None);
+        }
+        let (taken, stored) = {
+            let mut state = self.holding.state.lock();
+            (state.running.take(), state.stored)
+        };
+        let Some(Running { mut lease, data, sent, .. }) = taken else { return self.finish().map(|()| None) };
+        let expected = self.before + stored + sent;
+        match lease.finish_upload_and_ask(data, sent, &commands) {
+            Ok(Ended { verdict, mut replies }) => {
+                let judged = self.judge(verdict, &replies.remove(0), expected);
+                if matches!(judged, Ok(true)) {
+                    return Ok(Some((lease, replies)));
+                }
+                lease.give_back_unless_asked_for_more(&replies);
+                judged.map(|_| None)
+            }
+            Err(error) => {
+                lease.give_back_unless_broken(&error);
+                self.check_after(error, expected).map(|()| None)
+            }
+        }
+    }
+
+    /// What `said`, the answer to `SIZE` after the last reply, makes of an upload; `false` where not both are as they must be.
+    fn judge(&self, verdict: Result<(), Error>, said: &Reply, expected: u64) -> Result<bool, Error> {
+        let pathname = escaped(&self.holding.pathname);
+        match (verdict, size_of(said)) {
+            (Ok(()), Some(size)) if size == expected => Ok(true),
+            (Ok(()), Some(size)) => Err(wrong_size(size, expected)),
+            (Ok(()), None) => {
+                log::debug!("{pathname}: its size cannot be checked: {said}");
+                Ok(false)
+            }
+            (Err(error), Some(size)) if size == expected => {
+                log::info!("{pathname}: stored whole, in spite of: {error}");
+                Ok(false)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
     fn finish_transfer(&self) -> Result<(), Error> {
         let mut state = self.holding.state.lock();
         if let Some(error) = state.broken.take() {
@@ -153,9 +216,7 @@ impl Outgoing {
     fn check_size(&self, expected: u64) -> Result<(), Error> {
         match self.pool.with_session(|session| session.size(&self.holding.pathname))? {
             Ok(size) if size == expected => Ok(()),
-            Ok(size) => {
-                Err(Error::CutShort { received: size, why: format!("the server should have {expected} bytes") })
-            }
+            Ok(size) => Err(wrong_size(size, expected)),
             // Where files may be written and not looked at, the server's word is all there is.
             Err(reply) => {
                 log::debug!("{}: its size cannot be checked: {reply}", escaped(&self.holding.pathname));
@@ -229,6 +290,10 @@ impl fmt::Debug for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Holding({})", escaped(&self.pathname))
     }
+}
+
+fn wrong_size(size: u64, expected: u64) -> Error {
+    Error::CutShort { received: size, why: format!("the server should have {expected} bytes") }
 }
 
 fn digest_way(server: &Server) -> Option<digest::Way> {

@@ -447,7 +447,7 @@ impl Drafts {
             return Err(self.fail(draft, error));
         }
         if outgoing.target == Target::Inode(draft.ino) {
-            self.landed(draft, None, moment)?;
+            self.landed(draft, None, None, moment)?;
             // Where the name went away meanwhile, nothing landed.
             return match usable(draft)?.0 {
                 Form::Flow(_) => Err(self.fail(draft, Error::Stale)),

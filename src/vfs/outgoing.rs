@@ -1,6 +1,7 @@
 //! Content that comes in order, on its way to the server: some of it waits to be sent, some is kept in case the
 //! connection breaks.
 
+use crate::remote::{Named, Naming};
 use crate::vfs::error::Error;
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::{Target, Tree};
@@ -57,6 +58,9 @@ struct Pipe {
     sent: u64,
     /// How many bytes there are, once that is known.
     total: Option<u64>,
+    /// The name that it is to get at the end, and what is ready for that.
+    naming: Option<Naming>,
+    named: Option<Named>,
     running: bool,
     abandoned: bool,
     result: Option<Result<(), Error>>,
@@ -74,7 +78,7 @@ struct Window {
 enum Step {
     /// Send the piece from this place in it on.
     Send(Arc<Vec<u8>>, usize),
-    Finish(u64),
+    Finish(u64, Option<Naming>),
     Park,
     Stop,
 }
@@ -83,7 +87,8 @@ impl Outgoing {
     /// Content for `target` from byte `begin` on. Nothing happens on the server yet.
     pub(crate) fn new(tree: Arc<Tree>, target: Target, begin: u64) -> Arc<Self> {
         let window = Window { chunks: VecDeque::new(), start: begin, end: begin };
-        let pipe = Pipe { window, sent: begin, total: None, running: false, abandoned: false, result: None };
+        let (total, naming, named, result) = (None, None, None, None);
+        let pipe = Pipe { window, sent: begin, total, naming, named, running: false, abandoned: false, result };
         Arc::new(Self { tree, target, begin, state: Mutex::new(pipe), changed: Condvar::new() })
     }
 
@@ -137,8 +142,17 @@ impl Outgoing {
     ///
     /// What the upload failed with.
     pub(crate) fn finish(&self) -> Result<(), Error> {
+        self.finish_for(None).map(drop)
+    }
+
+    /// As [`Outgoing::finish`], and makes ready for the name that the file is to get, if that can be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outgoing::finish`].
+    pub(crate) fn finish_for(&self, naming: Option<Naming>) -> Result<Option<Named>, Error> {
         let mut state = self.state.lock();
-        state.total = Some(state.window.end);
+        (state.total, state.naming) = (Some(state.window.end), naming);
         if !state.running {
             state.running = true;
             drop(state);
@@ -147,8 +161,8 @@ impl Outgoing {
         }
         self.changed.notify_all();
         loop {
-            match &state.result {
-                Some(result) => return result.clone(),
+            match state.result.clone() {
+                Some(result) => return result.map(|()| state.named.take()),
                 None => self.changed.wait(&mut state),
             }
         }
@@ -201,7 +215,7 @@ impl Outgoing {
         RUNNING.fetch_add(1, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| self.upload())).unwrap_or(Err(Error::Panicked));
         let mut state = self.state.lock();
-        state.result = Some(result);
+        state.result = Some(result.map(|named| state.named = named));
         let abandoned = state.abandoned;
         drop(state);
         self.changed.notify_all();
@@ -217,15 +231,15 @@ impl Outgoing {
         }
     }
 
-    fn upload(&self) -> Result<(), Error> {
+    fn upload(&self) -> Result<Option<Named>, Error> {
         let mut transfer = Transfer::new(&self.tree, &self.target, self.begin);
         loop {
             let (step, earliest) = self.next(transfer.position());
             match step {
                 Step::Send(chunk, from) => transfer.send(chunk.get(from..).unwrap_or_default(), earliest)?,
-                Step::Finish(total) => {
-                    if transfer.finish(total, earliest)? {
-                        return Ok(());
+                Step::Finish(total, naming) => {
+                    if transfer.finish_for(total, earliest, naming.as_ref())? {
+                        return Ok(transfer.into_named());
                     }
                 }
                 Step::Park => transfer.park(earliest)?,
@@ -251,7 +265,7 @@ impl Outgoing {
                 return (Step::Send(chunk, from), earliest);
             }
             if let Some(total) = state.total {
-                return (Step::Finish(total), earliest);
+                return (Step::Finish(total, state.naming.take()), earliest);
             }
             if self.changed.wait_for(&mut state, IDLE_MAX).timed_out() {
                 return (Step::Park, earliest);

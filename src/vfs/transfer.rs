@@ -1,7 +1,7 @@
 //! One upload across connections that break: it goes on where the server's file ends.
 
 use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, Start, Upload};
+use crate::remote::{self, ErrorKind, Named, Naming, Start, Upload};
 use crate::vfs::error::Error;
 use crate::vfs::tree::{Target, Tree};
 use std::thread;
@@ -35,13 +35,15 @@ pub(crate) struct Transfer<'a> {
     upload: Option<Box<dyn Upload>>,
     /// The size that the server's file was seen to have, while no upload runs.
     stored: Option<u64>,
+    named: Option<Named>,
 }
 
 impl<'a> Transfer<'a> {
     /// An upload that begins at byte `begin`: at the end of what is there already, or at the beginning.
     pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
-        let (setbacks, busy_since, upload) = (0, None, None);
-        Self { tree, target, begin, position: begin, reached: begin, setbacks, busy_since, upload, stored: None }
+        let (position, reached) = (begin, begin);
+        let (setbacks, busy_since, upload, stored, named) = (0, None, None, None, None);
+        Self { tree, target, begin, position, reached, setbacks, busy_since, upload, stored, named }
     }
 
     /// Where the next byte goes.
@@ -70,17 +72,35 @@ impl<'a> Transfer<'a> {
     ///
     /// As [`Transfer::send`].
     pub(crate) fn finish(&mut self, total: u64, earliest: u64) -> Result<bool, Error> {
+        self.finish_for(total, earliest, None)
+    }
+
+    /// As [`Transfer::finish`], and makes ready for the name that the file is to get; see [`Transfer::into_named`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Transfer::send`].
+    pub(crate) fn finish_for(&mut self, total: u64, earliest: u64, naming: Option<&Naming>) -> Result<bool, Error> {
         if self.upload.is_none() && self.stored == Some(total) {
             return Ok(true);
         }
-        let finished = self.upload().map(drop).and_then(|()| self.upload.take().map_or(Ok(()), Upload::finish));
+        let finish = |upload: Box<dyn Upload>| match naming {
+            Some(naming) => upload.finish_for(naming),
+            None => upload.finish().map(|()| None),
+        };
+        let finished = self.upload().map(drop).and_then(|()| self.upload.take().map_or(Ok(None), finish));
         match finished {
-            Ok(()) => {
-                self.stored = Some(total);
+            Ok(named) => {
+                (self.stored, self.named) = (Some(total), named);
                 Ok(true)
             }
             Err(error) => self.set_back(&error, earliest, total).map(|()| false),
         }
+    }
+
+    /// What is ready to get its name, after [`Transfer::finish_for`], if it is.
+    pub(crate) fn into_named(self) -> Option<Named> {
+        self.named
     }
 
     /// Gives the connection back while there is nothing to send; the next byte takes the upload up again.

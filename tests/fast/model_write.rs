@@ -260,10 +260,12 @@ proptest! {
     fn the_mount_behaves_as_a_local_file_system(
         upload in ways(),
         writeback in any::<bool>(),
+        names in any::<bool>(),
         breaks in prop::collection::vec(0..6_000_000usize, 0..4),
         steps in steps(40),
     ) {
         let memory = Memory::new();
+        memory.names_uploads(names);
         let world = World::new("local", &memory, Settings { upload, writeback, ..Settings::default() });
         let mut model = Model::default();
         let mut open: Vec<Slot> = Vec::new();
@@ -394,8 +396,10 @@ proptest! {
         rounds in prop::collection::vec((0..2usize, any::<bool>(), any::<bool>(), prop::collection::vec(
             (prop_oneof![Just(None), (0..400u64).prop_map(Some)], prop_oneof![4 => 1..300usize, 1 => Just(3 << 20)]), 0..6,
         )), 1..6),
+        names in any::<bool>(),
     ) {
         let memory = Memory::new();
+        memory.names_uploads(names);
         let mut allowed: [Vec<Option<Vec<u8>>>; 2] = [vec![None], vec![None]];
         for (number, (file, truncate, foreign, writes)) in rounds.iter().enumerate() {
             let how = if *truncate { How::Truncate } else { How::Write };
@@ -406,6 +410,8 @@ proptest! {
                 allowed[*file] = vec![Some(theirs.clone())];
             }
             let world = World::new("failures", &memory, Settings::default());
+            // Of the first file that it writes a mount learns what permission bits the server gives.
+            world.close(world.open(FILES - 1, How::Truncate).unwrap()).unwrap();
             let Ok(fh) = world.open(*file, how) else { continue };
             let mut mine = if *truncate { Vec::new() } else { allowed[*file][0].clone().unwrap_or_default() };
             for (at, kind, error) in &failures {

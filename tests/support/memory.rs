@@ -1,7 +1,9 @@
 //! A server in memory that can be written to, counts what it is asked, and fails, stalls and changes when told to.
 
 use ftpsfs::path::{Name, RemotePath};
-use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote, Start, Upload};
+use ftpsfs::remote::{
+    Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Named, Naming, Remote, Renaming, Start, Upload,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -52,6 +54,8 @@ struct State {
     /// The next call panics.
     panic: bool,
     closed: bool,
+    /// Uploads end ready for their renaming.
+    names_uploads: bool,
     blocked: usize,
     counts: Counts,
     /// The last version given: each content has another time.
@@ -258,6 +262,12 @@ impl Memory {
     /// `visit` is called when a call comes, before it does anything.
     pub(crate) fn on_call(&self, visit: impl FnMut() + Send + 'static) -> &Self {
         *self.shared.visitor.lock().unwrap() = Some(Box::new(visit));
+        self
+    }
+
+    /// What comes before and after the renaming of an upload is asked along with its end, where `names` says so.
+    pub(crate) fn names_uploads(&self, names: bool) -> &Self {
+        self.state().names_uploads = names;
         self
     }
 
@@ -557,6 +567,37 @@ impl Upload for MemoryUpload {
             Some((_, kind)) => Err(Error::new(kind, format!("told to break: {kind:?}"))),
             None => done(&mut state),
         }
+    }
+
+    fn finish_for(self: Box<Self>, naming: &Naming) -> Result<Option<Named>, Error> {
+        let (memory, from, to) = (self.memory.clone(), self.path.clone(), naming.path.clone());
+        self.finish()?;
+        if !memory.state().names_uploads {
+            return Ok(None);
+        }
+        let mode_refused = naming.mode.and_then(|mode| memory.set_mode(&from, mode).err()).map(|error| error.kind);
+        let has_time = naming.modified.is_some_and(|time| memory.set_modified(&from, time).is_ok());
+        let found = match memory.stat(&to) {
+            Ok(metadata) if naming.is_new || metadata.kind != FileKind::File => return Ok(None),
+            Ok(metadata) => Some(metadata),
+            Err(error) if error.kind == ErrorKind::NotFound => None,
+            Err(_) => return Ok(None),
+        };
+        Ok(Some(Named { found, mode_refused, has_time, renaming: Box::new(MemoryRenaming { memory, from, to }) }))
+    }
+}
+
+#[derive(Debug)]
+struct MemoryRenaming {
+    memory: Memory,
+    from: RemotePath,
+    to: RemotePath,
+}
+
+impl Renaming for MemoryRenaming {
+    fn rename(self: Box<Self>) -> Result<Option<Metadata>, Error> {
+        self.memory.rename(&self.from, &self.to)?;
+        Ok(self.memory.stat(&self.to).ok())
     }
 }
 

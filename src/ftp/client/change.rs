@@ -5,7 +5,7 @@ use crate::ftp::client::kind::{refusal, translate};
 use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::pool::Lease;
-use crate::ftp::server::TimeWay;
+use crate::ftp::server::{Server, TimeWay};
 use crate::ftp::session::Session;
 use crate::ftp::time::to_time_val;
 use crate::path::RemotePath;
@@ -72,17 +72,11 @@ impl Client {
     pub(super) fn touch(&self, path: &RemotePath, time: SystemTime) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         let unsupported = || Error::Unsupported { what: "set a file's time" };
-        let local = to_time_val(self.server.clock.to_say_to_mdtm(time, SystemTime::now())).ok_or_else(unsupported)?;
-        let time = to_time_val(time).ok_or_else(unsupported)?;
+        let times = Times::new(&self.server, time).ok_or_else(unsupported)?;
         self.pool.with_session(|session| {
             let mut refused = None;
             for way in self.time_ways(session) {
-                let command = match way {
-                    TimeWay::Mfmt => Command::Mfmt(&time, &pathname),
-                    TimeWay::Mdtm => Command::MdtmSet(&local, &pathname),
-                    TimeWay::SiteUtime => Command::SiteUtime(&time, &pathname),
-                };
-                match complete(session, &command) {
+                match complete(session, &times.command(way, &pathname)) {
                     Ok(()) => {
                         *self.server.time_way.lock() = Some(way);
                         return Ok(());
@@ -185,6 +179,28 @@ impl Client {
             (TimeWay::Mdtm, features.mdtm && !features.mfmt),
         ];
         offered.into_iter().filter(|(_, offered)| *offered).map(|(way, _)| way).collect()
+    }
+}
+
+/// A time in the words of the commands that set it.
+pub(super) struct Times {
+    universal: String,
+    local: String,
+}
+
+impl Times {
+    /// `None` where no command can say it.
+    pub(super) fn new(server: &Server, time: SystemTime) -> Option<Self> {
+        let local = to_time_val(server.clock.to_say_to_mdtm(time, SystemTime::now()))?;
+        Some(Self { universal: to_time_val(time)?, local })
+    }
+
+    pub(super) fn command<'a>(&'a self, way: TimeWay, pathname: &'a [u8]) -> Command<'a> {
+        match way {
+            TimeWay::Mfmt => Command::Mfmt(&self.universal, pathname),
+            TimeWay::Mdtm => Command::MdtmSet(&self.local, pathname),
+            TimeWay::SiteUtime => Command::SiteUtime(&self.universal, pathname),
+        }
     }
 }
 

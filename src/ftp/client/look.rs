@@ -224,12 +224,7 @@ impl Client {
             }
             (None, Some((parent, name))) => self.stat_in_listing(&parent, &name)?,
         };
-        Ok(match bare {
-            Some(bare) if told.kind == FileKind::File => {
-                Metadata { size: bare.size, modified: bare.modified.or(told.modified), ..told }
-            }
-            _ => told,
-        })
+        Ok(with_bare(told, bare))
     }
 
     pub(super) fn stat_in_listing(&self, parent: &RemotePath, name: &Name) -> Result<Metadata, Error> {
@@ -257,19 +252,23 @@ impl Client {
     }
 }
 
-/// `MLST` and `SIZE` in one write; `None` for a symbolic link. ProFTPD's `MLST` tells of a link as if it were the file it
-/// points to, but with the link's own size, while `SIZE` follows it: two sizes give the link away.
+/// `MLST` and `SIZE` in one write; `None` for a symbolic link.
 fn stat_by_facts(session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
     let (first, second) = session.exchange_both(&Command::Mlst(pathname), &Command::Size(pathname))?;
     // libunftp's answers may come in either order.
-    let (facts, size) = if second.code.number() == 250 { (second, first) } else { (first, second) };
+    if second.code.number() == 250 { told_by_facts(second, &first) } else { told_by_facts(first, &second) }
+}
+
+/// What `MLST` and `SIZE` told; `None` for a symbolic link. ProFTPD's `MLST` tells of a link as if it were the file it points
+/// to, but with the link's own size, while `SIZE` follows it: two sizes give the link away.
+pub(super) fn told_by_facts(facts: Reply, size: &Reply) -> Result<Option<Metadata>, Error> {
     let facts = facts.completion("MLST")?;
     let metadata = facts.lines.iter().skip(1).find_map(|line| listing::read_mlst(line));
     let Some((metadata, _)) = metadata else {
         return Err(Error::Misbehaved { step: "MLST".to_owned(), what: format!("no facts in {facts}") });
     };
     let is_link = match metadata.kind {
-        FileKind::File => metadata.size != size_of(&size),
+        FileKind::File => metadata.size != size_of(size),
         FileKind::Directory => false,
         FileKind::Symlink(_) => true,
     };
@@ -286,22 +285,41 @@ fn stat_by_size(
     pathname: &[u8],
 ) -> Result<(Option<Metadata>, Option<Metadata>), Error> {
     let (size, modified) = session.exchange_both(&Command::Size(pathname), &Command::Mdtm(pathname))?;
-    let Some(size) = size_of(&size) else { return Ok((None, None)) };
-    let now = SystemTime::now();
-    let modified = mdtm(&modified).map(|said| server.clock.said_by_mdtm(said, now));
-    let bare = Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) };
-    Ok((stat_by_status(server, session, pathname)?, Some(bare)))
+    let Some(bare) = bare(server, &size, &modified) else { return Ok((None, None)) };
+    if is_pattern(pathname) {
+        return Ok((None, Some(bare)));
+    }
+    let status = session.exchange(&Command::Stat(pathname))?;
+    Ok((told_by_status(server, pathname, &status), Some(bare)))
 }
 
-/// `STAT` of a name (RFC 959 section 4.1.3); `None` where the server does not show it.
-fn stat_by_status(server: &Server, session: &mut Session, pathname: &[u8]) -> Result<Option<Metadata>, Error> {
-    // A pattern could match ten thousand names, and a reply has no room for them.
-    if pathname.iter().any(|byte| b"*?[{".contains(byte)) {
-        return Ok(None);
+/// What `SIZE` and `MDTM` told of a file.
+pub(super) fn bare(server: &Server, size: &Reply, modified: &Reply) -> Option<Metadata> {
+    let size = size_of(size)?;
+    let now = SystemTime::now();
+    let modified = mdtm(modified).map(|said| server.clock.said_by_mdtm(said, now));
+    Some(Metadata { size: Some(size), modified, ..Metadata::of_kind(FileKind::File) })
+}
+
+/// Of a file `bare` tells the exact size and time, and `told` the rest.
+pub(super) fn with_bare(told: Metadata, bare: Option<Metadata>) -> Metadata {
+    match bare {
+        Some(bare) if told.kind == FileKind::File => {
+            Metadata { size: bare.size, modified: bare.modified.or(told.modified), ..told }
+        }
+        _ => told,
     }
-    let reply = session.exchange(&Command::Stat(pathname))?;
+}
+
+/// Whether `STAT` may take `pathname` for a pattern, which could match ten thousand names, and a reply has no room for them.
+pub(super) fn is_pattern(pathname: &[u8]) -> bool {
+    pathname.iter().any(|byte| b"*?[{".contains(byte))
+}
+
+/// What `STAT` of `pathname` told (RFC 959 section 4.1.3); `None` where the server does not show it.
+pub(super) fn told_by_status(server: &Server, pathname: &[u8], reply: &Reply) -> Option<Metadata> {
     if reply.code.outcome() != Outcome::Completion {
-        return Ok(None);
+        return None;
     }
     let now = SystemTime::now();
     let mut lines = listing::Parser::list(now, server.clock.zone(now));
@@ -311,7 +329,7 @@ fn stat_by_status(server: &Server, session: &mut Session, pathname: &[u8]) -> Re
     let name = pathname.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let mut listing = lines.finish();
     listing.entries.retain(|entry| entry.name.as_bytes() == name);
-    Ok(session.localised(listing).entries.pop().map(|entry| entry.metadata))
+    server.localised(listing).entries.pop().map(|entry| entry.metadata)
 }
 
 /// Of a link whose target stays unknown it is told what the server makes of it: file or directory.

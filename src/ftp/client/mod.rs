@@ -6,6 +6,7 @@ mod entrance;
 mod kind;
 mod ladder;
 mod look;
+mod naming;
 mod odd;
 
 use crate::ftp::command::Command;
@@ -20,7 +21,7 @@ use crate::ftp::settings::Settings;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
-use crate::remote::{self, Download, Entry, Metadata, Remote, Start, Upload};
+use crate::remote::{self, Download, Entry, Metadata, Named, Naming, Remote, Start, Upload};
 use entrance::Entrance;
 use kind::translate;
 
@@ -218,6 +219,10 @@ impl Upload for Outgoing {
 
     fn finish(self: Box<Self>) -> Result<(), remote::Error> {
         Self::finish(*self).map_err(translate)
+    }
+
+    fn finish_for(self: Box<Self>, naming: &Naming) -> Result<Option<Named>, remote::Error> {
+        naming::finish_for(*self, naming).map_err(translate)
     }
 }
 

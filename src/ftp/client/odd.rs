@@ -10,7 +10,7 @@ use crate::ftp::client::ladder::Descent;
 use crate::ftp::command::Command;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::rungs::Rung;
-use crate::ftp::server::Oddity;
+use crate::ftp::server::{Oddity, Server};
 use crate::ftp::session::Session;
 use crate::path::RemotePath;
 use crate::remote::Entry;
@@ -21,9 +21,7 @@ use std::time::SystemTime;
 impl Client {
     /// Whether the server may speak of another file when it is asked about `pathname`.
     pub(super) fn is_doubtful(&self, pathname: &[u8]) -> bool {
-        let name = name_of(pathname);
-        let mut odd = Oddity::ALL.iter().filter(|oddity| oddity.is_of(name));
-        odd.any(|oddity| self.server.keeps.lock().get(oddity) != Some(&true))
+        is_doubtful(&self.server, pathname)
     }
 
     /// Sees to it that something may be made under `pathname`, or under its temporary name to get this one.
@@ -107,6 +105,13 @@ impl Client {
         }
         Ok(Some(listing.entries.iter().any(|entry| entry.name.as_bytes() == sample)))
     }
+}
+
+/// As [`Client::is_doubtful`].
+pub(super) fn is_doubtful(server: &Server, pathname: &[u8]) -> bool {
+    let name = name_of(pathname);
+    let mut odd = Oddity::ALL.iter().filter(|oddity| oddity.is_of(name));
+    odd.any(|oddity| server.keeps.lock().get(oddity) != Some(&true))
 }
 
 fn name_of(pathname: &[u8]) -> &[u8] {

@@ -148,14 +148,14 @@ fn too_long() -> Error {
 }
 
 /// Telnet's "interpret as command" (RFC 854).
-const IAC: u8 = 0xff;
+pub(super) const IAC: u8 = 0xff;
 /// A name that no file has.
 const IAC_QUESTION: &[u8] = b"/.ftpsfs-\xff\xff-question";
 /// What a server makes of it that reads telnet.
 const IAC_ANSWER: &[u8] = b"/.ftpsfs-\xff-question";
 /// Lines up to this length (bytes) every server takes: pyftpdlib 2,048, vsftpd and ProFTPD 4,096, Pure-FTPd 8,000. Half of
 /// the shortest, since 0xFF may have to be doubled.
-const LINE_BYTES_SAFE: usize = 1000;
+pub(super) const LINE_BYTES_SAFE: usize = 1000;
 /// So much of a pathname goes into one `CWD`.
 const STEP_BYTES: usize = LINE_BYTES_SAFE - "CWD ./\r\n".len();
 

@@ -1,7 +1,7 @@
 //! How a content gets to its name on the server.
 
 use crate::path::RemotePath;
-use crate::remote::{ErrorKind, FileKind, Metadata};
+use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming};
 use crate::vfs::draft::{Base, Draft, Form, Origin};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
@@ -18,6 +18,9 @@ const STEP_BYTES: usize = 256 * 1024;
 /// What servers mostly give to a new file.
 const MODE_ASSUMED: u16 = 0o644;
 const MODE_KNOWN: u32 = 0x10000;
+
+/// What is ready to get a name, and what it was made ready for.
+pub(super) type Ready = (Naming, Named);
 
 impl Drafts {
     /// Gets what was written to the server, under the file's name. When this returns `Ok` it is there, and its size was
@@ -44,7 +47,7 @@ impl Drafts {
                 Form::Spooled(spool) => self.commit_spool(draft, &spool, moment),
                 _ => Ok(()),
             }),
-            Form::Uploaded => self.commit_uploaded(draft, moment),
+            Form::Uploaded => self.commit_uploaded(draft, None, moment),
             Form::Spooled(spool) => self.commit_spool(draft, &spool, moment),
         };
         if let Err(error) = &committed {
@@ -66,18 +69,22 @@ impl Drafts {
         if in_place {
             self.overwrites(draft);
         }
-        if let Err(error) = outgoing.finish() {
-            self.rescue(draft, outgoing, error)?;
-            let Form::Spooled(spool) = usable(draft)?.0 else { return Err(Error::Stale) };
-            return self.commit_spool(draft, &spool, moment);
-        }
+        let naming = if in_place { None } else { self.naming(draft) };
+        let named = match outgoing.finish_for(naming.clone()) {
+            Ok(named) => named,
+            Err(error) => {
+                self.rescue(draft, outgoing, error)?;
+                let Form::Spooled(spool) = usable(draft)?.0 else { return Err(Error::Stale) };
+                return self.commit_spool(draft, &spool, moment);
+            }
+        };
         if in_place {
             self.set_mode_of_new(draft, &outgoing.target);
-            return self.landed(draft, None, moment);
+            return self.landed(draft, None, None, moment);
         }
         let base = self.uploaded(draft.ino, &outgoing.target, outgoing.end());
         self.reform(draft, Form::Uploaded, Some(base));
-        self.commit_uploaded(draft, moment)
+        self.commit_uploaded(draft, naming.zip(named), moment)
     }
 
     /// After an upload failed: where all of it is still here, it goes into a spool, to be tried again in another way.
@@ -110,13 +117,13 @@ impl Drafts {
     }
 
     /// Publishes what is on the server under a temporary name.
-    fn commit_uploaded(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+    fn commit_uploaded(&self, draft: &Draft, ready: Option<Ready>, moment: Moment) -> Result<(), Error> {
         let (base, size) = {
             let state = draft.state.lock();
             (state.base.clone(), state.size)
         };
         let Some(Base { target, .. }) = base else { return Err(Error::Stale) };
-        match self.publish(draft, &target, size, moment) {
+        match self.publish(draft, &target, size, ready, moment) {
             Err(error) if is_refused_way(&error) => {
                 self.spool(draft, moment)?;
                 let Form::Spooled(spool) = usable(draft)?.0 else { return Err(error) };
@@ -134,7 +141,7 @@ impl Drafts {
         }
         let size = draft.state.lock().size;
         let temporary = self.tree.temporary(draft.ino, moment.wall)?;
-        let sent = self.send(spool, &temporary, size);
+        let sent = self.send_for(spool, &temporary, size, self.naming(draft));
         self.publish_sent(draft, spool, &temporary, sent, moment)
     }
 
@@ -144,11 +151,11 @@ impl Drafts {
         draft: &Draft,
         spool: &Arc<Spool>,
         temporary: &Target,
-        sent: Result<(), Error>,
+        sent: Result<Option<Ready>, Error>,
         moment: Moment,
     ) -> Result<(), Error> {
         let size = draft.size();
-        match sent.and_then(|()| self.publish(draft, temporary, size, moment)) {
+        match sent.and_then(|ready| self.publish(draft, temporary, size, ready, moment)) {
             Ok(()) => Ok(()),
             Err(error @ (Error::Conflict | Error::Exists)) => Err(error),
             Err(error) => {
@@ -176,7 +183,7 @@ impl Drafts {
         self.renew_record(draft, None)?;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
-        self.landed(draft, None, moment)
+        self.landed(draft, None, None, moment)
     }
 
     /// From here on the old content is gone, which nothing needs any more: what is not in a spool is new.
@@ -186,33 +193,83 @@ impl Drafts {
     }
 
     /// Renames what was uploaded as `temporary` to the file's name.
-    fn publish(&self, draft: &Draft, temporary: &Target, size: u64, moment: Moment) -> Result<(), Error> {
-        match self.check(draft) {
+    fn publish(
+        &self,
+        draft: &Draft,
+        temporary: &Target,
+        size: u64,
+        ready: Option<Ready>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        // What was made ready a moment ago is of use if it is still what is wanted.
+        let named = ready.filter(|(naming, _)| self.naming(draft).as_ref() == Some(naming)).map(|(_, named)| named);
+        let checked = match &named {
+            Some(named) => self.agrees(draft, named.found.as_ref()),
+            None => self.check(draft),
+        };
+        match checked {
             Err(error @ (Error::Conflict | Error::Exists)) => {
+                drop(named);
                 return Err(self.set_aside(draft, temporary, size, error, moment));
             }
             checked => checked?,
         }
-        self.set_mode(draft, temporary);
+        match named.as_ref().map(|named| named.mode_refused) {
+            Some(Some(ErrorKind::Unsupported)) => self.modes_refused.store(true, Ordering::Relaxed),
+            Some(_) => {}
+            None => self.set_mode(draft, temporary),
+        }
         self.renew_record(draft, Some(temporary))?;
-        self.put(draft, temporary, size)?;
-        self.landed(draft, Some(temporary), moment)
+        let told = self.put(draft, temporary, size, named)?;
+        self.landed(draft, Some(temporary), told, moment)
     }
 
-    fn put(&self, draft: &Draft, temporary: &Target, size: u64) -> Result<(), Error> {
+    /// Gives what the server then told of the file, and only if that is all that was to be done.
+    fn put(
+        &self,
+        draft: &Draft,
+        temporary: &Target,
+        size: u64,
+        named: Option<Named>,
+    ) -> Result<Option<Metadata>, Error> {
         let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
         let remote = self.tree.remote();
-        match remote.rename(&from, &to) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind == ErrorKind::Exists => self.tree.replace(&from, &to),
-            Err(error) if matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut) => {
-                // It may have been done all the same.
-                let gone = remote.stat(&from).is_err_and(|error| error.kind == ErrorKind::NotFound);
-                let there = gone && remote.stat(&to).is_ok_and(|metadata| metadata.size == Some(size));
-                if there { Ok(()) } else { Err(Error::logged("rename", &from, &error, true)) }
+        let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
+        // It may have been done all the same.
+        let is_done = |error: &remote::Error| {
+            is_lost(error)
+                && remote.stat(&from).is_err_and(|error| error.kind == ErrorKind::NotFound)
+                && remote.stat(&to).is_ok_and(|metadata| metadata.size == Some(size))
+        };
+        if let Some(Named { renaming, .. }) = named {
+            match renaming.rename() {
+                Ok(told) => return Ok(told.filter(|_| is_stamped).map(|told| self.tree.owned(told))),
+                Err(error) if error.kind == ErrorKind::Exists => return self.tree.replace(&from, &to).map(|()| None),
+                Err(error) if is_done(&error) => return Ok(None),
+                Err(error) if is_lost(&error) => log::debug!("renaming {from} on another connection: {error}"),
+                Err(error) => return Err(Error::logged("rename", &from, &error, true)),
             }
+        }
+        match remote.rename(&from, &to) {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind == ErrorKind::Exists => self.tree.replace(&from, &to).map(|()| None),
+            Err(error) if is_done(&error) => Ok(None),
             Err(error) => Err(Error::logged("rename", &from, &error, true)),
         }
+    }
+
+    /// What can be asked and done along with the end of an upload; `None` while too little is known of the server.
+    pub(super) fn naming(&self, draft: &Draft) -> Option<Naming> {
+        let path = self.tree.target(&Target::Inode(draft.ino)).ok()?;
+        let state = draft.state.lock();
+        let is_new = matches!(state.origin, Origin::Absent { .. });
+        let known = self.mode_given.load(Ordering::Relaxed);
+        let sets_mode = !self.modes_refused.load(Ordering::Relaxed);
+        if sets_mode && known == 0 {
+            return None;
+        }
+        let mode = state.mode.filter(|wanted| sets_mode && given(known, is_new) != Some(*wanted));
+        Some(Naming { path, is_new, mode, modified: state.stamp })
     }
 
     /// Whether the server still has what it had when the content began.
@@ -227,10 +284,16 @@ impl Drafts {
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => return Ok(()),
             Err(error) => return Err(Error::logged("stat", &path, &error, true)),
         };
+        self.agrees(draft, Some(&told))
+    }
+
+    /// Whether `told` is what the server had when the content began, or is to be overwritten all the same.
+    fn agrees(&self, draft: &Draft, told: Option<&Metadata>) -> Result<(), Error> {
+        let Some(told) = told.filter(|_| !draft.state.lock().spoiled) else { return Ok(()) };
         let overwrite = self.tree.settings().conflict == Conflict::Overwrite && told.kind == FileKind::File;
         match &draft.state.lock().origin {
             Origin::Absent { exclusive: true } => Err(Error::Exists),
-            Origin::Known(known) if known.same_version(&told) => Ok(()),
+            Origin::Known(known) if known.same_version(told) => Ok(()),
             _ if overwrite => Ok(()),
             Origin::Absent { .. } | Origin::Known(_) => Err(Error::Conflict),
         }
@@ -284,20 +347,26 @@ impl Drafts {
     }
 
     /// The server has the content under the file's name, unless it gave it another. What was uploaded as `renamed` is there
-    /// no more.
-    pub(super) fn landed(&self, draft: &Draft, renamed: Option<&Target>, moment: Moment) -> Result<(), Error> {
+    /// no more. Where the server `told` of the file already, nothing is left to be done there.
+    pub(super) fn landed(
+        &self,
+        draft: &Draft,
+        renamed: Option<&Target>,
+        told: Option<Metadata>,
+        moment: Moment,
+    ) -> Result<(), Error> {
         let (stamp, size) = {
             let state = draft.state.lock();
             (state.stamp, state.size)
         };
         let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) else { return Ok(()) };
-        if let Some(stamp) = stamp
+        if let (Some(stamp), None) = (stamp, &told)
             && let Err(error) = self.tree.remote().set_modified(&path, stamp)
             && !self.times_refused.swap(true, Ordering::Relaxed)
         {
             log::warn!("{path}: its time cannot be set: {error}");
         }
-        let told = match self.tree.told(&path) {
+        let told = match told.map_or_else(|| self.tree.told(&path), Ok) {
             Err(error)
                 if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) && may_be_changed(&path) =>
             {
@@ -346,7 +415,7 @@ impl Drafts {
     pub(crate) fn land_append(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
         let Form::Append(outgoing) = usable(draft)?.0 else { return Ok(()) };
         match outgoing.finish() {
-            Ok(()) => self.landed(draft, None, moment)?,
+            Ok(()) => self.landed(draft, None, None, moment)?,
             Err(error) => self.rescue(draft, &outgoing, error)?,
         }
         Ok(())
@@ -406,7 +475,17 @@ impl Drafts {
         Ok(())
     }
 
-    pub(super) fn send(&self, spool: &Spool, target: &Target, size: u64) -> Result<(), Error> {
+    fn send(&self, spool: &Spool, target: &Target, size: u64) -> Result<(), Error> {
+        self.send_for(spool, target, size, None).map(drop)
+    }
+
+    pub(super) fn send_for(
+        &self,
+        spool: &Spool,
+        target: &Target,
+        size: u64,
+        naming: Option<Naming>,
+    ) -> Result<Option<Ready>, Error> {
         let mut transfer = Transfer::new(&self.tree, target, 0);
         let mut buffer = vec![0; STEP_BYTES.min(usize::try_from(size).unwrap_or(STEP_BYTES))];
         loop {
@@ -415,8 +494,8 @@ impl Drafts {
                 let len = usize::try_from(size - at).unwrap_or(STEP_BYTES).min(buffer.len());
                 spool.read(at, &mut buffer[..len])?;
                 transfer.send(&buffer[..len], 0)?;
-            } else if transfer.finish(size, 0)? {
-                return Ok(());
+            } else if transfer.finish_for(size, 0, naming.as_ref())? {
+                return Ok(naming.zip(transfer.into_named()));
             }
         }
     }
@@ -456,12 +535,20 @@ impl Drafts {
             let known = told.map_or(2 * MODE_KNOWN, |mode| MODE_KNOWN | u32::from(mode));
             self.mode_given.store(known, Ordering::Relaxed);
         }
-        let known = self.mode_given.load(Ordering::Relaxed);
-        if known & MODE_KNOWN == 0 {
-            return is_new.then_some(MODE_ASSUMED);
-        }
-        u16::try_from(known & !MODE_KNOWN).ok()
+        given(self.mode_given.load(Ordering::Relaxed), is_new)
     }
+}
+
+/// The permission bits that `known` tells of.
+fn given(known: u32, is_new: bool) -> Option<u16> {
+    if known & MODE_KNOWN == 0 {
+        return is_new.then_some(MODE_ASSUMED);
+    }
+    u16::try_from(known & !MODE_KNOWN).ok()
+}
+
+fn is_lost(error: &remote::Error) -> bool {
+    matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut)
 }
 
 /// Whether the name is one that a server may store in another form (Pure-FTPd: control characters, a space at the end).

@@ -222,8 +222,12 @@ impl Drafts {
     /// Uploads under a temporary name while others may go on with the file, and renames if nobody did.
     fn upload_aside(&self, draft: &Draft, spool: &Arc<Spool>, size: u64, moment: Moment) -> Result<(), Error> {
         let temporary = self.tree.temporary(draft.ino, moment.wall)?;
-        let sent = self.send(spool, &temporary, size);
-        let _turn = draft.turn.lock();
+        let mut sent = self.send_for(spool, &temporary, size, self.naming(draft));
+        let _turn = draft.turn.try_lock().unwrap_or_else(|| {
+            // What is ready holds a connection, and whoever has the turn may need one.
+            sent = std::mem::replace(&mut sent, Ok(None)).map(|_| None);
+            draft.turn.lock()
+        });
         if !is_waiting(draft, spool) {
             self.tree.discard(&temporary);
             return Ok(());

@@ -36,9 +36,13 @@ impl Tree {
 
     /// What the server tells of `path` now, with the owners that are shown here.
     pub(crate) fn told(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
-        let mut metadata = self.remote.stat(path)?;
+        Ok(self.owned(self.remote.stat(path)?))
+    }
+
+    /// `metadata`, which the server told, with the owners that are shown here.
+    pub(crate) fn owned(&self, mut metadata: Metadata) -> Metadata {
         self.owners.settle(&mut metadata);
-        Ok(metadata)
+        metadata
     }
 
     pub(crate) fn settings(&self) -> &Settings {

@@ -12,6 +12,7 @@ mod dialects;
 mod ladder;
 mod listing;
 mod login;
+mod naming;
 mod passive;
 mod pathnames;
 mod pool;

@@ -1,0 +1,99 @@
+//! Several commands in one round trip, where the server is known to answer in order; else one after the other.
+
+use crate::ftp::command::Command;
+use crate::ftp::data::DataConnection;
+use crate::ftp::error::{Error, Expect};
+use crate::ftp::order::Order;
+use crate::ftp::reply::Reply;
+use crate::ftp::session::reach::{IAC, LINE_BYTES_SAFE};
+use crate::ftp::session::{Session, TOGETHER_BYTES_MAX};
+
+/// How an upload ended, and what the server answered to what was asked along with its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// As [`Session::finish_upload`] says it.
+    pub verdict: Result<(), Error>,
+    /// One for each command.
+    pub replies: Vec<Reply>,
+}
+
+impl Session {
+    /// Whether `commands` can be sent as they are: short lines, and nothing in them that a server may read in two ways.
+    pub fn are_plain(commands: &[Command<'_>]) -> bool {
+        let has_iac = |command: &Command<'_>| command.pathname().is_some_and(|pathname| pathname.contains(&IAC));
+        commands.iter().all(|command| command.line_bytes() <= LINE_BYTES_SAFE && !has_iac(command))
+    }
+
+    /// Sends `commands`, which are plain and need no data connection, and waits for the reply to each.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures; a negative reply is not one.
+    pub fn flight(&mut self, commands: &[Command<'_>]) -> Result<Vec<Reply>, Error> {
+        self.settle()?;
+        if !self.server.order().is_kept() || !fit_together(commands) {
+            return commands.iter().map(|command| self.control.exchange(command)).collect();
+        }
+        self.control.send(commands)?;
+        commands.iter().map(|command| self.control.reply(command.verb())).collect()
+    }
+
+    /// As [`Session::finish_upload`], and asks `commands`, which must be harmless whatever became of the upload. Where the
+    /// server answers them after the transfer, they do not wait for its last reply.
+    ///
+    /// # Errors
+    ///
+    /// The connection's failures, and what the server says where nothing was asked.
+    pub fn finish_upload_and_ask(
+        &mut self,
+        data: DataConnection,
+        sent: u64,
+        commands: &[Command<'_>],
+    ) -> Result<Ended, Error> {
+        if self.server.order() != Order::KeptInTransfers || !fit_together(commands) {
+            self.finish_upload(data, sent)?;
+            return Ok(Ended { verdict: Ok(()), replies: self.flight(commands)? });
+        }
+        self.control.send(commands)?;
+        let verdict = self.finish_upload(data, sent);
+        if let Err(error @ Error::Misbehaved { .. }) = verdict {
+            // It does not keep the order after all.
+            self.control.give_up();
+            self.server.learn_order(Order::Unknown);
+            return Err(error);
+        }
+        let replies = commands.iter().map(|command| self.control.reply(command.verb())).collect();
+        match (verdict, replies) {
+            (verdict, Ok(replies)) => Ok(Ended { verdict, replies }),
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => {
+                self.control.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// Renames (`RNFR`, `RNTO`, RFC 959 section 4.1.3): in one round trip where the server keeps the order, and refuses
+    /// `RNTO` after a refused `RNFR`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the verb that was.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.settle()?;
+        let (from, to) = self.reach_both(from, to)?;
+        let commands = [Command::Rnfr(&from), Command::Rnto(&to)];
+        let [first, second] = if self.server.order().is_kept() && fit_together(&commands) {
+            self.control.send(&commands)?;
+            [self.control.reply("RNFR")?, self.control.reply("RNTO")?]
+        } else {
+            let first = self.control.exchange(&commands[0])?.intermediate("RNFR")?;
+            [first, self.control.exchange(&commands[1])?]
+        };
+        first.intermediate("RNFR")?;
+        second.completion("RNTO").map(drop)
+    }
+}
+
+fn fit_together(commands: &[Command<'_>]) -> bool {
+    commands.iter().map(Command::line_bytes).sum::<usize>() <= TOGETHER_BYTES_MAX
+}

@@ -1,0 +1,180 @@
+//! An upload that gets another name at its end: what is asked when, and when it is not renamed.
+
+use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
+use super::{client, path};
+use ftpsfs::ftp::client::Client;
+use ftpsfs::remote::{self, ErrorKind, Metadata, Named, Naming, Remote as _, Start};
+use std::time::{Duration, SystemTime};
+
+const VSFTPD: &str = "220 (vsFTPd 3.0.3)";
+const PROFTPD: &str = "220 ProFTPD Server";
+const OTHER: &str = "220 Welcome.";
+
+fn server(greeting: &str, faults: &[Fault]) -> Server {
+    let mut behaviour = Behaviour::default().with(Fault::say(Step::Greeting, greeting));
+    if greeting == VSFTPD {
+        behaviour = behaviour.without_facts();
+        behaviour.status = true;
+    }
+    behaviour.faults.extend(faults.iter().cloned());
+    Server::start(behaviour, Tree::new().file("/old", "old"))
+}
+
+fn naming(name: &str) -> Naming {
+    Naming { path: path(name), is_new: name != "/old", mode: None, modified: None }
+}
+
+/// Uploads "hello" as `/t`, to be called otherwise.
+fn upload(client: &Client, naming: &Naming) -> Result<Option<Named>, remote::Error> {
+    let mut upload = client.write_to(&path("/t"), Start::Beginning)?;
+    upload.write(b"hello")?;
+    upload.finish_for(naming)
+}
+
+/// What came since the upload began, without pathnames that are `/t` or the new name.
+fn dialogue(server: &Server) -> String {
+    let lines = server.lines().into_iter().map(|(_, line)| line);
+    let lines = lines.skip_while(|line| !line.starts_with("STOR")).skip(1);
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn what_must_be_known_is_asked_at_once_and_what_came_of_it_too() {
+    for (greeting, name, before, after) in [
+        (VSFTPD, "/new", "SIZE /t, SIZE /new, RNFR /t", "RNTO /new, SIZE /new, MDTM /new, STAT /new"),
+        (
+            VSFTPD,
+            "/old",
+            "SIZE /t, SIZE /old, MDTM /old, STAT /old, RNFR /t",
+            "RNTO /old, SIZE /old, MDTM /old, STAT /old",
+        ),
+        (PROFTPD, "/new", "SIZE /t, MLST /new, RNFR /t", "RNTO /new, MLST /new, SIZE /new"),
+        (PROFTPD, "/old", "SIZE /t, MLST /old, SIZE /old, RNFR /t", "RNTO /old, MLST /old, SIZE /old"),
+        // One after the other.
+        (OTHER, "/new", "SIZE /t, MLST /new, RNFR /t", "RNTO /new, MLST /new, SIZE /new"),
+    ] {
+        let server = server(greeting, &[]);
+        let client = client(&server);
+        let named = upload(&client, &naming(name)).unwrap().unwrap();
+        assert_eq!(dialogue(&server), before, "{greeting} {name}");
+        let size = |metadata: &Metadata| metadata.size;
+        assert_eq!(named.found.as_ref().map(size), (name == "/old").then_some(Some(3)), "{greeting} {name}");
+        let told = named.renaming.rename().unwrap().unwrap();
+        assert_eq!(dialogue(&server), format!("{before}, {after}"), "{greeting} {name}");
+        assert_eq!(told.size, Some(5), "{greeting} {name}");
+        assert_eq!(super::read(&client, name, Some(5)).unwrap(), b"hello", "{greeting} {name}");
+        assert_eq!(server.connections(), 1);
+    }
+}
+
+/// A server that is known to read no command during a transfer has them before its end.
+#[test]
+fn only_a_server_known_for_it_is_asked_before_the_last_reply() {
+    for (greeting, at_once) in [(VSFTPD, true), (PROFTPD, false), (OTHER, false)] {
+        // The last reply never comes.
+        let server = server(greeting, &[Fault::new(Step::FinalReply, Act::Silence)]);
+        let named = upload(&client(&server), &naming("/new"));
+        assert!(named.is_err() || named.is_ok_and(|named| named.is_none()), "{greeting}");
+        assert_eq!(dialogue(&server).contains("RNFR"), at_once, "{greeting}");
+        assert_eq!(server.count("RNTO"), 0, "{greeting}");
+    }
+}
+
+/// Whether the size and the last reply agree that all is well decides; else it is left to whoever looks closer.
+#[test]
+fn nothing_is_made_ready_where_the_end_was_not_good() {
+    for greeting in [VSFTPD, PROFTPD, OTHER] {
+        for (fault, told) in [
+            (Fault::say(Step::Command("SIZE"), "213 4"), Err(ErrorKind::Lost)),
+            (Fault::say(Step::Command("SIZE"), "213 6"), Err(ErrorKind::Lost)),
+            (Fault::say(Step::Command("SIZE"), "550 Permission denied."), Ok(false)),
+            (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Ok(false)),
+            (Fault::say(Step::FinalReply, "451 Local error."), Ok(false)),
+            (Fault::new(Step::FinalReply, Act::HangUp), Ok(false)),
+            (Fault::say(Step::Command("RNFR"), "550 No."), Ok(false)),
+            (Fault::new(Step::Command("RNFR"), Act::HangUp), Ok(false)),
+        ] {
+            let server = server(greeting, std::slice::from_ref(&fault));
+            let ready = upload(&client(&server), &naming("/new")).map(|named| named.is_some());
+            assert_eq!(ready.map_err(|error| error.kind), told, "{greeting} {fault:?}");
+            assert_eq!(server.count("RNTO"), 0, "{greeting} {fault:?}");
+        }
+        // It says why, and the size proves it.
+        let full =
+            [Fault::say(Step::FinalReply, "452 No space left on device."), Fault::say(Step::Command("SIZE"), "213 2")];
+        let server = server(greeting, &full);
+        let error = upload(&client(&server), &naming("/new")).unwrap_err();
+        assert_eq!((error.kind, server.count("RNTO")), (ErrorKind::NoSpace, 0), "{greeting}");
+    }
+}
+
+/// ProFTPD refuses everything but `RNTO` after an accepted `RNFR`, and others would rename the wrong file later.
+#[test]
+fn a_session_that_expects_a_renaming_is_used_for_nothing_else() {
+    for greeting in [VSFTPD, PROFTPD] {
+        let server = server(greeting, &[]);
+        let client = client(&server);
+        drop(upload(&client, &naming("/new")).unwrap().unwrap());
+        client.remove_file(&path("/t")).unwrap();
+        let sessions: Vec<usize> = server.lines().into_iter().map(|(session, _)| session).collect();
+        assert_eq!((server.count("RNTO"), sessions.last()), (0, Some(&1)), "{greeting}");
+    }
+}
+
+/// What is found where nothing was is looked at step by step: it may be a link.
+#[test]
+fn a_new_name_that_is_taken_is_not_made_ready() {
+    for greeting in [VSFTPD, PROFTPD] {
+        let server = server(greeting, &[]);
+        let named = upload(&client(&server), &Naming { is_new: true, ..naming("/old") }).unwrap();
+        assert!(named.is_none(), "{greeting}");
+        assert_eq!(server.count("RNTO"), 0, "{greeting}");
+    }
+}
+
+#[test]
+fn a_refused_renaming_says_why_and_the_session_goes_on() {
+    for greeting in [VSFTPD, PROFTPD] {
+        let server = server(greeting, &[Fault::say(Step::Command("RNTO"), "550 Permission denied.")]);
+        let client = client(&server);
+        let named = upload(&client, &naming("/new")).unwrap().unwrap();
+        assert_eq!(named.renaming.rename().unwrap_err().kind, ErrorKind::PermissionDenied, "{greeting}");
+        client.remove_file(&path("/t")).unwrap();
+        assert_eq!(server.connections(), 1, "{greeting}");
+    }
+}
+
+#[test]
+fn permission_bits_and_time_go_along() {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(981_173_106);
+    let mut behaviour = Behaviour::default()
+        .with(Fault::say(Step::Greeting, PROFTPD))
+        .with(Fault::say(Step::Command("SITE"), "200 Done."))
+        .with(Fault::say(Step::Command("MFMT"), "213 Modify=20010203040506; /t"));
+    behaviour.features.push("MFMT");
+    let server = Server::start(behaviour, Tree::new().file("/old", "old"));
+    let client = client(&server);
+    let wish = Naming { mode: Some(0o600), modified: Some(time), ..naming("/new") };
+    let named = upload(&client, &wish).unwrap().unwrap();
+    // How the server lets times be set is not known yet.
+    assert!(!named.has_time && named.mode_refused.is_none());
+    assert_eq!(dialogue(&server), "SIZE /t, SITE CHMOD 600 /t, MLST /new, RNFR /t");
+    named.renaming.rename().unwrap();
+    client.set_modified(&path("/new"), time).unwrap();
+    server.fault(Fault::say(Step::Command("SITE"), "502 SITE not implemented."));
+    let named = upload(&client, &Naming { path: path("/newer"), ..wish }).unwrap().unwrap();
+    assert!(named.has_time, "{named:?}");
+    assert!(dialogue(&server).ends_with("SITE CHMOD 600 /t, MFMT 20010203040506 /t, MLST /newer, RNFR /t"));
+}
+
+#[test]
+fn a_file_is_renamed_in_one_flight_where_the_order_is_known_to_be_kept() {
+    for (greeting, refused) in [(VSFTPD, "RNFR 1, RNTO 1"), (PROFTPD, "RNFR 1, RNTO 1"), (OTHER, "RNFR 1, RNTO 0")] {
+        let server = server(greeting, &[]);
+        let client = client(&server);
+        client.rename(&path("/missing"), &path("/new")).unwrap_err();
+        assert_eq!(format!("RNFR {}, RNTO {}", server.count("RNFR"), server.count("RNTO")), refused, "{greeting}");
+        client.rename(&path("/old"), &path("/new")).unwrap();
+        assert_eq!(super::read(&client, "/new", Some(3)).unwrap(), b"old", "{greeting}");
+    }
+}
