@@ -86,16 +86,16 @@ const WORK: &[Work] = &[
         what: "20 small files written, in a directory that was listed",
         before: "ls $1/out",
         script: "for number in $(seq 20); do cp /etc/passwd $1/out/cp-$number; done",
-        vsftpd: "CWD 20, MDTM 42, REST 40, RNFR 20, RNTO 20, SIZE 61, STAT 41, STOR 20",
-        proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 61, STOR 20",
+        vsftpd: "CWD 1, MDTM 23, REST 2, RNFR 20, RNTO 20, SIZE 61, STAT 22, STOR 20",
+        proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 42, STOR 20",
     },
     Work {
-        // The shell closes the descriptor that it opened before the program writes to its copy: that uploads nothing first.
+        // The shell closes the descriptor that it opened before the program writes to its copy: that uploads nothing.
         what: "20 small files written by redirection",
         before: "ls $1/out",
         script: "for number in $(seq 20); do echo $number > $1/out/$number; done",
-        vsftpd: "CWD 20, MDTM 81, REST 40, RNFR 40, RNTO 40, SIZE 121, STAT 81, STOR 40",
-        proftpd: "MLST 81, RNFR 40, RNTO 40, SIZE 121, STOR 40",
+        vsftpd: "CWD 1, MDTM 22, REST 2, RNFR 20, RNTO 20, SIZE 61, STAT 22, STOR 20",
+        proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 42, STOR 20",
     },
     Work {
         what: "one small file written over",
