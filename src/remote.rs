@@ -95,6 +95,19 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// As [`Remote::list`]; [`ErrorKind::Unsupported`] where the server cannot.
     fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), Error>;
 
+    /// Does one of the last two to a file, and gives what the server tells of it then, if that costs no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::set_modified`] and [`Remote::set_mode`].
+    fn alter(&self, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, Error> {
+        match alteration {
+            Alteration::Modified(time) => self.set_modified(path, time),
+            Alteration::Mode(mode) => self.set_mode(path, mode),
+        }
+        .map(|()| None)
+    }
+
     /// Creates a symbolic link.
     ///
     /// # Errors
@@ -110,6 +123,15 @@ pub trait Remote: Send + Sync + fmt::Debug {
     fn free_space(&self) -> Result<u64, Error> {
         Err(Error::new(ErrorKind::Unsupported, "the server does not tell its free space"))
     }
+}
+
+/// A change of a file's attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alteration {
+    /// The time of last change.
+    Modified(SystemTime),
+    /// The permission bits.
+    Mode(u16),
 }
 
 /// Where an upload begins.

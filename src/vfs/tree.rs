@@ -250,6 +250,11 @@ impl Tree {
         self.state.lock().inodes.kind(ino) == Some(Kind::Directory)
     }
 
+    /// Whether `ino` is known to be a regular file.
+    pub(crate) fn is_file(&self, ino: Ino) -> bool {
+        self.state.lock().inodes.kind(ino) == Some(Kind::File)
+    }
+
     /// How many directories lie between `ino` and the root.
     pub(crate) fn depth(&self, ino: Ino) -> Result<usize, Error> {
         self.state.lock().inodes.depth(ino).ok_or(Error::Stale)

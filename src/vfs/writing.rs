@@ -1,6 +1,7 @@
 //! The operations that change what is in a file, or what is said of it.
 
-use crate::remote::{ErrorKind, FileKind, Metadata, Modified};
+use crate::path::RemotePath;
+use crate::remote::{self, Alteration, ErrorKind, FileKind, Metadata, Modified};
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::draft::Draft;
 use crate::vfs::drafts::Moment;
@@ -276,8 +277,8 @@ impl Vfs {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
-        match self.tree.remote().set_mode(&path, mode) {
-            Ok(()) => self.learn_anew(ino, moment),
+        match self.alter(ino, &path, Alteration::Mode(mode)) {
+            Ok(told) => self.learn_anew(ino, told, moment),
             Err(error) if self.tree.settings().ignore_perms => log::debug!("chmod {path}: {error}"),
             Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
             Err(error) => return Err(Error::logged("chmod", &path, &error, true)),
@@ -290,8 +291,8 @@ impl Vfs {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
-        match self.tree.remote().set_modified(&path, modified) {
-            Ok(()) => self.learn_anew(ino, moment),
+        match self.alter(ino, &path, Alteration::Modified(modified)) {
+            Ok(told) => self.learn_anew(ino, told, moment),
             // Few servers set a directory's time, each sets it anew with the next entry, and `cp -a`, tar and rsync fail for
             // nothing else.
             Err(error)
@@ -306,9 +307,19 @@ impl Vfs {
         Ok(())
     }
 
-    /// Asks for what we have just changed.
-    fn learn_anew(&self, ino: Ino, moment: Moment) {
-        let told = self.tree.target(&Target::Inode(ino)).ok().and_then(|path| self.tree.told(&path).ok());
+    fn alter(&self, ino: Ino, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, remote::Error> {
+        let remote = self.tree.remote();
+        match alteration {
+            _ if self.tree.is_file(ino) => remote.alter(path, alteration),
+            Alteration::Mode(mode) => remote.set_mode(path, mode).map(|()| None),
+            Alteration::Modified(time) => remote.set_modified(path, time).map(|()| None),
+        }
+    }
+
+    /// Takes in what we have just changed: as it was told, or asks for it.
+    fn learn_anew(&self, ino: Ino, told: Option<Metadata>, moment: Moment) {
+        let ask = || self.tree.target(&Target::Inode(ino)).ok().and_then(|path| self.tree.told(&path).ok());
+        let told = told.filter(|told| told.kind == FileKind::File).map(|told| self.tree.owned(told)).or_else(ask);
         match told {
             Some(metadata) => {
                 self.content.renew(ino, &metadata);

@@ -2,6 +2,8 @@
 
 use crate::ftp::client::Client;
 use crate::ftp::client::kind::{refusal, translate};
+use crate::ftp::client::odd::is_doubtful;
+use crate::ftp::client::way::Way;
 use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::pool::Lease;
@@ -9,7 +11,7 @@ use crate::ftp::server::{Server, TimeWay};
 use crate::ftp::session::Session;
 use crate::ftp::time::to_time_val;
 use crate::path::RemotePath;
-use crate::remote::{ErrorKind, FileKind};
+use crate::remote::{Alteration, ErrorKind, FileKind, Metadata};
 use std::time::SystemTime;
 
 impl Client {
@@ -97,6 +99,38 @@ impl Client {
     pub(super) fn change_mode(&self, path: &RemotePath, mode: u16) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         self.pool.with_session(|session| complete(session, &Command::SiteChmod(mode, &pathname)))
+    }
+
+    /// One of the last two, of a file, and what it is then in the same flight.
+    pub(super) fn alter_file(&self, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, Error> {
+        let pathname = self.server.pathname(path)?;
+        let step_by_step = || match alteration {
+            Alteration::Modified(time) => self.touch(path, time).map(|()| None),
+            Alteration::Mode(mode) => self.change_mode(path, mode).map(|()| None),
+        };
+        let known_way = *self.server.time_way.lock();
+        let times = match alteration {
+            Alteration::Modified(time) => Times::new(&self.server, time).zip(known_way),
+            Alteration::Mode(_) => None,
+        };
+        let command = match (&times, alteration) {
+            (Some((times, way)), _) => times.command(*way, &pathname),
+            (None, Alteration::Mode(mode)) => Command::SiteChmod(mode, &pathname),
+            (None, Alteration::Modified(_)) => return step_by_step(),
+        };
+        let Some(way) = Way::of(&self.server).filter(|way| way.can_tell(&pathname)) else { return step_by_step() };
+        let commands = [vec![command], way.questions(&pathname)].concat();
+        if is_doubtful(&self.server, &pathname) || !Session::are_plain(&commands) {
+            return step_by_step();
+        }
+        let replies = self.pool.with_session(|session| session.flight(&commands))?;
+        let (done, told) = replies.split_first().expect("a reply to each command, of which there are some");
+        match done.clone().completion(command.verb()) {
+            Ok(_) => Ok(way.told(&self.server, &pathname, told)),
+            // What such a refusal means depends on what the server offers.
+            Err(_) if times.is_some() => step_by_step(),
+            Err(error) => Err(error),
+        }
     }
 
     /// `SITE SYMLINK`, where `FEAT` lists it.

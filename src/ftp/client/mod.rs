@@ -8,6 +8,7 @@ mod ladder;
 mod look;
 mod naming;
 mod odd;
+mod way;
 
 use crate::ftp::command::Command;
 use crate::ftp::control::Witness;
@@ -21,7 +22,7 @@ use crate::ftp::settings::Settings;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
-use crate::remote::{self, Download, Entry, Metadata, Named, Naming, Remote, Start, Upload};
+use crate::remote::{self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Start, Upload};
 use entrance::Entrance;
 use kind::translate;
 
@@ -199,6 +200,10 @@ impl Remote for Client {
     fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), remote::Error> {
         self.pass()?;
         self.change_mode(path, mode).map_err(translate)
+    }
+
+    fn alter(&self, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, remote::Error> {
+        self.alter_file(path, alteration).map_err(translate)
     }
 
     fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), remote::Error> {

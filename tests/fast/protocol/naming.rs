@@ -3,7 +3,7 @@
 use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
 use super::{client, path};
 use ftpsfs::ftp::client::Client;
-use ftpsfs::remote::{self, ErrorKind, Metadata, Named, Naming, Remote as _, Start};
+use ftpsfs::remote::{self, Alteration, ErrorKind, Metadata, Named, Naming, Remote as _, Start};
 use std::time::{Duration, SystemTime};
 
 const VSFTPD: &str = "220 (vsFTPd 3.0.3)";
@@ -165,6 +165,31 @@ fn permission_bits_and_time_go_along() {
     let named = upload(&client, &Naming { path: path("/newer"), ..wish }).unwrap().unwrap();
     assert!(named.has_time, "{named:?}");
     assert!(dialogue(&server).ends_with("SITE CHMOD 600 /t, MFMT 20010203040506 /t, MLST /newer, RNFR /t"));
+}
+
+/// The first time is set step by step: it shows how the server lets times be set.
+#[test]
+fn what_is_changed_of_a_file_is_told_in_the_same_flight() {
+    let time = Alteration::Modified(SystemTime::UNIX_EPOCH + Duration::from_secs(981_173_106));
+    for (greeting, questions) in [(VSFTPD, "SIZE /old, MDTM /old, STAT /old"), (PROFTPD, "MLST /old, SIZE /old")] {
+        let server = server(greeting, &[Fault::say(Step::Command("SITE"), "200 Done.")]);
+        let client = client(&server);
+        let alter = |alteration| {
+            let before = server.lines().len();
+            let told = client.alter(&path("/old"), alteration).map(|told| told.map(|told| told.size));
+            let lines: Vec<String> = server.lines().drain(before..).map(|(_, line)| line).collect();
+            (told.map_err(|error| error.kind), lines.join(", "))
+        };
+        let set = "MDTM 20010203040506 /old";
+        assert_eq!(alter(Alteration::Mode(0o640)), (Ok(Some(Some(3))), format!("SITE CHMOD 640 /old, {questions}")));
+        assert_eq!(alter(time), (Ok(None), set.to_owned()), "{greeting}");
+        assert_eq!(alter(time), (Ok(Some(Some(3))), format!("{set}, {questions}")), "{greeting}");
+        server.no_more_faults();
+        assert_eq!(alter(Alteration::Mode(0o640)).0, Err(ErrorKind::Unsupported), "{greeting}");
+        server.fault(Fault::say(Step::Command("MDTM"), "550 Permission denied."));
+        // The way that worked once is asked once more by itself, for what its refusal means.
+        assert_eq!(alter(time), (Err(ErrorKind::Unsupported), format!("{set}, {questions}, {set}")), "{greeting}");
+    }
 }
 
 #[test]
