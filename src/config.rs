@@ -204,6 +204,7 @@ fn vfs(options: &Options) -> VfsSettings {
         cache_bytes_max: options.cache_bytes_max,
         attr_timeout: options.attr_timeout,
         dir_timeout: options.dir_timeout,
+        prefetch: options.prefetch,
         uid: options.uid.unwrap_or(uid),
         gid: options.gid.unwrap_or(gid),
         idmap: options.idmap,

@@ -34,6 +34,14 @@ pub trait Remote: Send + Sync + fmt::Debug {
         false
     }
 
+    /// How many requests could be made now without opening a connection or keeping anybody waiting. Never waits.
+    fn spare(&self) -> usize {
+        0
+    }
+
+    /// More requests than [`Remote::spare`] could be made: sees to it, if that is allowed, that there will be more. Never waits.
+    fn prepare(&self) {}
+
     /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.
     ///
     /// `size` is the file's size (bytes) as last seen. It decides one thing: a transfer that ends without TLS's

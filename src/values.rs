@@ -4,7 +4,7 @@ use crate::ftp::certificate::Pin;
 use crate::ftp::charset::{Charset, Wish};
 use crate::ftp::settings::{TlsMode, Verify, Versions};
 use crate::ftp::time::Zone;
-use crate::vfs::settings::{Conflict, IdMap, UploadWay};
+use crate::vfs::settings::{Conflict, IdMap, Prefetch, UploadWay};
 use log::LevelFilter;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -166,6 +166,15 @@ pub(crate) fn idmap(value: &str) -> Result<IdMap, String> {
         "numeric" => Ok(IdMap::Numeric),
         "name" => Ok(IdMap::Name),
         other => Err(format!("{other:?} is neither none, numeric nor name")),
+    }
+}
+
+pub(crate) fn prefetch(value: &str) -> Result<Prefetch, String> {
+    match value {
+        "off" => Ok(Prefetch::Off),
+        "metadata" => Ok(Prefetch::Metadata),
+        "files" => Ok(Prefetch::Files),
+        other => Err(format!("{other:?} is neither off, metadata nor files")),
     }
 }
 

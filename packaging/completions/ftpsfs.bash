@@ -21,6 +21,7 @@ ignore_case
 connections=
 timeout=
 cache_size=
+prefetch=
 attr_timeout=
 dir_timeout=
 uid=
@@ -61,6 +62,7 @@ _ftpsfs_complete_option() {
         tls_min=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls_min=" -W '1.2 1.3' -- "${last#*=}") ;;
         upload=*) mapfile -t COMPREPLY < <(compgen -P "${done}upload=" -W 'temporary direct' -- "${last#*=}") ;;
         charset=*) mapfile -t COMPREPLY < <(compgen -P "${done}charset=" -W 'auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' -- "${last#*=}") ;;
+        prefetch=*) mapfile -t COMPREPLY < <(compgen -P "${done}prefetch=" -W 'files metadata off' -- "${last#*=}") ;;
         idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
         verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
         conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;

@@ -22,6 +22,7 @@ function __ftpsfs_options
         connections=\t'control connections at most' \
         timeout=\t'how long the server may take for one step' \
         cache_size=\t'bytes of file content kept in memory' \
+        prefetch=\t'files, metadata or off' \
         attr_timeout=\t'how long attributes are believed' \
         dir_timeout=\t'how long a listing is believed' \
         uid=\t'who owns every file' \

@@ -167,6 +167,16 @@ impl Pool {
         self.changed.notify_one();
     }
 
+    /// How many sessions are idle.
+    pub fn spare(&self) -> usize {
+        self.state.lock().idle.len()
+    }
+
+    /// Has another session opened in the background, if there may be one, for what would rather not wait for that.
+    pub fn prepare(self: &Arc<Self>) {
+        self.open_beforehand(&mut self.state.lock());
+    }
+
     /// Registers a transfer that may be asked to give its session up.
     pub fn register(&self, transfer: Weak<dyn Reclaim>) {
         let mut state = self.state.lock();

@@ -2,8 +2,8 @@
 
 use crate::options::Known;
 use crate::values::{
-    charset, conflict, connections, flag, idmap, level, mode, number, pins, port, positive_seconds, roots, seconds,
-    size, text, tls, umask, upload, verify, versions, zone,
+    charset, conflict, connections, flag, idmap, level, mode, number, pins, port, positive_seconds, prefetch, roots,
+    seconds, size, text, tls, umask, upload, verify, versions, zone,
 };
 
 /// All options, in the order of `--help`.
@@ -147,6 +147,13 @@ pub const OPTIONS: &[Known] = &[
         meaning: "bytes of file content kept in memory, at most",
         default: Some("32M"),
         set: |options, value| size(value).map(|value| options.cache_bytes_max = value),
+    },
+    Known {
+        name: "prefetch",
+        argument: Some("files|metadata|off"),
+        meaning: "what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing",
+        default: Some("files"),
+        set: |options, value| prefetch(value).map(|value| options.prefetch = value),
     },
     Known {
         name: "attr_timeout",

@@ -6,7 +6,7 @@ use crate::ftp::settings::{TlsMode, Verify, Versions};
 use crate::ftp::time::Zone;
 use crate::options::AccessTimes;
 use crate::values::Roots;
-use crate::vfs::settings::{Conflict, IdMap, Settings as VfsSettings, UploadWay};
+use crate::vfs::settings::{Conflict, IdMap, Prefetch, Settings as VfsSettings, UploadWay};
 use log::LevelFilter;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -63,6 +63,8 @@ pub struct Options {
     pub uid: Option<u32>,
     /// `gid=`
     pub gid: Option<u32>,
+    /// `prefetch=`
+    pub prefetch: Prefetch,
     /// `idmap=`
     pub idmap: IdMap,
     /// `file_mode=`
@@ -143,6 +145,7 @@ impl Default for Options {
             dir_timeout: vfs.dir_timeout,
             uid: None,
             gid: None,
+            prefetch: vfs.prefetch,
             idmap: vfs.idmap,
             file_mode: None,
             dir_mode: None,

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod ahead;
 mod fetch;
 
+use ahead::Unused;
 use fetch::Fetch;
 
 /// How many positions in one file stay open: a player reads head, tail, then the middle.
@@ -61,6 +63,7 @@ struct State {
     last_stream: u64,
     uses: u64,
     waiting_bytes: u64,
+    unused: Unused,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,6 +170,7 @@ impl Content {
             last_stream: 0,
             uses: 0,
             waiting_bytes: 0,
+            unused: Unused::default(),
         };
         let shared = Shared {
             remote,
@@ -185,8 +189,8 @@ impl Content {
         let mut state = self.shared.state.lock();
         state.end_if_changed(ino, metadata);
         let (version, same) = state.versions.open(ino, metadata, size, now);
-        version.opened();
-        (version, same)
+        let was_opened = version.opened();
+        (version, same && was_opened)
     }
 
     /// A handle of `version` was closed. With the last one, what nobody waits for is not fetched any more.
@@ -294,6 +298,7 @@ impl Shared {
         let pieces: Option<Vec<_>> =
             span.needs().map(|(index, need)| state.blocks.find(version.id, index, &need)).collect();
         let pieces = pieces?;
+        self.used(&mut state, version.id, span.first);
         self.advance(&mut state, version.id, span, false);
         self.counters.blocks_known.add(pieces.len() as u64);
         Some(span.bytes(pieces))
@@ -333,6 +338,7 @@ impl Shared {
         let mut state = self.state.lock();
         let parts: Result<_, _> =
             span.needs().map(|(index, need)| self.want_part(&mut state, version, index, &need, place)).collect();
+        self.used(&mut state, version.id, span.first);
         self.advance(&mut state, version.id, span, true);
         parts
     }
@@ -392,11 +398,30 @@ impl Shared {
         version: &Arc<Version>,
         start: BlockIndex,
         need: &Range<usize>,
-        (path, listed): &Place,
+        place: &Place,
     ) -> Result<Arc<Slot>, Error> {
         let mut stream = Stream::new(version.id, start, need.start, version.size);
-        stream.used = state.next_use();
         let slot = stream.want(start, need.end);
+        let (id, run) = self.add_stream(state, version, stream, place);
+        match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
+            Ok(_) => Ok(slot),
+            Err(error) => {
+                log::error!("read {}: cannot start a thread: {error}", place.0);
+                state.streams.remove(&id);
+                Err(Error::Panicked)
+            }
+        }
+    }
+
+    /// Adds `stream`, and gives what a thread has to run for it.
+    fn add_stream(
+        self: &Arc<Self>,
+        state: &mut State,
+        version: &Arc<Version>,
+        mut stream: Stream,
+        (path, listed): &Place,
+    ) -> (StreamId, impl FnOnce() + Send + use<>) {
+        stream.used = state.next_use();
         state.last_stream += 1;
         let id = StreamId(state.last_stream);
         let (remote, counters) = (Arc::clone(&self.remote), Arc::clone(&self.counters));
@@ -404,15 +429,7 @@ impl Shared {
         let (shared, version, wake) = (Arc::clone(self), Arc::clone(version), Arc::clone(&stream.wake));
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
-        let run = move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source);
-        match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
-            Ok(_) => Ok(slot),
-            Err(error) => {
-                log::error!("read {path}: cannot start a thread: {error}");
-                state.streams.remove(&id);
-                Err(Error::Panicked)
-            }
-        }
+        (id, move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source))
     }
 
     /// Tells the stream whose reader this is how far it has come.

@@ -15,6 +15,10 @@ pub(crate) struct Counters {
     pub(crate) downloads: Counter,
     pub(crate) downloads_resumed: Counter,
     pub(crate) bytes: Counter,
+    pub(crate) listings_ahead: Counter,
+    pub(crate) files_ahead: Counter,
+    pub(crate) bytes_ahead: Counter,
+    pub(crate) bytes_ahead_used: Counter,
 }
 
 /// One number that only grows.
@@ -52,6 +56,14 @@ pub struct Summary {
     pub downloads_resumed: u64,
     /// Bytes of content received.
     pub bytes: u64,
+    /// Directories listed before anybody asked.
+    pub listings_ahead: u64,
+    /// Files of which the beginning was fetched before anybody asked.
+    pub files_ahead: u64,
+    /// Bytes that were so fetched.
+    pub bytes_ahead: u64,
+    /// Of these, not read by anybody, or not yet.
+    pub bytes_ahead_unused: u64,
 }
 
 impl Counters {
@@ -66,6 +78,10 @@ impl Counters {
             downloads: self.downloads.value(),
             downloads_resumed: self.downloads_resumed.value(),
             bytes: self.bytes.value(),
+            listings_ahead: self.listings_ahead.value(),
+            files_ahead: self.files_ahead.value(),
+            bytes_ahead: self.bytes_ahead.value(),
+            bytes_ahead_unused: self.bytes_ahead.value().saturating_sub(self.bytes_ahead_used.value()),
         }
     }
 }
@@ -75,7 +91,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} listings, {} stats; names: {} from the cache, {} asked; {} downloads ({} resumed), {} bytes; \
-             blocks: {} from the cache, {} waited for",
+             blocks: {} from the cache, {} waited for; ahead: {} listings, {} files, {} bytes ({} unused)",
             self.listings,
             self.stats,
             self.names_known,
@@ -84,7 +100,11 @@ impl fmt::Display for Summary {
             self.downloads_resumed,
             self.bytes,
             self.blocks_known,
-            self.blocks_waited
+            self.blocks_waited,
+            self.listings_ahead,
+            self.files_ahead,
+            self.bytes_ahead,
+            self.bytes_ahead_unused
         )
     }
 }

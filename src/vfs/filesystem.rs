@@ -7,6 +7,7 @@ use crate::vfs::content::Content;
 use crate::vfs::counters::Counters;
 use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::error::Error;
+use crate::vfs::foresight::Foresight;
 use crate::vfs::handles::{Handle, Handles, OpenFile};
 use crate::vfs::inodes::Ino;
 use crate::vfs::journal::Journal;
@@ -32,6 +33,7 @@ pub struct Vfs {
     pub(crate) content: Arc<Content>,
     pub(crate) drafts: Arc<Drafts>,
     pub(crate) handles: Handles,
+    foresight: Foresight,
     space: FreeSpace,
     counters: Arc<Counters>,
     /// Links that were refused and logged.
@@ -124,9 +126,13 @@ impl Vfs {
         let counters = Arc::new(Counters::default());
         let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max);
         let space = FreeSpace::new(Arc::clone(&remote));
-        let (content, tree) = (Arc::new(content), Arc::new(Tree::new(remote, settings, Arc::clone(&counters))));
+        let content = Arc::new(content);
+        let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), Arc::clone(&counters)));
+        let drafts = Drafts::new(Arc::clone(&tree), Arc::clone(&content), journal);
+        let known = (Arc::clone(&tree), Arc::clone(&content), Arc::clone(&drafts));
         Self {
-            drafts: Drafts::new(Arc::clone(&tree), Arc::clone(&content), journal),
+            foresight: Foresight::new(remote, &settings, known.0, known.1, known.2),
+            drafts,
             tree,
             content,
             handles: Handles::default(),
@@ -151,6 +157,7 @@ impl Vfs {
             // Fails if another thread closed it just now.
             let _ = self.release(fh, now, Patience::Network);
         }
+        self.foresight.end(limit);
         outgoing::wait_for_all(Instant::now() + limit);
         self.tree.wait_for_removals(limit);
     }
@@ -227,6 +234,7 @@ impl Vfs {
             changed(ino);
         }
         self.drafts.opened(ino);
+        self.foresight.opened(ino, found.attr.size, now);
         let (version, keep_cache) = match self.drafts.of(ino) {
             Some(draft) => {
                 self.drafts.rebase(&draft, &found.metadata, Moment::new(now));
@@ -283,7 +291,12 @@ impl Vfs {
     ///
     /// [`Error::NotADirectory`], [`Error::Stale`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
     pub fn opendir(&self, ino: Ino, now: Instant, patience: Patience) -> Result<Opened, Error> {
+        self.foresight.listed(ino, now);
         let snapshot = self.tree.snapshot(ino, now, patience.waits())?;
+        if patience.waits() {
+            // What is in it is known by now.
+            self.foresight.listed(ino, now);
+        }
         let keep_cache = snapshot.directory.was_shown();
         Ok(Opened { fh: self.handles.open(Handle::Directory(snapshot)), keep_cache })
     }

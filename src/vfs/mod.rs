@@ -12,6 +12,9 @@
 //! from which it is uploaded in its turn. `writing` and `changes` are the operations; `recovery` keeps what could not be
 //! uploaded. What was done here `tree` tells at once, whatever listings say that were asked for before.
 //!
+//! Who goes through the tree in order is seen to do so by `walkers`; `foresight` then lists and fetches what comes next, on
+//! connections that nobody else needs.
+//!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
 
 pub mod error;
@@ -34,6 +37,7 @@ mod cache;
 mod handles;
 mod source;
 mod stream;
+mod walkers;
 
 mod content;
 mod tree;
@@ -48,6 +52,8 @@ pub mod journal;
 mod recovery;
 
 mod drafts;
+
+mod foresight;
 
 pub mod filesystem;
 

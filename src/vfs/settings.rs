@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Settings {
     /// How many bytes of file content are kept in memory at most, read-ahead included.
     pub cache_bytes_max: usize,
+    /// What is asked of the server before anybody wants to know.
+    pub prefetch: Prefetch,
     /// How long what is known of a file is believed.
     pub attr_timeout: Duration,
     /// How long a listing is believed, also about names that it does not hold.
@@ -40,6 +42,18 @@ pub struct Settings {
     pub ignore_perms: bool,
     /// This host's short name, for temporary names and those of conflicting versions.
     pub host: String,
+}
+
+/// What is asked of the server before anybody wants to know, for programs that go through a tree in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Prefetch {
+    /// Nothing.
+    Off,
+    /// Listings of the directories that come next.
+    Metadata,
+    /// The beginnings of the files that come next as well.
+    #[default]
+    Files,
 }
 
 /// How owners on the server become owners here.
@@ -78,6 +92,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cache_bytes_max: 32 << 20,
+            prefetch: Prefetch::default(),
             attr_timeout: Duration::from_secs(30),
             dir_timeout: Duration::from_secs(30),
             uid: 0,

@@ -53,6 +53,8 @@ pub(crate) struct Stream {
     demanded: BlockIndex,
     /// How many blocks past `demanded` may be fetched.
     window: u64,
+    /// Nobody has asked for a block of it yet: it fetches the first one, in case somebody will.
+    ahead: bool,
     /// Blocks that readers wait for: none lies before `next`.
     wanted: BTreeMap<BlockIndex, Arc<Slot>>,
 }
@@ -72,7 +74,25 @@ impl Stream {
             size,
             demanded: start,
             window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
+            ahead: false,
             wanted: BTreeMap::new(),
+        }
+    }
+
+    /// A stream that fetches the first block of a file of `size` bytes before anybody asks.
+    pub(crate) fn ahead(version: VersionId, size: u64) -> Self {
+        Self { first_end: None, window: 0, ahead: true, ..Self::new(version, BlockIndex(0), 0, size) }
+    }
+
+    /// Whether nobody has asked for anything of it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead
+    }
+
+    /// Somebody reads the file.
+    fn claim(&mut self) {
+        if std::mem::take(&mut self.ahead) {
+            self.window = WINDOW_FIRST;
         }
     }
 
@@ -98,6 +118,7 @@ impl Stream {
     /// Where to wait for `index`, which the stream reaches, up to its byte `end`. What comes there may be too little, if more of
     /// the block is wanted than when it was asked for.
     pub(crate) fn want(&mut self, index: BlockIndex, end: usize) -> Arc<Slot> {
+        self.claim();
         if index == self.next {
             self.first_end = self.first_end.map(|first| first.max(end.next_multiple_of(PAGE_BYTES)));
         }
@@ -121,6 +142,7 @@ impl Stream {
 
     /// Its reader was at `first..=last`, and had to wait if `stalled`: the window moves, and grows when it was too small.
     pub(crate) fn advance(&mut self, last: BlockIndex, stalled: bool) {
+        self.claim();
         if last > self.demanded {
             if self.window == 0 {
                 self.window = WINDOW_FIRST;
@@ -140,7 +162,13 @@ impl Stream {
     pub(crate) fn work(&self, share: u64) -> Option<Work> {
         let len = self.next.len(self.size);
         let end = self.first_end.map_or(len, |end| end.min(len));
-        (self.next < self.goal(share)).then_some(Work { index: self.next, from: self.from, end, is_last: end == len })
+        let is_first = self.ahead && self.next == BlockIndex(0);
+        (is_first || self.next < self.goal(share)).then_some(Work {
+            index: self.next,
+            from: self.from,
+            end,
+            is_last: end == len,
+        })
     }
 
     /// Whether so much may be fetched that waking the thread is worth it.

@@ -58,6 +58,8 @@ struct State {
     names_uploads: bool,
     blocked: usize,
     counts: Counts,
+    /// How many connections are idle, if anybody asks.
+    spare: usize,
     /// The last version given: each content has another time.
     versions: u64,
 }
@@ -174,6 +176,12 @@ impl Memory {
     /// The server refuses calls of this kind.
     pub(crate) fn lacks(&self, call: Call) -> &Self {
         self.state().lacks.push(call);
+        self
+    }
+
+    /// So many connections are idle.
+    pub(crate) fn spare(&self, connections: usize) -> &Self {
+        self.state().spare = connections;
         self
     }
 
@@ -384,6 +392,10 @@ impl Remote for Memory {
                 .then(|| Entry { name: Name::new(name).unwrap(), metadata: metadata(node, true) })
         });
         Ok(direct.collect())
+    }
+
+    fn spare(&self) -> usize {
+        self.state().spare
     }
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, Error> {

@@ -155,6 +155,14 @@ impl Remote for Client {
         self.server.ignores_case()
     }
 
+    fn spare(&self) -> usize {
+        self.pool.spare()
+    }
+
+    fn prepare(&self) {
+        self.pool.prepare();
+    }
+
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
         self.pass()?;
         let transfer = self.retrieve(path, offset, size).map_err(translate)?;

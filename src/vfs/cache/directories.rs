@@ -39,9 +39,43 @@ impl Directory {
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Entry> {
+        self.at(self.rank(name, Order::Named)?, Order::Named)
+    }
+
+    /// As how many others come before `name`.
+    pub(crate) fn rank(&self, name: &[u8], order: Order) -> Option<usize> {
         let name_at = |position: &u32| self.entries[*position as usize].name.as_bytes();
-        let found = self.by_name.binary_search_by(|position| name_at(position).cmp(name)).ok()?;
-        self.by_name.get(found).map(|position| &self.entries[*position as usize])
+        let rank = self.by_name.binary_search_by(|position| name_at(position).cmp(name)).ok()?;
+        match order {
+            Order::Named => Some(rank),
+            Order::Listed => self.by_name.get(rank).map(|position| *position as usize),
+        }
+    }
+
+    /// The entry before which as many others come as `rank` tells.
+    pub(crate) fn at(&self, rank: usize, order: Order) -> Option<&Entry> {
+        match order {
+            Order::Named => self.by_name.get(rank).map(|position| &self.entries[*position as usize]),
+            Order::Listed => self.entries.get(rank),
+        }
+    }
+}
+
+/// An order of a directory's entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The server's, in which the kernel is told of them.
+    Listed,
+    /// By the bytes of the names.
+    Named,
+}
+
+impl Order {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Listed => Self::Named,
+            Self::Named => Self::Listed,
+        }
     }
 }
 
@@ -93,6 +127,12 @@ impl Directories {
         kept.merge();
         self.cost += cost(&kept.listed);
         Some(&kept.listed)
+    }
+
+    /// As [`Directories::fresh`], for a look that is no use: without the local changes since.
+    pub(crate) fn glance(&self, ino: Ino, now: Instant, timeout: Duration) -> Option<&Arc<Directory>> {
+        let kept = self.listings.peek(&ino).filter(|kept| !kept.listed.remaining(now, timeout).is_zero())?;
+        Some(&kept.listed.directory)
     }
 
     /// What the listing of `ino`, if it is still believed, and the local changes since say of `name`; and when it was

@@ -23,12 +23,15 @@ pub(crate) struct Version {
     disproved: AtomicBool,
     /// How many handles hold on to it.
     handles: AtomicUsize,
+    /// Whether it was ever opened: what was only fetched ahead the kernel knows nothing of.
+    was_opened: AtomicBool,
 }
 
 impl Version {
-    /// One more handle holds on to it.
-    pub(crate) fn opened(&self) {
+    /// One more handle holds on to it; whether another did before.
+    pub(crate) fn opened(&self) -> bool {
         self.handles.fetch_add(1, Ordering::AcqRel);
+        self.was_opened.swap(true, Ordering::AcqRel)
     }
 
     /// One handle less holds on to it; `true` for the last one.
@@ -87,7 +90,7 @@ impl Versions {
         let id = VersionId(self.next);
         self.next += 1;
         let (gone, disproved, handles) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Version { id, ino, size, gone, disproved, handles })
+        Arc::new(Version { id, ino, size, gone, disproved, handles, was_opened: AtomicBool::new(false) })
     }
 
     /// The current version of `ino`.

@@ -76,7 +76,7 @@ impl Fetch {
             if let Some(work) = work(stream, share) {
                 return Some(work);
             }
-            if unused || stream.is_done() {
+            if unused || stream.is_done() || stream.is_ahead() {
                 // Under the same lock: nobody can begin to wait in between.
                 state.streams.remove(&self.id);
                 self.shared.stream_freed.notify_all();

@@ -1,0 +1,231 @@
+//! What is listed and fetched before anybody asks, and how much of it is of no use.
+
+use crate::memory::Memory;
+use ftpsfs::vfs::filesystem::{Access, Looked, Patience, Summary};
+use ftpsfs::vfs::inodes::Ino;
+use ftpsfs::vfs::settings::Prefetch;
+use ftpsfs::vfs::{Settings, Vfs};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const KIB: usize = 1024;
+const DIRECTORIES: usize = 40;
+const FILES: usize = 30;
+
+/// Directories with files of `bytes` each.
+fn tree(bytes: usize) -> Memory {
+    let memory = Memory::new();
+    for directory in 0..DIRECTORIES {
+        memory.directory(&format!("/d{directory:02}"));
+        for file in 0..FILES {
+            memory.file(&format!("/d{directory:02}/f{file:02}"), vec![b'x'; bytes]);
+        }
+    }
+    memory.spare(8);
+    memory
+}
+
+fn mount(memory: &Memory, prefetch: Prefetch) -> Vfs {
+    Vfs::new(Arc::new(memory.clone()), Settings { prefetch, ..Settings::default() })
+}
+
+struct Program<'a> {
+    vfs: &'a Vfs,
+    now: Instant,
+}
+
+impl<'a> Program<'a> {
+    fn new(vfs: &'a Vfs) -> Self {
+        Self { vfs, now: Instant::now() }
+    }
+
+    fn lookup(&self, parent: Ino, name: &str) -> Ino {
+        match self.vfs.lookup(parent, name.as_bytes(), self.now, Patience::Network).unwrap() {
+            Looked::Up(entry) => entry.ino,
+            Looked::Absent(_) => panic!("{name} is absent"),
+        }
+    }
+
+    fn list(&self, directory: Ino) -> Vec<(String, Ino)> {
+        let fh = self.vfs.opendir(directory, self.now, Patience::Network).unwrap().fh;
+        let mut names = Vec::new();
+        self.vfs
+            .readdirplus(fh, 2, self.now, |entry| {
+                names.push((String::from_utf8(entry.name.to_vec()).unwrap(), entry.ino));
+                false
+            })
+            .unwrap();
+        self.vfs.releasedir(fh).unwrap();
+        names
+    }
+
+    /// The first bytes of a file.
+    fn read(&self, file: Ino, size: u32) -> usize {
+        let fh = self.vfs.open(file, Access::Read, self.now, Patience::Network).unwrap().fh;
+        let len = self.vfs.read(fh, 0, size, self.now, Patience::Network).unwrap().len();
+        self.vfs.release(fh, self.now, Patience::Network).unwrap();
+        len
+    }
+
+    fn find(&self) {
+        for (_, directory) in self.list(Ino::ROOT) {
+            assert_eq!(self.list(directory).len(), FILES);
+        }
+    }
+
+    fn tar(&self, bytes: usize) {
+        for (_, directory) in self.list(Ino::ROOT) {
+            for (_, file) in self.list(directory) {
+                assert_eq!(self.read(file, u32::MAX), bytes);
+            }
+        }
+    }
+}
+
+/// Waits for what is on its way, and tells what was done.
+fn ended(vfs: &Vfs) -> Summary {
+    vfs.end(Instant::now(), Duration::from_secs(10));
+    vfs.summary()
+}
+
+#[test]
+fn a_walker_finds_its_directories_listed_and_each_is_listed_once() {
+    for prefetch in [Prefetch::Off, Prefetch::Metadata, Prefetch::Files] {
+        let memory = tree(1);
+        let vfs = mount(&memory, prefetch);
+        Program::new(&vfs).find();
+        let summary = ended(&vfs);
+        assert_eq!((memory.counts().lists, memory.counts().reads), (1 + DIRECTORIES, 0), "{prefetch:?}");
+        let ahead = if prefetch == Prefetch::Off { 0..=0 } else { 1..=DIRECTORIES as u64 };
+        assert!(ahead.contains(&summary.listings_ahead), "{prefetch:?}: {}", summary.listings_ahead);
+    }
+}
+
+#[test]
+fn a_reader_of_files_in_order_finds_them_there_and_each_is_fetched_once() {
+    for (prefetch, least) in [(Prefetch::Metadata, 0), (Prefetch::Files, 1_u64)] {
+        let memory = tree(5 * KIB);
+        let vfs = mount(&memory, prefetch);
+        Program::new(&vfs).tar(5 * KIB);
+        let summary = ended(&vfs);
+        assert_eq!(memory.counts().reads, DIRECTORIES * FILES, "{prefetch:?}");
+        assert_eq!(memory.counts().bytes, DIRECTORIES * FILES * 5 * KIB, "{prefetch:?}");
+        assert!(summary.files_ahead >= least, "{prefetch:?}: {}", summary.files_ahead);
+        assert_eq!(summary.bytes_ahead_unused, 0, "{prefetch:?}");
+    }
+}
+
+/// One connection is left to whoever asks for something.
+#[test]
+fn nothing_is_asked_ahead_where_no_connection_is_to_spare() {
+    let memory = tree(5 * KIB);
+    memory.spare(1);
+    let vfs = mount(&memory, Prefetch::Files);
+    Program::new(&vfs).tar(5 * KIB);
+    let summary = ended(&vfs);
+    assert_eq!((summary.listings_ahead, summary.files_ahead), (0, 0));
+}
+
+/// Whoever wants a file that is being fetched ahead waits for that.
+#[test]
+fn a_file_on_its_way_is_not_fetched_again_by_its_reader() {
+    let memory = tree(300 * KIB);
+    let vfs = mount(&memory, Prefetch::Files);
+    let program = Program::new(&vfs);
+    let directory = program.lookup(Ino::ROOT, "d00");
+    let files = program.list(directory);
+    program.read(files[0].1, 1);
+    let fh = vfs.open(files[1].1, Access::Read, program.now, Patience::Network).unwrap().fh;
+    memory.await_counts("fetched the files that come next", |counts| counts.reads >= 5);
+    memory.close_gate();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut whole = 0;
+            while let Ok(bytes) = vfs.read(fh, whole, 128 * 1024, program.now, Patience::Network) {
+                if bytes.is_empty() {
+                    return whole;
+                }
+                whole += bytes.len() as u64;
+            }
+            0
+        });
+        memory.await_blocked(1);
+        memory.open_gate();
+        assert_eq!(reader.join().unwrap(), 300 * 1024);
+    });
+    // Files that were fetched ahead in part go on where that ended.
+    assert_eq!(program.read(files[2].1, 4096), 4096);
+    assert!(ended(&vfs).bytes_ahead_unused <= 8 * 128 * 1024);
+}
+
+/// What the kernel has of a file from before is wrong when the file was fetched ahead in another version since.
+#[test]
+fn a_version_that_was_only_fetched_ahead_is_new_to_the_kernel() {
+    let memory = tree(KIB);
+    let vfs = mount(&memory, Prefetch::Files);
+    let mut program = Program::new(&vfs);
+    let directory = program.lookup(Ino::ROOT, "d00");
+    let files = program.list(directory);
+    assert_eq!(program.read(files[3].1, u32::MAX), KIB);
+    memory.file("/d00/f03", vec![b'y'; KIB]);
+    program.now += 2 * Settings::default().dir_timeout;
+    for (_, file) in &program.list(directory)[..2] {
+        program.read(*file, u32::MAX);
+    }
+    memory.await_counts("fetched what comes next", |counts| counts.reads >= 5);
+    let opened = vfs.open(files[3].1, Access::Read, program.now, Patience::Network).unwrap();
+    assert!(!opened.keep_cache);
+    vfs.read(opened.fh, 0, 1, program.now, Patience::Network).unwrap().with(|bytes| assert_eq!(bytes, b"y"));
+}
+
+/// Fetched in vain: at most a fifth of what was used and 8 MiB.
+#[test]
+fn little_is_fetched_that_nobody_reads() {
+    type Pattern = fn(&Program<'_>) -> usize;
+    let one_in_each: Pattern = |program| {
+        let directories = program.list(Ino::ROOT);
+        directories.iter().map(|(_, directory)| program.read(program.lookup(*directory, "f07"), 1 << 20)).sum()
+    };
+    let first_of_each: Pattern = |program| {
+        let directories = program.list(Ino::ROOT);
+        directories.iter().map(|(_, directory)| program.read(program.list(*directory)[0].1, 1 << 20)).sum()
+    };
+    let at_random: Pattern = |program| {
+        let directories = program.list(Ino::ROOT);
+        let places = (0..200).map(|number| (number * 7919 % DIRECTORIES, number * 104_729 % FILES));
+        places.map(|(directory, file)| program.read(program.list(directories[directory].1)[file].1, 4096)).sum()
+    };
+    let ls: Pattern = |program| {
+        program.list(program.lookup(Ino::ROOT, "d20"));
+        0
+    };
+    let thumbnails: Pattern = |program| {
+        let files = program.list(program.lookup(Ino::ROOT, "d20"));
+        files.iter().map(|(_, file)| program.read(*file, 64 * 1024)).sum()
+    };
+    let two_of_each: Pattern = |program| {
+        let files = |directory| program.list(directory).into_iter().take(2);
+        let directories = program.list(Ino::ROOT);
+        directories.iter().flat_map(|(_, at)| files(*at)).map(|(_, file)| program.read(file, 1 << 20)).sum()
+    };
+    for (what, pattern, least) in [
+        ("one file in each directory", one_in_each, 0),
+        ("the first file in each directory", first_of_each, 0),
+        ("files at random", at_random, 0),
+        ("ls of one directory", ls, 0),
+        ("thumbnails", thumbnails, 1),
+        ("two files in each directory", two_of_each, 1),
+    ] {
+        let memory = tree(200 * KIB);
+        let vfs = mount(&memory, Prefetch::Files);
+        let used = pattern(&Program::new(&vfs));
+        let summary = ended(&vfs);
+        assert!(summary.files_ahead >= least, "{what}: {summary}");
+        assert!(summary.bytes_ahead_unused <= used as u64 / 5 + (8 << 20), "{what}: {used} used, {summary}");
+        assert!(what == "two files in each directory" || summary.bytes_ahead_unused <= 1 << 20, "{what}: {summary}");
+        if what == "ls of one directory" {
+            assert_eq!((summary.listings, summary.downloads), (1, 0), "{what}");
+        }
+    }
+}
