@@ -3,7 +3,6 @@
 //! A request is first tried in the dispatch loop with what is known. Only if it needs the network it goes to a worker
 //! thread, so that answers that are known are never stuck behind a server that is slow.
 
-use crate::descriptors;
 use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
 use crate::vfs::inodes::Ino;
@@ -330,17 +329,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn flush(&self, request: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        let thread = request.pid();
-        self.answer(
-            reply,
-            move |vfs, now, patience| match patience {
-                // The program asks again when it closes the other one.
-                Patience::Network if vfs.is_blank(Fh(fh.0)) && descriptors::writes_to(thread, ino.0) => Ok(()),
-                _ => vfs.flush(Fh(fh.0), now, patience),
-            },
-            respond_empty,
-        );
+    fn flush(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.answer(reply, move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience), respond_empty);
     }
 
     fn release(

@@ -114,14 +114,6 @@ impl Draft {
         state.is_dirty() || state.failed.is_some() || state.nameless
     }
 
-    /// Whether it is a new file of which nothing was written nor asked to be on the server yet.
-    pub(crate) fn is_blank(&self) -> bool {
-        let state = self.state.lock();
-        let is_new =
-            matches!(state.origin, Origin::Absent { .. }) && matches!(state.form, Form::Flow(_) | Form::Spooled(_));
-        is_new && state.size == 0 && state.failed.is_none() && state.refused.is_none() && state.recorded.is_none()
-    }
-
     /// Why the content cannot get to the server any more, if so.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.state.lock().failed.clone()

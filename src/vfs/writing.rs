@@ -189,12 +189,6 @@ impl Vfs {
         self.unsaved(fh, patience)?.map_or(Ok(()), |draft| self.drafts.settle(&draft, Moment::new(now)))
     }
 
-    /// Whether an open file is new and nothing was written to it yet. A shell that redirects opens the file, and closes that
-    /// descriptor before the program writes to its copy.
-    pub fn is_blank(&self, fh: Fh) -> bool {
-        self.written(fh).is_ok_and(|(_, draft)| draft.is_blank())
-    }
-
     /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there.
     ///
     /// # Errors

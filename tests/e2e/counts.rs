@@ -90,12 +90,12 @@ const WORK: &[Work] = &[
         proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 42, STOR 20",
     },
     Work {
-        // The shell closes the descriptor that it opened before the program writes to its copy: that uploads nothing.
+        // The shell closes the descriptor that it opened before the program writes to its copy: that uploads an empty file.
         what: "20 small files written by redirection",
         before: "ls $1/out",
         script: "for number in $(seq 20); do echo $number > $1/out/$number; done",
-        vsftpd: "CWD 1, MDTM 22, REST 2, RNFR 20, RNTO 20, SIZE 61, STAT 22, STOR 20",
-        proftpd: "MLST 41, RNFR 20, RNTO 20, SIZE 42, STOR 20",
+        vsftpd: "CWD 1, MDTM 62, REST 2, RNFR 40, RNTO 40, SIZE 121, STAT 62, STOR 40",
+        proftpd: "MLST 81, RNFR 40, RNTO 40, SIZE 102, STOR 40",
     },
     Work {
         what: "one small file written over",

@@ -157,26 +157,6 @@ fn checksums_are_compared_where_that_is_wished() {
 }
 
 /// Ten programs write at the same time, and the server has three places.
-/// A shell closes the descriptor that it opened before the program writes to its copy.
-#[test]
-fn an_empty_file_is_stored_once_its_program_has_no_other_descriptor_of_it() {
-    let case = Case::empty(Kind::Vsftpd, Tls::V13);
-    let mount = case.mount_rw(&[]);
-    let script = "
-        exec 3>$1/copied; exec 4>&3; exec 3>&-; test ! -e $2/copied; exec 4>&-; test -e $2/copied
-        exec 3>$1/twice; exec 4>>$1/twice; exec 3>&-; test ! -e $2/twice; exec 4>&-; test -e $2/twice
-        exec 3>$1/read; exec 4<$1/read; exec 3>&-; test -e $2/read; exec 4<&-
-        exec 3>$1/synced; exec 4>&3; sync $1/synced; exec 3>&-; exec 4>&-; test -e $2/synced
-        exec 3>$1/plain; exec 3>&-; test -e $2/plain
-        exec 3>$1/passed; sleep 9 3>&3 & exec 3>&-; test -e $2/passed; kill $!
-        exec 3>$1/gone; exec 4>&3; exec 3>&-; rm $1/gone; exec 4>&-; test ! -e $2/gone
-        exec 3>$1/old; exec 4>&3; exec 3>&-; mv $1/old $1/new; exec 4>&-; test -e $2/new; test ! -e $2/old
-        echo content >$1/written; grep -q content $2/written";
-    shell(&format!("set -e{script}"), &[&mount.point, &case.disk]).succeeded();
-    mount.end();
-    assert_eq!(case.server.commands()["STOR"], 8);
-}
-
 #[test]
 fn ten_writers_share_three_places() {
     for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
