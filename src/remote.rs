@@ -284,11 +284,11 @@ pub struct Modified {
 }
 
 impl Modified {
-    /// Whether both may tell of the same moment: equal at the coarser of the two precisions.
+    /// Whether both may tell of the same moment: what the earlier one leaves open reaches up to the later one.
     pub fn agrees(&self, other: &Self) -> bool {
         let (early, late) = if self.time <= other.time { (self, other) } else { (other, self) };
         let apart = late.time.duration_since(early.time).unwrap_or_default();
-        apart.is_zero() || apart < self.precision.max(other.precision)
+        apart.is_zero() || apart < early.precision
     }
 }
 
@@ -407,11 +407,14 @@ mod tests {
     }
 
     #[test]
-    fn times_agree_at_the_coarser_precision() {
+    fn times_agree_where_one_moment_can_be_told_as_both() {
         assert!(modified(120, 60).agrees(&modified(179, 1)));
         assert!(!modified(120, 60).agrees(&modified(180, 1)));
         assert!(!modified(120, 1).agrees(&modified(121, 1)));
         assert!(modified(179, 1).agrees(&modified(120, 60)));
+        // A file of the 14th at 2:40 was taken for one that a listing showed with the 15th, and an old content for the new one.
+        assert!(!modified(86_400 + 9600, 1).agrees(&modified(2 * 86_400, 86_400)));
+        assert!(!modified(119, 1).agrees(&modified(120, 60)));
     }
 
     #[test]
