@@ -77,6 +77,19 @@ pub struct MountSettings {
     pub log: Option<PathBuf>,
     /// Where closed files wait for their upload.
     pub journal_dir: PathBuf,
+    /// The cache on disk, if there is to be one.
+    pub disk_cache: Option<DiskCacheSettings>,
+}
+
+/// What the cache on disk is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskCacheSettings {
+    /// Where it is, absolute.
+    pub directory: PathBuf,
+    /// How much of the disk it takes, at most.
+    pub bytes_max: u64,
+    /// Whose files they are: another account, server or directory has others.
+    pub scope: Vec<u8>,
 }
 
 impl Config {
@@ -139,6 +152,7 @@ impl Config {
                 mount_timeout: options.mount_timeout,
                 log: options.log.as_deref().map(absolute).transpose()?,
                 journal_dir: journal(&options, &ftp),
+                disk_cache: disk_cache(&options, &ftp)?,
             },
             ftp,
         })
@@ -233,16 +247,34 @@ fn kept_in(name: &str) -> PathBuf {
     }
 }
 
-/// The journal of one account in one directory of one server has a directory of its own.
-fn journal(options: &Options, ftp: &FtpSettings) -> PathBuf {
+fn disk_cache(options: &Options, ftp: &FtpSettings) -> Result<Option<DiskCacheSettings>, Failure> {
+    let Some(directory) = &options.cache_dir else { return Ok(None) };
+    let directory = std::path::absolute(directory)
+        .map_err(|error| Failure::usage(format!("cache_dir {}: {error}", directory.display())))?;
+    // A name may be another file's in another character set, and a time another's in another zone.
+    let read_as = format!("{:?} {:?} {}", ftp.charset, ftp.server_tz, ftp.ignore_case);
+    let from = match &ftp.directory {
+        Directory::FromLogin(_) => "login",
+        Directory::Absolute(_) => "root",
+    };
+    let scope = [&place(ftp), [read_as, from.into()].join("\0").as_bytes()].join(&0);
+    Ok(Some(DiskCacheSettings { directory, bytes_max: options.cache_dir_bytes_max, scope }))
+}
+
+/// One account in one directory of one server.
+fn place(ftp: &FtpSettings) -> Vec<u8> {
     let directory = match &ftp.directory {
         Directory::FromLogin(path) => [b"/", &path[..]].concat(),
         Directory::Absolute(path) => [b"/", &path[..]].concat(),
     };
-    let place = [format!("{}@{}:{}", ftp.user, ftp.host, ftp.port).as_bytes(), &directory].concat();
+    [format!("{}@{}:{}", ftp.user, ftp.host, ftp.port).as_bytes(), &directory].concat()
+}
+
+/// The journal of one account in one directory of one server has a directory of its own.
+fn journal(options: &Options, ftp: &FtpSettings) -> PathBuf {
     let journal = options.journal_dir.clone().unwrap_or_else(|| kept_in("journal"));
     // A longer name than a file system takes becomes several.
-    escaped_name(&place).as_bytes().chunks(NAME_BYTES_MAX).fold(journal, |journal, part| {
+    escaped_name(&place(ftp)).as_bytes().chunks(NAME_BYTES_MAX).fold(journal, |journal, part| {
         // ASCII can be cut anywhere.
         journal.join(String::from_utf8_lossy(part).as_ref())
     })

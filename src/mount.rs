@@ -4,7 +4,7 @@ mod attach;
 mod point;
 
 use crate::background::{self, Report, Side, Watch};
-use crate::config::{Config, MountSettings};
+use crate::config::{Config, DiskCacheSettings, MountSettings};
 use crate::failure::Failure;
 use crate::ftp::certificate;
 use crate::ftp::client::Client;
@@ -14,11 +14,11 @@ use crate::fuse::Adapter;
 use crate::logger;
 use crate::registry::{self, Registered};
 use crate::sys;
-use crate::vfs::Vfs;
 use crate::vfs::filesystem::Patience;
 use crate::vfs::inodes::Ino;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
+use crate::vfs::{DiskCache, Vfs};
 use crate::workers::Workers;
 use attach::{attach, undone, unmount};
 
@@ -115,12 +115,13 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
     let journal = journal(&mount.journal_dir, vfs.writeback, vfs.read_only)?;
+    let disk = mount.disk_cache.as_ref().map(disk_cache).transpose()?;
     let client = match mount.delay_connect {
         true => Client::delayed(ftp),
         false => connect(&ftp, mount.mount_timeout),
     };
     let client = Arc::new(client.map_err(|error| not_connected(&error))?);
-    let vfs = Arc::new(Vfs::with_journal(client.clone(), vfs, journal));
+    let vfs = Arc::new(Vfs::with_disk(client.clone(), vfs, journal, disk));
     if !mount.delay_connect {
         first_listing(&vfs).inspect_err(|_| client.close())?;
         // So that the first who asks for the free space hears what the server tells.
@@ -176,6 +177,17 @@ fn not_connected(error: &Error) -> Failure {
         _ => Vec::new(),
     };
     Failure::mount(error).with_details(details)
+}
+
+fn disk_cache(settings: &DiskCacheSettings) -> Result<DiskCache, Failure> {
+    let DiskCacheSettings { directory, bytes_max, scope } = settings;
+    DiskCache::open(directory, *bytes_max, scope).map_err(|error| {
+        let message = format!("the disk cache {}: {error}", directory.display());
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::NotADirectory => Failure::usage(message),
+            _ => Failure::system(message),
+        }
+    })
 }
 
 /// The journal, where one is wanted or something is in it; a mount that ended just now may still be uploading from it.

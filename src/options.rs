@@ -138,10 +138,11 @@ mod tests {
 
     #[test]
     fn options_are_read_and_the_last_holds() {
-        let options =
-            options(r"user=a,user=b\,c,cache_size=1G,attr_timeout=0.5,umask=077,tls=implicit,allow_other,rw,ro");
+        let options = options(
+            r"user=a,user=b\,c,cache_size=1G,cache_dir_size=2t,attr_timeout=0.5,umask=077,tls=implicit,allow_other,rw,ro",
+        );
         assert_eq!(options.user.as_deref(), Some("b,c"));
-        assert_eq!(options.cache_bytes_max, 1 << 30);
+        assert_eq!((options.cache_bytes_max, options.cache_dir_bytes_max), (1 << 30, 2 << 40));
         assert_eq!(options.attr_timeout, Duration::from_millis(500));
         assert_eq!(options.umask, Some(0o077));
         assert_eq!(options.tls, Some(TlsMode::Implicit));
@@ -169,6 +170,13 @@ mod tests {
             ("cache_size=1X", "32M"),
             ("cache_size=1K", "at least 1M"),
             ("cache_size=99999999999999999999G", "32M"),
+            ("cache_size=1T", "32M"),
+            ("cache_dir_size=1P", "4G or 1T"),
+            ("cache_dir_size=", "4G or 1T"),
+            ("cache_dir_size=+1G", "4G or 1T"),
+            ("cache_dir_size=99999999T", "4G or 1T"),
+            ("cache_dir_size=15M", "at least 16M"),
+            ("cache_dir=", "the value is empty"),
             ("attr_timeout=-1", "seconds"),
             ("attr_timeout=inf", "seconds"),
             ("dir_timeout=1e99", "seconds"),

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::ptr;
@@ -114,6 +114,24 @@ pub fn lock(file: &fs::File) -> io::Result<bool> {
     }
 }
 
+/// Opens the directory at `path`: not what a symbolic link there leads to.
+///
+/// # Errors
+///
+/// The system's; [`io::ErrorKind::NotADirectory`] for a link.
+pub fn open_directory(path: &Path) -> io::Result<fs::File> {
+    fs::File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
+/// Opens `path` as `options` say: not what a symbolic link there leads to.
+///
+/// # Errors
+///
+/// The system's.
+pub fn open_itself(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
 /// Waits until the child `pid` has ended.
 pub fn wait_for(pid: i32) {
     let mut status = 0;
@@ -174,10 +192,15 @@ pub fn user_and_group() -> (u32, u32) {
     unsafe { (libc::getuid(), libc::getgid()) }
 }
 
+/// Who files belong to that this process makes.
+pub fn effective_user() -> u32 {
+    // SAFETY: cannot fail and takes no memory.
+    unsafe { libc::geteuid() }
+}
+
 /// Whether this process may do what root may.
 pub fn is_root() -> bool {
-    // SAFETY: cannot fail and takes no memory.
-    unsafe { libc::geteuid() == 0 }
+    effective_user() == 0
 }
 
 /// The permission bits that the user takes away from new files.

@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Values that cannot be meant otherwise than as a mistake.
 const CONNECTIONS_MAX: usize = 64;
 const CACHE_BYTES_MIN: usize = 1 << 20;
+const CACHE_DIR_BYTES_MIN: u64 = 16 << 20;
 const SECONDS_MAX: f64 = 366.0 * 86400.0;
 
 pub(crate) fn text(value: &str) -> Result<String, String> {
@@ -127,22 +128,31 @@ pub(crate) fn positive_seconds(value: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn size(value: &str) -> Result<usize, String> {
-    let (digits, unit) = match value.strip_suffix(['K', 'k', 'M', 'm', 'G', 'g']) {
-        Some(digits) => (digits, value.get(digits.len()..).unwrap_or_default()),
-        None => (value, ""),
-    };
-    let factor: usize = match unit.to_ascii_uppercase().as_str() {
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => 1,
-    };
-    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(factor));
-    match bytes {
+    match bytes(value, "KMG").and_then(|bytes| usize::try_from(bytes).ok()) {
         None => Err("must be a number of bytes, as 33554432, 32768K, 32M or 1G".into()),
         Some(bytes) if bytes < CACHE_BYTES_MIN => Err("must be at least 1M".into()),
         Some(bytes) => Ok(bytes),
     }
+}
+
+pub(crate) fn disk_size(value: &str) -> Result<u64, String> {
+    match bytes(value, "KMGT") {
+        None => Err("must be a number of bytes, as 4294967296, 512M, 4G or 1T".into()),
+        Some(bytes) if bytes < CACHE_DIR_BYTES_MIN => Err("must be at least 16M".into()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// A number with one of `units`, each 1024 times the one before, or with none.
+fn bytes(value: &str, units: &str) -> Option<u64> {
+    let last = value.chars().last()?.to_ascii_uppercase();
+    let (digits, power) = match units.find(last) {
+        // A unit is one byte long.
+        Some(unit) => (value.get(..value.len() - 1)?, u32::try_from(unit).ok()? + 1),
+        None => (value, 0),
+    };
+    let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
+    number.checked_mul(1024_u64.checked_pow(power)?)
 }
 
 pub(crate) fn number(value: &str) -> Result<u32, String> {

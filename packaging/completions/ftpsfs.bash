@@ -22,6 +22,8 @@ connections=
 timeout=
 cache_size=
 prefetch=
+cache_dir=
+cache_dir_size=
 attr_timeout=
 dir_timeout=
 uid=
@@ -66,7 +68,7 @@ _ftpsfs_complete_option() {
         idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
         verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
         conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
-        capath=* | spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
+        capath=* | cache_dir=* | spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
         log_level=*)
             mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
             ;;

@@ -23,6 +23,8 @@ function __ftpsfs_options
         timeout=\t'how long the server may take for one step' \
         cache_size=\t'bytes of file content kept in memory' \
         prefetch=\t'files, metadata or off' \
+        cache_dir=\t'where content that was read is kept' \
+        cache_dir_size=\t'bytes of the disk that cache_dir takes' \
         attr_timeout=\t'how long attributes are believed' \
         dir_timeout=\t'how long a listing is believed' \
         uid=\t'who owns every file' \

@@ -2,8 +2,8 @@
 
 use crate::options::Known;
 use crate::values::{
-    charset, conflict, connections, flag, idmap, level, mode, number, pins, port, positive_seconds, prefetch, roots,
-    seconds, size, text, tls, umask, upload, verify, versions, zone,
+    charset, conflict, connections, disk_size, flag, idmap, level, mode, number, pins, port, positive_seconds,
+    prefetch, roots, seconds, size, text, tls, umask, upload, verify, versions, zone,
 };
 
 /// All options, in the order of `--help`.
@@ -154,6 +154,20 @@ pub const OPTIONS: &[Known] = &[
         meaning: "what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing",
         default: Some("files"),
         set: |options, value| prefetch(value).map(|value| options.prefetch = value),
+    },
+    Known {
+        name: "cache_dir",
+        argument: Some("DIR"),
+        meaning: "keep content that was read on this machine's disk as well, not encrypted",
+        default: None,
+        set: |options, value| text(value).map(|value| options.cache_dir = Some(value.into())),
+    },
+    Known {
+        name: "cache_dir_size",
+        argument: Some("N[K|M|G|T]"),
+        meaning: "bytes of the disk that the cache in cache_dir takes, at most",
+        default: Some("4G"),
+        set: |options, value| disk_size(value).map(|value| options.cache_dir_bytes_max = value),
     },
     Known {
         name: "attr_timeout",

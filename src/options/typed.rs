@@ -55,6 +55,10 @@ pub struct Options {
     pub timeout: Duration,
     /// `cache_size=`
     pub cache_bytes_max: usize,
+    /// `cache_dir=`
+    pub cache_dir: Option<PathBuf>,
+    /// `cache_dir_size=`
+    pub cache_dir_bytes_max: u64,
     /// `attr_timeout=`
     pub attr_timeout: Duration,
     /// `dir_timeout=`
@@ -141,6 +145,8 @@ impl Default for Options {
             connections: const { NonZeroUsize::new(4).unwrap() },
             timeout: Duration::from_secs(30),
             cache_bytes_max: vfs.cache_bytes_max,
+            cache_dir: None,
+            cache_dir_bytes_max: 4 << 30,
             attr_timeout: vfs.attr_timeout,
             dir_timeout: vfs.dir_timeout,
             uid: None,

@@ -280,6 +280,7 @@ impl Vfs {
                 Some(ino) => self.keep_replaced(ino, &to, place.draft, moment)?,
                 None => None,
             };
+            self.tree.forget_renamed(found.ino, &from, &to);
             self.rename_remote(&from, &to).inspect_err(|_| {
                 self.put_back(kept.as_ref(), &to);
                 self.tree.doubt(parent);

@@ -5,6 +5,7 @@ use crate::remote::{Metadata, Remote};
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BLOCK_LEN, Block, BlockIndex, BlockPool, Blocks, Piece};
 use crate::vfs::cache::versions::{Version, VersionId, Versions};
 use crate::vfs::counters::Counters;
+use crate::vfs::disk::DiskCache;
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use crate::vfs::source::Source;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 mod ahead;
 mod fetch;
+mod kept;
 
 use ahead::Unused;
 use fetch::Fetch;
@@ -45,6 +47,8 @@ struct Shared {
     remote: Arc<dyn Remote>,
     counters: Arc<Counters>,
     pool: Arc<BlockPool>,
+    /// Its files are read while no lock is held.
+    disk: Option<Arc<DiskCache>>,
     /// How many blocks all streams together may be ahead of their readers.
     ahead_max: u64,
     /// Never held while bytes are fetched. A slot's lock may be taken under it, and the pool's.
@@ -162,7 +166,12 @@ enum Part {
 
 impl Content {
     /// Content that keeps at most `cache_bytes_max` bytes in memory, but always the block read last.
-    pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, cache_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        remote: Arc<dyn Remote>,
+        counters: Arc<Counters>,
+        cache_bytes_max: usize,
+        disk: Option<Arc<DiskCache>>,
+    ) -> Self {
         let state = State {
             versions: Versions::new(),
             blocks: Blocks::new(cache_bytes_max),
@@ -176,6 +185,7 @@ impl Content {
             remote,
             counters,
             pool: Arc::default(),
+            disk,
             ahead_max: cache_bytes_max as u64 / AHEAD_PART / BLOCK_BYTES,
             state: Mutex::new(state),
             stream_freed: Condvar::new(),
@@ -275,9 +285,10 @@ impl Content {
         if let Some(bytes) = self.shared.read_known(version, span) {
             return Ok(bytes);
         }
-        match place {
-            Some(place) => self.shared.read_awaited(version, span, &place),
-            None => Err(Error::WouldBlock),
+        let Some(place) = place else { return Err(Error::WouldBlock) };
+        match self.shared.read_kept(version, span) {
+            Some(bytes) => Ok(bytes),
+            None => self.shared.read_awaited(version, span, &place),
         }
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Counters {
     pub(crate) names_known: Counter,
     pub(crate) names_asked: Counter,
     pub(crate) blocks_known: Counter,
+    pub(crate) blocks_on_disk: Counter,
+    pub(crate) blocks_kept: Counter,
     pub(crate) blocks_waited: Counter,
     pub(crate) downloads: Counter,
     pub(crate) downloads_resumed: Counter,
@@ -48,6 +50,10 @@ pub struct Summary {
     pub names_asked: u64,
     /// Blocks of content answered from the cache.
     pub blocks_known: u64,
+    /// Blocks of content answered from the cache on this machine's disk.
+    pub blocks_on_disk: u64,
+    /// Blocks of content handed to that cache.
+    pub blocks_kept: u64,
     /// Blocks of content that a reader had to wait for.
     pub blocks_waited: u64,
     /// Downloads opened.
@@ -74,6 +80,8 @@ impl Counters {
             names_known: self.names_known.value(),
             names_asked: self.names_asked.value(),
             blocks_known: self.blocks_known.value(),
+            blocks_on_disk: self.blocks_on_disk.value(),
+            blocks_kept: self.blocks_kept.value(),
             blocks_waited: self.blocks_waited.value(),
             downloads: self.downloads.value(),
             downloads_resumed: self.downloads_resumed.value(),
@@ -91,7 +99,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} listings, {} stats; names: {} from the cache, {} asked; {} downloads ({} resumed), {} bytes; \
-             blocks: {} from the cache, {} waited for; ahead: {} listings, {} files, {} bytes ({} unused)",
+             blocks: {} from the cache, {} from the disk, {} waited for; ahead: {} listings, {} files, {} bytes ({} unused)",
             self.listings,
             self.stats,
             self.names_known,
@@ -100,6 +108,7 @@ impl fmt::Display for Summary {
             self.downloads_resumed,
             self.bytes,
             self.blocks_known,
+            self.blocks_on_disk,
             self.blocks_waited,
             self.listings_ahead,
             self.files_ahead,

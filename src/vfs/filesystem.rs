@@ -3,8 +3,10 @@
 use crate::path::escaped;
 use crate::remote::{FileKind, Remote};
 use crate::vfs::attr::{Attr, Kind};
+use crate::vfs::cache::disk::stamp::PRECISION_MAX;
 use crate::vfs::content::Content;
 use crate::vfs::counters::Counters;
+use crate::vfs::disk::DiskCache;
 use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::error::Error;
 use crate::vfs::foresight::Foresight;
@@ -19,6 +21,7 @@ use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -39,6 +42,8 @@ pub struct Vfs {
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
     changed: OnceLock<Changed>,
+    /// The server does not tell better times than its listings do.
+    times_are_coarse: AtomicBool,
 }
 
 /// Tells the kernel that what it believes of an inode's attributes is wrong.
@@ -123,11 +128,22 @@ impl Vfs {
     /// As [`Vfs::new`], with a journal: what it holds is uploaded after [`Vfs::resume`], and what is closed goes there first
     /// if the settings say so.
     pub fn with_journal(remote: Arc<dyn Remote>, settings: Settings, journal: Option<Journal>) -> Self {
-        let counters = Arc::new(Counters::default());
-        let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), settings.cache_bytes_max);
+        Self::with_disk(remote, settings, journal, None)
+    }
+
+    /// As [`Vfs::with_journal`], with a cache on disk.
+    pub fn with_disk(
+        remote: Arc<dyn Remote>,
+        settings: Settings,
+        journal: Option<Journal>,
+        disk: Option<DiskCache>,
+    ) -> Self {
+        let (counters, disk) = (Arc::new(Counters::default()), disk.map(Arc::new));
+        let cache_bytes_max = settings.cache_bytes_max;
+        let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), cache_bytes_max, disk.clone());
         let space = FreeSpace::new(Arc::clone(&remote));
         let content = Arc::new(content);
-        let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), Arc::clone(&counters)));
+        let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), Arc::clone(&counters), disk));
         let drafts = Drafts::new(Arc::clone(&tree), Arc::clone(&content), journal);
         let known = (Arc::clone(&tree), Arc::clone(&content), Arc::clone(&drafts));
         Self {
@@ -140,6 +156,7 @@ impl Vfs {
             counters,
             refused_links: Mutex::default(),
             changed: OnceLock::new(),
+            times_are_coarse: AtomicBool::new(false),
         }
     }
 
@@ -160,6 +177,12 @@ impl Vfs {
         self.foresight.end(limit);
         outgoing::wait_for_all(Instant::now() + limit);
         self.tree.wait_for_removals(limit);
+        self.wait_for_stored(limit);
+    }
+
+    /// Waits until what is to be stored in the cache on disk is, but no longer than `limit`; whether it is.
+    pub fn wait_for_stored(&self, limit: Duration) -> bool {
+        self.tree.wait_for_stored(limit)
     }
 
     /// What was asked and answered since the mount.
@@ -233,6 +256,7 @@ impl Vfs {
             // The kernel would cut the file at the size it believes in.
             changed(ino);
         }
+        let found = self.told_exactly(found, now, patience)?;
         self.drafts.opened(ino);
         self.foresight.opened(ino, found.attr.size, now);
         let (version, keep_cache) = match self.drafts.of(ino) {
@@ -240,9 +264,35 @@ impl Vfs {
                 self.drafts.rebase(&draft, &found.metadata, Moment::new(now));
                 (self.content.detached(ino, found.attr.size), false)
             }
-            None => self.content.open(ino, &found.metadata, found.attr.size, now),
+            None => {
+                let (version, same) = self.content.open(ino, &found.metadata, found.attr.size, now);
+                let age = self.tree.settings().attr_timeout;
+                let path = || self.tree.path(ino, now).ok().map(|(path, _)| path);
+                self.content.put_on_disk(&version, path, &found.metadata, age);
+                (version, same)
+            }
         };
         Ok(Opened { fh: self.handles.open(Handle::File(OpenFile { ino, version, writes: false })), keep_cache })
+    }
+
+    /// As `found`, with a time that tells a version for the cache on disk, if there is one: listings may tell only minutes
+    /// and days.
+    fn told_exactly(&self, found: Found, now: Instant, patience: Patience) -> Result<Found, Error> {
+        let tells = |found: &Found| found.metadata.modified.is_none_or(|modified| modified.precision <= PRECISION_MAX);
+        if !self.content.has_disk() || tells(&found) || self.times_are_coarse.load(Ordering::Relaxed) {
+            return Ok(found);
+        }
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        match self.tree.refresh(found.ino, now) {
+            Ok(exact) if exact.attr.kind == Kind::File => {
+                // Then the server has no better answer for any file.
+                self.times_are_coarse.store(!tells(&exact), Ordering::Relaxed);
+                Ok(exact)
+            }
+            _ => Ok(found),
+        }
     }
 
     /// At most `size` bytes of an open file from `offset` (bytes) on; fewer only at its end.

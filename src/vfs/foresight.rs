@@ -139,6 +139,9 @@ impl Shared {
             && found.attr.kind == Kind::File
             && let Ok(place) = self.tree.path(ino, now)
         {
+            if self.content.has_stored(&place.0, &found.metadata, self.tree.settings().attr_timeout) {
+                return true;
+            }
             let is_there = || {
                 let path = self.tree.path(ino, now);
                 path.is_ok_and(|(path, _)| path == place.0) && self.drafts.of(ino).is_none()

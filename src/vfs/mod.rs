@@ -2,7 +2,8 @@
 //!
 //! A question from the kernel enters at [`filesystem`]. What concerns names and attributes goes to `tree`, which answers
 //! from `cache` or asks the server once for everybody who waits (`flight`); what concerns bytes goes to `content`, which
-//! answers from the block cache or lets a `stream` fetch them. Every question says how patient it is: with
+//! answers from the block cache, from the one on this machine's `disk` where there is one, or lets a `stream` fetch them.
+//! Every question says how patient it is: with
 //! [`filesystem::Patience::CacheOnly`] nothing waits for the network.
 //!
 //! What is written to an inode is one `draft` for all who have it open: on its way to the server while it comes in order
@@ -34,6 +35,8 @@ mod spool;
 
 mod cache;
 
+mod disk;
+
 mod handles;
 mod source;
 mod stream;
@@ -63,5 +66,6 @@ mod changes;
 
 pub mod writeback;
 
+pub use disk::DiskCache;
 pub use filesystem::Vfs;
 pub use settings::Settings;

@@ -8,6 +8,7 @@ use crate::vfs::cache::attributes::{Attributes, Known, remaining};
 use crate::vfs::cache::directories::{Directories, Directory, Listed};
 use crate::vfs::cache::habits::{Habits, Way};
 use crate::vfs::counters::Counters;
+use crate::vfs::disk::DiskCache;
 use crate::vfs::error::Error;
 use crate::vfs::flight::Flights;
 use crate::vfs::handles::Snapshot;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 mod known;
 mod local;
+mod stored;
 
 pub(crate) use local::Target;
 
@@ -41,6 +43,8 @@ pub(crate) struct Tree {
     namer: Namer,
     owners: Owners,
     workers: Workers,
+    /// Is told what is done here.
+    disk: Option<Arc<DiskCache>>,
 }
 
 #[derive(Debug)]
@@ -113,7 +117,12 @@ enum Cached {
 }
 
 impl Tree {
-    pub(crate) fn new(remote: Arc<dyn Remote>, settings: Settings, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        remote: Arc<dyn Remote>,
+        settings: Settings,
+        counters: Arc<Counters>,
+        disk: Option<Arc<DiskCache>>,
+    ) -> Self {
         let state = State {
             inodes: Inodes::new(),
             directories: Directories::new(),
@@ -129,6 +138,7 @@ impl Tree {
             namer: Namer::new(&settings.host),
             owners: Owners::new(settings.idmap),
             workers: Workers::default(),
+            disk,
             remote,
             settings,
             counters,

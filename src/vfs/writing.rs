@@ -285,7 +285,10 @@ impl Vfs {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
-        match self.alter(ino, &path, Alteration::Modified(modified)) {
+        let done = self.alter(ino, &path, Alteration::Modified(modified));
+        // It may have been done all the same, and what has the time now need not be what had it before.
+        self.tree.forget_stored(&path);
+        match done {
             Ok(told) => self.learn_anew(ino, told, moment),
             // Few servers set a directory's time, each sets it anew with the next entry, and `cp -a`, tar and rsync fail for
             // nothing else.

@@ -28,6 +28,7 @@ mod programs;
 mod refused;
 mod servers;
 mod sessions;
+mod stored;
 mod times;
 mod translated;
 mod trust;

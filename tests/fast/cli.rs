@@ -63,6 +63,7 @@ fn both_grammars_read_every_option_alike() {
             None => String::new(),
             Some("N" | "SECONDS") => "=7".to_owned(),
             Some("N[K|M|G]") => "=7M".to_owned(),
+            Some("N[K|M|G|T]") => "=17M".to_owned(),
             Some("OCTAL") => "=0750".to_owned(),
             Some("HASH[;HASH...]") => format!("={pin}"),
             Some("ZONE") => "=+05:30".to_owned(),

@@ -18,5 +18,6 @@ mod properties;
 mod protocol;
 mod reading;
 mod space;
+mod stored;
 mod writeback;
 mod writing;

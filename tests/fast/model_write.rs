@@ -1,6 +1,7 @@
 //! Random operations of a writer and of a second client, with failures in between, against the trees that may come out.
 
 use crate::memory::Memory;
+use crate::stored::CacheDir;
 use crate::writeback::{copy_journal, open_journal};
 use crate::writing::settled;
 use ftpsfs::remote::ErrorKind;
@@ -143,11 +144,16 @@ struct World {
 
 impl World {
     fn new(test: &str, memory: &Memory, settings: Settings) -> Self {
+        Self::with_cache(test, memory, settings, None)
+    }
+
+    fn with_cache(test: &str, memory: &Memory, settings: Settings, cache: Option<&CacheDir>) -> Self {
         memory.directory("/d");
         let settings = Settings { recovery_dir: recovery(test), umask: 0, host: "box".into(), ..settings };
         let writeback = settings.writeback;
         let journal = writeback.then(|| open_journal(&journal(test)));
-        let (vfs, now) = (Vfs::with_journal(Arc::new(memory.clone()), settings, journal), Instant::now());
+        let disk = cache.map(|cache| cache.open("model"));
+        let (vfs, now) = (Vfs::with_disk(Arc::new(memory.clone()), settings, journal, disk), Instant::now());
         vfs.resume(now);
         let Looked::Up(d) = vfs.lookup(Ino::ROOT, b"d", now, NETWORK).unwrap() else { panic!("d is absent") };
         Self { vfs, now, d: d.ino, writeback }
@@ -261,12 +267,17 @@ proptest! {
         upload in ways(),
         writeback in any::<bool>(),
         names in any::<bool>(),
+        stored in any::<bool>(),
         breaks in prop::collection::vec(0..6_000_000usize, 0..4),
         steps in steps(40),
     ) {
         let memory = Memory::new();
         memory.names_uploads(names);
-        let world = World::new("local", &memory, Settings { upload, writeback, ..Settings::default() });
+        let cache = stored.then(CacheDir::new);
+        // What is on the disk is read from there only if it is not in memory.
+        let cache_bytes_max = if stored { 1 } else { Settings::default().cache_bytes_max };
+        let settings = Settings { upload, writeback, cache_bytes_max, ..Settings::default() };
+        let world = World::with_cache("local", &memory, settings, cache.as_ref());
         let mut model = Model::default();
         let mut open: Vec<Slot> = Vec::new();
         for bytes in breaks {

@@ -2,11 +2,13 @@
 
 use crate::remote::Metadata;
 use crate::vfs::cache::attributes::Known;
+use crate::vfs::cache::disk::Key;
 use crate::vfs::inodes::Ino;
 use lru::LruCache;
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One state of a file's content. Numbers are never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,9 +27,28 @@ pub(crate) struct Version {
     handles: AtomicUsize,
     /// Whether it was ever opened: what was only fetched ahead the kernel knows nothing of.
     was_opened: AtomicBool,
+    /// What it is called in the cache on disk; `None` where it has no place there.
+    on_disk: Mutex<Option<Arc<Key>>>,
+    /// Nothing of it was fetched before.
+    since: Instant,
 }
 
 impl Version {
+    /// What it is called in the cache on disk, if it may be there.
+    pub(crate) fn on_disk(&self) -> Option<Arc<Key>> {
+        self.on_disk.lock().clone()
+    }
+
+    /// It may be in the cache on disk as `key`; what it was called there before.
+    pub(crate) fn put_on_disk(&self, key: Option<Key>) -> Option<Arc<Key>> {
+        std::mem::replace(&mut *self.on_disk.lock(), key.map(Arc::new))
+    }
+
+    /// For how long its bytes may have been fetched.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// One more handle holds on to it; whether another did before.
     pub(crate) fn opened(&self) -> bool {
         self.handles.fetch_add(1, Ordering::AcqRel);
@@ -90,7 +111,8 @@ impl Versions {
         let id = VersionId(self.next);
         self.next += 1;
         let (gone, disproved, handles) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Version { id, ino, size, gone, disproved, handles, was_opened: AtomicBool::new(false) })
+        let (was_opened, on_disk, since) = (AtomicBool::new(false), Mutex::default(), Instant::now());
+        Arc::new(Version { id, ino, size, gone, disproved, handles, was_opened, on_disk, since })
     }
 
     /// The current version of `ino`.

@@ -42,11 +42,12 @@ impl Fetch {
                 Err(stop) => return stop,
             };
             begun = (!work.is_last).then(|| piece.clone());
-            self.deliver(work, piece);
+            self.deliver(work, piece.clone());
             // Nobody has to wait for that.
             if let Err(stop) = source.confirm_end() {
                 return stop;
             }
+            self.shared.keep(&self.version, work.index, &piece);
         }
         Stop::Unwanted
     }

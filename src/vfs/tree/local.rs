@@ -171,6 +171,11 @@ impl Tree {
             state.local.remove(&ino);
         }
         state.learn(ino, metadata, now);
+        let path = state.path(ino);
+        drop(state);
+        if let Some(path) = path {
+            self.forget_stored(&path);
+        }
     }
 
     /// The server was changed to `metadata`.
@@ -181,12 +186,16 @@ impl Tree {
     /// What is here did not get to the server and goes.
     pub(crate) fn reverted(&self, ino: Ino) {
         let mut state = self.state.lock();
+        let path = state.inodes.path(ino);
         match state.local.remove(&ino).map(|local| local.standing) {
             Some(Standing::Created) => state.remove(ino),
             _ => state.attributes.remove(ino),
         }
         state.epoch.advance();
         drop(state);
+        if let Some(path) = path {
+            self.forget_stored(&path);
+        }
         self.distrust(ino);
     }
 
@@ -223,6 +232,9 @@ impl Tree {
         if let Some(ino) = state.inodes.child(parent, name.as_bytes()) {
             state.remove(ino);
         }
+        let path = state.inodes.path(parent).map(|parent| parent.join(name));
+        drop(state);
+        self.forget_removed(path.as_ref());
     }
 
     /// `ino` lost its name and is still open; the server may keep it as `kept`.
@@ -232,9 +244,12 @@ impl Tree {
             _ => None,
         };
         let mut state = self.state.lock();
+        let path = state.inodes.path(ino);
         state.remove(ino);
         state.local.insert(ino, Local { metadata, standing: Standing::Nameless(kept) });
         state.epoch.advance();
+        drop(state);
+        self.forget_removed(path.as_ref());
     }
 
     /// The last one who had it open left; gives where the server keeps it, if it does.
@@ -265,7 +280,7 @@ impl Tree {
     /// `ino` has another name by now.
     pub(crate) fn renamed(&self, ino: Ino, parent: Ino, name: &Name) {
         let mut state = self.state.lock();
-        let metadata = state.known(ino);
+        let (metadata, from) = (state.known(ino), state.inodes.path(ino));
         if let Some((before, Some(old))) = state.inodes.place(ino) {
             let old = old.clone();
             state.change(before, &old, None);
@@ -279,6 +294,11 @@ impl Tree {
             None => state.doubt(parent),
         }
         state.epoch.advance();
+        let to = state.inodes.path(ino);
+        drop(state);
+        if let (Some(from), Some(to)) = (from, to) {
+            self.forget_renamed(ino, &from, &to);
+        }
     }
 
     /// Believes nothing of what is in `parent`.
