@@ -24,8 +24,9 @@ mod kept;
 use ahead::Unused;
 use fetch::Fetch;
 
-/// How many positions in one file stay open: a player reads head, tail, then the middle.
-const STREAMS_PER_FILE_MAX: usize = 4;
+/// How many positions in one file stay open: a player reads head, tail, then the middle, and several programs may read one
+/// file.
+const STREAMS_PER_FILE_MAX: usize = 8;
 /// How many positions stay open in all.
 const STREAMS_MAX: usize = 16;
 /// How long a stream that nobody reads from stays open: servers kill stalled transfers, and the connection is of use to

@@ -96,9 +96,12 @@ impl Stream {
         }
     }
 
-    /// Whether the byte `from` of the block `index` comes soon.
+    /// Whether the byte `from` of the block `index` comes soon. What others wait for comes in any case: the kernel reads ahead in
+    /// several requests at once, one behind the other.
     pub(crate) fn reaches(&self, index: BlockIndex, from: usize) -> bool {
-        (self.next..=BlockIndex(self.next.0 + SKIP_MAX.max(self.window))).contains(&index) && self.gives(index, from)
+        let certain = self.wanted.last_key_value().map_or(self.next.0, |(last, _)| last.0);
+        let last = (certain + SKIP_MAX).max(self.next.0 + self.window);
+        index.0 <= last && self.gives(index, from)
     }
 
     fn gives(&self, index: BlockIndex, from: usize) -> bool {
