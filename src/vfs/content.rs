@@ -12,8 +12,9 @@ use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,17 @@ struct Shared {
     stream_freed: Condvar,
     /// A reader that waited for the network is done.
     reader_done: Condvar,
+    disproved: Disproved,
+}
+
+/// What is called with an inode whose content is not what the server told of it.
+#[derive(Default)]
+struct Disproved(OnceLock<Box<dyn Fn(Ino) + Send + Sync>>);
+
+impl fmt::Debug for Disproved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disproved")
+    }
 }
 
 #[derive(Debug)]
@@ -191,8 +203,15 @@ impl Content {
             state: Mutex::new(state),
             stream_freed: Condvar::new(),
             reader_done: Condvar::new(),
+            disproved: Disproved::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Sets what is called with an inode whose content turns out not to be what the server told of it. Only the first call counts.
+    pub(crate) fn on_disproved(&self, disproved: impl Fn(Ino) + Send + Sync + 'static) {
+        // A second caller is a mistake without harm.
+        let _ = self.shared.disproved.0.set(Box::new(disproved));
     }
 
     /// The version of `ino` that `metadata` tells of, and whether the one opened before is the same.

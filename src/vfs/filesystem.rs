@@ -144,6 +144,12 @@ impl Vfs {
         let space = FreeSpace::new(Arc::clone(&remote));
         let content = Arc::new(content);
         let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), Arc::clone(&counters), disk));
+        let disbelieving = Arc::downgrade(&tree);
+        content.on_disproved(move |ino| {
+            if let Some(tree) = disbelieving.upgrade() {
+                tree.distrust(ino);
+            }
+        });
         let drafts = Drafts::new(Arc::clone(&tree), Arc::clone(&content), journal);
         let known = (Arc::clone(&tree), Arc::clone(&content), Arc::clone(&drafts));
         Self {
@@ -310,11 +316,7 @@ impl Vfs {
             Patience::CacheOnly => None,
             Patience::Network => Some(self.tree.path(version.ino, now)?),
         };
-        let bytes = self.content.read(&version, offset, size, place);
-        if bytes.is_err() && version.take_disproved() {
-            self.tree.distrust(version.ino);
-        }
-        bytes
+        self.content.read(&version, offset, size, place)
     }
 
     /// Closes an open file. What was written and never asked to be on the server gets there now, if it can.

@@ -426,6 +426,10 @@ impl Tree {
             (path, state.is_listed(ino, now, self.settings.dir_timeout), state.epoch)
         };
         self.listings.run(&(path.clone(), epoch), || {
+            // An answer that was on its way when the caller looked may have come since.
+            if let Some(listed) = self.state.lock().directories.fresh(ino, now, self.settings.dir_timeout).cloned() {
+                return Ok(listed);
+            }
             self.counters.listings.add(1);
             let started = Instant::now();
             let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;

@@ -22,7 +22,6 @@ pub(crate) struct Version {
     /// In bytes.
     pub(crate) size: u64,
     gone: AtomicBool,
-    disproved: AtomicBool,
     /// How many handles hold on to it.
     handles: AtomicUsize,
     /// Whether it was ever opened: what was only fetched ahead the kernel knows nothing of.
@@ -58,11 +57,6 @@ impl Version {
     /// One handle less holds on to it; `true` for the last one.
     pub(crate) fn closed(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// Whether reading has shown that what the server told of the file was wrong; `true` for the first who asks.
-    pub(crate) fn take_disproved(&self) -> bool {
-        self.disproved.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the server has another version by now, so that nothing more may be given of this one.
@@ -110,9 +104,9 @@ impl Versions {
     pub(crate) fn detached(&mut self, ino: Ino, size: u64) -> Arc<Version> {
         let id = VersionId(self.next);
         self.next += 1;
-        let (gone, disproved, handles) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+        let (gone, handles) = (AtomicBool::new(false), AtomicUsize::new(0));
         let (was_opened, on_disk, since) = (AtomicBool::new(false), Mutex::default(), Instant::now());
-        Arc::new(Version { id, ino, size, gone, disproved, handles, was_opened, on_disk, since })
+        Arc::new(Version { id, ino, size, gone, handles, was_opened, on_disk, since })
     }
 
     /// The current version of `ino`.
@@ -143,7 +137,6 @@ impl Versions {
 
     /// Ends `version`: its content is not what the server told of it.
     pub(crate) fn disprove(&mut self, version: &Version) {
-        version.disproved.store(true, Ordering::Release);
         version.gone.store(true, Ordering::Release);
         if self.current.peek(&version.ino).is_some_and(|(current, _)| current.id == version.id) {
             self.current.pop(&version.ino);

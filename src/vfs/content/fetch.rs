@@ -27,6 +27,10 @@ impl Fetch {
             Stop::Failed(error) => self.error = error,
             Stop::Changed => {
                 self.error = Error::Stale;
+                // Before anybody hears of it and opens the file again.
+                if let Some(disproved) = self.shared.disproved.0.get() {
+                    disproved(self.version.ino);
+                }
                 let mut state = self.shared.state.lock();
                 state.versions.disprove(&self.version);
                 state.drop_version(self.version.id);

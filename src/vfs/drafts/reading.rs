@@ -115,10 +115,6 @@ impl Drafts {
     pub(super) fn read_base(&self, base: Option<&Base>, offset: u64, len: usize, wait: bool) -> Result<Bytes, Error> {
         let Some(Base { version, target }) = base else { return Ok(Bytes::default()) };
         let place = if wait { Some((self.tree.target(target)?, true)) } else { None };
-        let bytes = self.content.read(version, offset, u32::try_from(len).unwrap_or(u32::MAX), place);
-        if bytes.is_err() && version.take_disproved() {
-            self.tree.distrust(version.ino);
-        }
-        bytes
+        self.content.read(version, offset, u32::try_from(len).unwrap_or(u32::MAX), place)
     }
 }
