@@ -1,7 +1,8 @@
 //! Content that comes in order, on its way to the server: some of it waits to be sent, some is kept in case the
 //! connection breaks.
 
-use crate::remote::{Named, Naming};
+use crate::path::RemotePath;
+use crate::remote::{self, ErrorKind, Named, Naming, Remote};
 use crate::vfs::error::Error;
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::{Target, Tree};
@@ -28,6 +29,9 @@ const START_BYTES: u64 = 1 << 20;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// How long an upload without new bytes keeps its connection: servers end stalled transfers, and others wait.
 const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// How much of an upload in place is compared before it goes on after a broken connection (bytes).
+const CHECKED_BYTES_MAX: u64 = 1 << 20;
 
 /// How many uploads run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -234,6 +238,9 @@ impl Outgoing {
     fn upload(&self) -> Result<Option<Named>, Error> {
         let mut transfer = Transfer::new(&self.tree, &self.target, self.begin);
         loop {
+            if transfer.takes_position() {
+                self.check_is_ours(transfer.position())?;
+            }
             let (step, earliest) = self.next(transfer.position());
             match step {
                 Step::Send(chunk, from) => transfer.send(chunk.get(from..).unwrap_or_default(), earliest)?,
@@ -246,6 +253,25 @@ impl Outgoing {
                 Step::Stop => return Err(Error::Stale),
             }
         }
+    }
+
+    /// Sees, before an upload in place goes on where the server's file ends, that what lies before that is ours: somebody else may
+    /// have put another file there meanwhile. A temporary name is ours alone.
+    fn check_is_ours(&self, position: u64) -> Result<(), Error> {
+        let Target::Inode(_) = self.target else { return Ok(()) };
+        let from = self.state.lock().window.start.max(position.saturating_sub(CHECKED_BYTES_MAX));
+        let mut ours = vec![0; usize::try_from(position.saturating_sub(from)).unwrap_or_default()];
+        if ours.is_empty() || !self.read(from, &mut ours) {
+            return Ok(());
+        }
+        let path = self.tree.target(&self.target)?;
+        let theirs = read_exactly(&**self.tree.remote(), &path, from, ours.len());
+        let error = match theirs {
+            Ok(theirs) if theirs == ours => return Ok(()),
+            Ok(_) => remote::Error::new(ErrorKind::Lost, "the file is not what was sent any more"),
+            Err(error) => error,
+        };
+        Err(Error::logged("upload", &path, &error, true))
     }
 
     /// What to do now that everything before `position` was sent, and the first byte that is still here.
@@ -272,6 +298,20 @@ impl Outgoing {
             }
         }
     }
+}
+
+/// The `len` bytes of a file from `from` on; fewer where it ends before.
+fn read_exactly(remote: &dyn Remote, path: &RemotePath, from: u64, len: usize) -> Result<Vec<u8>, remote::Error> {
+    let mut download = remote.read_from(path, from, None)?;
+    let (mut bytes, mut filled) = (vec![0; len], 0);
+    while filled < len {
+        match download.read(&mut bytes[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 impl Window {

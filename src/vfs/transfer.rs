@@ -31,6 +31,8 @@ pub(crate) struct Transfer<'a> {
     /// How far the server's file was seen to reach at most.
     reached: u64,
     setbacks: u32,
+    /// Whether the position was taken from the server since it was asked last.
+    took_position: bool,
     busy_since: Option<Instant>,
     upload: Option<Box<dyn Upload>>,
     /// The size that the server's file was seen to have, while no upload runs.
@@ -42,13 +44,18 @@ impl<'a> Transfer<'a> {
     /// An upload that begins at byte `begin`: at the end of what is there already, or at the beginning.
     pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
         let (position, reached) = (begin, begin);
-        let (setbacks, busy_since, upload, stored, named) = (0, None, None, None, None);
-        Self { tree, target, begin, position, reached, setbacks, busy_since, upload, stored, named }
+        let (setbacks, took_position, busy_since, upload, stored, named) = (0, false, None, None, None, None);
+        Self { tree, target, begin, position, reached, setbacks, took_position, busy_since, upload, stored, named }
     }
 
     /// Where the next byte goes.
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Whether the position is what the server's file reached when a connection broke; `true` once for each time.
+    pub(crate) fn takes_position(&mut self) -> bool {
+        std::mem::take(&mut self.took_position)
     }
 
     /// Sends `bytes`. After a setback the position is another, but never before `earliest`.
@@ -157,7 +164,7 @@ impl<'a> Transfer<'a> {
         if let Ok(path) = self.path() {
             log::info!("upload {path}: again from byte {size}: {error}");
         }
-        self.position = size;
+        (self.position, self.took_position) = (size, true);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 const NETWORK: Patience = Patience::Network;
@@ -132,7 +133,7 @@ pub(crate) fn settled(memory: &Memory) -> BTreeMap<String, Option<Vec<u8>>> {
             return tree;
         }
         assert!(Instant::now() < deadline, "temporaries stay: {:?}", tree.keys());
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -228,6 +229,27 @@ fn what_comes_at_the_end_is_appended_and_nothing_is_fetched_or_sent_again() {
     assert_eq!(memory.content("/f").unwrap(), b"hello world");
     assert_eq!(memory.take_calls(), [Call::Append]);
     assert_eq!(memory.counts().reads, 0);
+}
+
+/// Where the connection broke, an append went on where the server's file ended, and closed well: behind the first bytes of
+/// another file, if that had just been put there and was a little longer.
+#[test]
+fn an_append_that_broke_off_does_not_go_on_in_another_file() {
+    let memory = Memory::new();
+    memory.file("/f", content(50));
+    let mount = Mount::new(&memory);
+    let fh = mount.open("f", Access::Write);
+    memory.break_next_upload(3, ErrorKind::Lost);
+    mount.write(fh, 50, content(2 * MIB)).unwrap();
+    // Three bytes have come, and whether more are to come is waited for.
+    while memory.content("/f").unwrap().len() < 53 {
+        thread::yield_now();
+    }
+    let theirs = vec![b'x'; 53];
+    memory.file("/f", theirs.clone());
+    assert_eq!(mount.close(fh).unwrap_err().errno(), Errno::EIO);
+    assert!(memory.content("/f").unwrap() == theirs);
+    assert!(!mount.recovered().is_empty());
 }
 
 #[test]
@@ -696,7 +718,7 @@ fn temporaries_are_never_shown_and_ours_are_swept_when_they_are_old() {
     memory.await_counts("swept", |counts| counts.changes >= 3);
     let deadline = Instant::now() + Duration::from_secs(10);
     while memory.tree().len() > 2 && Instant::now() < deadline {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!(memory.tree().into_keys().collect::<Vec<_>>(), ["/.ftpsfs-other-50000000-1.part", "/f"]);
     assert_eq!(mount.create(".ftpsfs-box-50000000-1.part", NEW).unwrap_err().errno(), Errno::EINVAL);

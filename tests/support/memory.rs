@@ -440,7 +440,8 @@ impl Remote for Memory {
             }
         }
         let breaks = state.upload_breaks.pop_front();
-        Ok(Box::new(MemoryUpload { memory: self.clone(), path: path.clone(), breaks }))
+        let size = usize::try_from(if let Start::End(size) = start { size } else { 0 }).unwrap();
+        Ok(Box::new(MemoryUpload { memory: self.clone(), path: path.clone(), size, breaks }))
     }
 
     fn create_directory(&self, path: &RemotePath) -> Result<(), Error> {
@@ -544,6 +545,8 @@ impl Remote for Memory {
 struct MemoryUpload {
     memory: Memory,
     path: RemotePath,
+    /// The size that the file must have in the end.
+    size: usize,
     breaks: Option<(usize, ErrorKind)>,
 }
 
@@ -561,6 +564,7 @@ impl Upload for MemoryUpload {
         };
         Arc::make_mut(content).extend_from_slice(&bytes[..count]);
         *old = version;
+        self.size += count;
         if let Some((left, kind)) = &mut self.breaks {
             *left -= count;
             if *left == 0 {
@@ -577,7 +581,15 @@ impl Upload for MemoryUpload {
         let mut state = self.memory.arrive(|_| {})?;
         match self.breaks {
             Some((_, kind)) => Err(Error::new(kind, format!("told to break: {kind:?}"))),
-            None => done(&mut state),
+            None => {
+                let size = match state.nodes.get(self.path.as_bytes()) {
+                    Some(Node::File { content, .. }) => Some(content.len()),
+                    _ => None,
+                };
+                done(&mut state)?;
+                let is_whole = size == Some(self.size);
+                if is_whole { Ok(()) } else { Err(Error::new(ErrorKind::Lost, "the size is wrong")) }
+            }
         }
     }
 
