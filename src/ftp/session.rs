@@ -34,6 +34,8 @@ pub struct Session {
     reply_owed: bool,
     /// A data connection opened ahead.
     spare: Option<Spare>,
+    /// The port of one that may be opened, and since when.
+    port: Option<(u16, Instant)>,
     /// Data connections were needed: another will be.
     has_transferred: bool,
 }
@@ -84,7 +86,16 @@ impl Session {
             server.learn_root(&login_directory(&mut control)?);
         }
         let server = Arc::clone(server);
-        Ok(Self { control, server, features, transfer: None, reply_owed: false, spare: None, has_transferred: false })
+        Ok(Self {
+            control,
+            server,
+            features,
+            transfer: None,
+            reply_owed: false,
+            spare: None,
+            port: None,
+            has_transferred: false,
+        })
     }
 
     /// What the server offers.
@@ -289,9 +300,13 @@ impl Session {
     /// came is not whole.
     pub fn finish(&mut self, data: DataConnection, received: u64) -> Result<Reply, Error> {
         let resumed = data.resumed();
+        let asked = self.ask_port_ahead()?;
         data.close();
         let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "", offered: false });
         let reply = self.control.reply(verb)?;
+        if asked {
+            self.hear_port();
+        }
         match reply.code.outcome() {
             Outcome::Completion => {
                 if resumed {

@@ -7,6 +7,7 @@
 use crate::ftp::command::Command;
 use crate::ftp::data::DataConnection;
 use crate::ftp::error::{Error, Expect};
+use crate::ftp::order::Order;
 use crate::ftp::passive;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::{FINAL_REPLY, Running, Session, refuses_session};
@@ -31,7 +32,7 @@ impl Session {
         self.settle()?;
         self.drop_old_spare(Instant::now());
         if self.spare.is_none() && self.has_transferred {
-            match self.passive_port().and_then(|port| self.control.connect_data(port)) {
+            match self.connect_data() {
                 Ok(tcp) => self.spare = Some(Spare { tcp, since: Instant::now() }),
                 Err(error) if error.closes_connection() => return Err(error),
                 Err(error) => {
@@ -81,9 +82,44 @@ impl Session {
                 other => return other,
             }
         }
-        let port = self.passive_port()?;
-        let tcp = self.control.connect_data(port)?;
+        let tcp = self.connect_data()?;
         self.transfer_over(tcp, &commands)
+    }
+
+    /// Asks for the port of the next data connection at the end of a download, where the server reads that after its last
+    /// reply: the answer costs no round trip of its own. Whether it was asked, and [`Session::hear_port`] has to follow.
+    pub(super) fn ask_port_ahead(&mut self) -> Result<bool, Error> {
+        let asks = self.server.settings.opens_ahead
+            && self.server.order() == Order::KeptInTransfers
+            && !self.server.epsv_refused.is_set();
+        if asks {
+            self.control.send(&[Command::Epsv])?;
+        }
+        Ok(asks)
+    }
+
+    /// Reads the answer to [`Session::ask_port_ahead`].
+    pub(super) fn hear_port(&mut self) {
+        match self.control.reply("EPSV") {
+            Ok(reply) if reply.code.number() == 229 => {
+                self.port = passive::extended(&reply).map(|port| (port, Instant::now()));
+            }
+            Ok(reply) => log::debug!("no port ahead: {reply}"),
+            // The transfer's own reply says more.
+            Err(_) => self.control.give_up(),
+        }
+    }
+
+    /// Connects to the port that is known, or to the one that the server tells now.
+    fn connect_data(&mut self) -> Result<Tcp, Error> {
+        if let Some((port, since)) = self.port.take()
+            && since.elapsed() < SPARE_AGE_MAX
+            && let Ok(tcp) = self.control.connect_data(port)
+        {
+            return Ok(tcp);
+        }
+        let port = self.passive_port()?;
+        self.control.connect_data(port)
     }
 
     fn take_spare(&mut self) -> Option<Tcp> {
