@@ -197,7 +197,7 @@ impl Tree {
                 listed
             }
             None if !wait => return Err(Error::WouldBlock),
-            None => self.list(ino, now)?,
+            None => self.list(ino, now, false)?,
         };
         Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory, now), as_of })
     }
@@ -315,7 +315,7 @@ impl Tree {
 
     /// Lists `parent` for `name`; `None` where the listing cannot tell.
     fn find_by_listing(&self, parent: Ino, name: &Name, now: Instant, lookup: bool) -> Result<Option<Answer>, Error> {
-        let listed = match self.list(parent, now) {
+        let listed = match self.list(parent, now, false) {
             Ok(listed) => listed,
             Err(error) if error.is_refusal() => {
                 self.state.lock().habits.refused(parent, now);
@@ -419,7 +419,7 @@ impl Tree {
     }
 
     /// Lists the directory `ino`, once for all who want it now.
-    fn list(&self, ino: Ino, now: Instant) -> Result<Listed, Error> {
+    fn list(&self, ino: Ino, now: Instant, ahead: bool) -> Result<Listed, Error> {
         let (path, shown, epoch) = {
             let mut state = self.state.lock();
             let path = state.path(ino).ok_or(Error::Stale)?;
@@ -431,6 +431,7 @@ impl Tree {
                 return Ok(listed);
             }
             self.counters.listings.add(1);
+            self.counters.listings_ahead.add(u64::from(ahead));
             let started = Instant::now();
             let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
             entries.retain(|entry| !self.is_temporary(&path, entry));

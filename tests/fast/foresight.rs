@@ -92,13 +92,18 @@ fn ended(vfs: &Vfs) -> Summary {
 #[test]
 fn a_walker_finds_its_directories_listed_and_each_is_listed_once() {
     for prefetch in [Prefetch::Off, Prefetch::Metadata, Prefetch::Files] {
-        let memory = tree(1);
-        let vfs = mount(&memory, prefetch);
-        Program::new(&vfs).find();
-        let summary = ended(&vfs);
-        assert_eq!((memory.counts().lists, memory.counts().reads), (1 + DIRECTORIES, 0), "{prefetch:?}");
-        let ahead = if prefetch == Prefetch::Off { 0..=0 } else { 1..=DIRECTORIES as u64 };
-        assert!(ahead.contains(&summary.listings_ahead), "{prefetch:?}: {}", summary.listings_ahead);
+        // A program in memory may be ahead of whoever is to be ahead of it, but not each time.
+        let mut most = 0;
+        for _ in 0..20 {
+            let memory = tree(1);
+            let vfs = mount(&memory, prefetch);
+            Program::new(&vfs).find();
+            let ahead = ended(&vfs).listings_ahead;
+            assert_eq!((memory.counts().lists, memory.counts().reads), (1 + DIRECTORIES, 0), "{prefetch:?}");
+            assert!(ahead <= DIRECTORIES as u64, "{prefetch:?}: {ahead}");
+            most = most.max(ahead);
+        }
+        assert_eq!(most > 0, prefetch != Prefetch::Off, "{prefetch:?}");
     }
 }
 

@@ -48,8 +48,7 @@ impl Tree {
     /// answer.
     pub(crate) fn list_ahead(&self, ino: Ino, now: Instant) -> Result<(), Error> {
         if self.state.lock().directories.glance(ino, now, self.settings.dir_timeout).is_none() {
-            self.counters.listings_ahead.add(1);
-            self.list(ino, now)?;
+            self.list(ino, now, true)?;
         }
         Ok(())
     }
