@@ -70,15 +70,26 @@ impl Drop for Disk {
     }
 }
 
-/// The files of a journal as they are, in another directory.
+/// The files of a journal as they are, in another directory. Where one is renamed under our hands it is begun anew.
 pub(crate) fn copy_journal(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let mut attempts = 100;
+    loop {
+        attempts -= 1;
+        match copy_files(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts > 0 => {}
+            copied => return copied.map(|()| to.to_owned()),
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
-    Ok(to.to_owned())
+    Ok(())
 }
 
 /// The journal, once the uploads of who had it before have ended.
