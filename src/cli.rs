@@ -144,16 +144,8 @@ fn grammar() -> Command {
             "ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT\n       ftpsfs check [-o OPTION[,OPTION...]] URL \
              (see ftpsfs check --help)",
         )
+        .args(what_and_where())
         .args([
-            Arg::new("url")
-                .value_name("URL")
-                .required(true)
-                .help("ftps://[USER@]HOST[:PORT]/[DIRECTORY], or [USER@]HOST:[DIRECTORY]"),
-            Arg::new("mountpoint")
-                .value_name("MOUNTPOINT")
-                .required(true)
-                .value_parser(value_parser!(PathBuf))
-                .help("The directory to mount on"),
             arg("options", 'o', "Options, see below; \\, stands for a comma in a value")
                 .value_name("OPTION")
                 .action(ArgAction::Append)
@@ -188,6 +180,21 @@ fn check_grammar() -> Command {
         .after_help("Exit status: 0 good, 1 works with warnings, 2 cannot work.")
 }
 
+/// The two arguments that both grammars have.
+fn what_and_where() -> [Arg; 2] {
+    [
+        Arg::new("url")
+            .value_name("URL")
+            .required(true)
+            .help("ftps://[USER@]HOST[:PORT]/[DIRECTORY], or [USER@]HOST:[DIRECTORY]"),
+        Arg::new("mountpoint")
+            .value_name("MOUNTPOINT")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help("The directory to mount on"),
+    ]
+}
+
 /// As mount(8) describes its helpers.
 fn mount_grammar() -> Command {
     let flag = |name: &'static str, short: char, help: &'static str| {
@@ -197,16 +204,8 @@ fn mount_grammar() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTPS server (FTP over TLS) as a directory. mount(8) calls it.")
         .override_usage("mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTION[,OPTION...]] [-t TYPE]")
+        .args(what_and_where())
         .args([
-            Arg::new("url")
-                .value_name("URL")
-                .required(true)
-                .help("ftps://[USER@]HOST[:PORT]/[DIRECTORY], or [USER@]HOST:[DIRECTORY]"),
-            Arg::new("mountpoint")
-                .value_name("MOUNTPOINT")
-                .required(true)
-                .value_parser(value_parser!(PathBuf))
-                .help("The directory to mount on"),
             Arg::new("options")
                 .short('o')
                 .value_name("OPTION")
