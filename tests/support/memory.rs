@@ -1,12 +1,14 @@
 //! A server in memory that can be written to, counts what it is asked, and fails, stalls and changes when told to.
 
 use ftpsfs::path::{Name, RemotePath};
-use ftpsfs::remote::{
-    Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Named, Naming, Remote, Renaming, Start, Upload,
-};
+use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote, Start, Upload};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
+use transfers::{MemoryDownload, MemoryUpload};
+
+#[path = "memory/transfers.rs"]
+mod transfers;
 
 /// The server. Clones are the same server.
 #[derive(Debug, Clone, Default)]
@@ -541,132 +543,8 @@ impl Remote for Memory {
     }
 }
 
-#[derive(Debug)]
-struct MemoryUpload {
-    memory: Memory,
-    path: RemotePath,
-    /// The size that the file must have in the end.
-    size: usize,
-    breaks: Option<(usize, ErrorKind)>,
-}
-
-impl Upload for MemoryUpload {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let shared = &self.memory.shared;
-        let mut state = shared.gate.wait_while(self.memory.state(), |state| state.closed).unwrap();
-        let room = state.room.map_or(usize::MAX, |room| room.saturating_sub(state.used()));
-        let until_break = self.breaks.map_or(usize::MAX, |(left, _)| left);
-        let count = bytes.len().min(room).min(until_break);
-        let version = state.next_version();
-        // A file that was renamed meanwhile is not followed: nobody here does that.
-        let Some(Node::File { content, version: old, .. }) = state.nodes.get_mut(self.path.as_bytes()) else {
-            return Err(Error::new(ErrorKind::Lost, "the file is gone"));
-        };
-        Arc::make_mut(content).extend_from_slice(&bytes[..count]);
-        *old = version;
-        self.size += count;
-        if let Some((left, kind)) = &mut self.breaks {
-            *left -= count;
-            if *left == 0 {
-                return Err(Error::new(*kind, format!("told to break: {kind:?}")));
-            }
-        }
-        if count < bytes.len() {
-            return Err(Error::new(ErrorKind::NoSpace, "452 No space left."));
-        }
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        let mut state = self.memory.arrive(|_| {})?;
-        match self.breaks {
-            Some((_, kind)) => Err(Error::new(kind, format!("told to break: {kind:?}"))),
-            None => {
-                let size = match state.nodes.get(self.path.as_bytes()) {
-                    Some(Node::File { content, .. }) => Some(content.len()),
-                    _ => None,
-                };
-                done(&mut state)?;
-                let is_whole = size == Some(self.size);
-                if is_whole { Ok(()) } else { Err(Error::new(ErrorKind::Lost, "the size is wrong")) }
-            }
-        }
-    }
-
-    fn finish_for(self: Box<Self>, naming: &Naming) -> Result<Option<Named>, Error> {
-        let (memory, from, to) = (self.memory.clone(), self.path.clone(), naming.path.clone());
-        self.finish()?;
-        if !memory.state().names_uploads {
-            return Ok(None);
-        }
-        let mode_refused = naming.mode.and_then(|mode| memory.set_mode(&from, mode).err()).map(|error| error.kind);
-        let has_time = naming.modified.is_some_and(|time| memory.set_modified(&from, time).is_ok());
-        let found = match memory.stat(&to) {
-            Ok(metadata) if naming.is_new || metadata.kind != FileKind::File => return Ok(None),
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind == ErrorKind::NotFound => None,
-            Err(_) => return Ok(None),
-        };
-        Ok(Some(Named { found, mode_refused, has_time, renaming: Box::new(MemoryRenaming { memory, from, to }) }))
-    }
-}
-
-#[derive(Debug)]
-struct MemoryRenaming {
-    memory: Memory,
-    from: RemotePath,
-    to: RemotePath,
-}
-
-impl Renaming for MemoryRenaming {
-    fn rename(self: Box<Self>) -> Result<Option<Metadata>, Error> {
-        self.memory.rename(&self.from, &self.to)?;
-        Ok(self.memory.stat(&self.to).ok())
-    }
-}
-
 /// The time of version 0, in seconds.
 const VERSION_EPOCH: u64 = 1_000_000_000;
-
-#[derive(Debug)]
-struct MemoryDownload {
-    memory: Memory,
-    content: Arc<Vec<u8>>,
-    position: usize,
-    breaks: Option<(usize, ErrorKind)>,
-}
-
-impl Download for MemoryDownload {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        assert!(!buffer.is_empty());
-        let shared = &self.memory.shared;
-        let mut state = shared.gate.wait_while(self.memory.state(), |state| state.closed).unwrap();
-        let mut count = buffer.len().min(self.content.len() - self.position);
-        if state.chunk > 0 {
-            count = count.min(state.chunk);
-        }
-        if let Some((left, kind)) = &mut self.breaks {
-            if *left == 0 {
-                return Err(Error::new(*kind, format!("told to break: {kind:?}")));
-            }
-            count = count.min(*left);
-            *left -= count;
-        }
-        state.counts.bytes += count;
-        drop(state);
-        shared.gate.notify_all();
-        buffer[..count].copy_from_slice(&self.content[self.position..self.position + count]);
-        self.position += count;
-        Ok(count)
-    }
-}
-
-impl Drop for MemoryDownload {
-    fn drop(&mut self) {
-        self.memory.state().counts.open_downloads -= 1;
-        self.memory.shared.gate.notify_all();
-    }
-}
 
 fn find<'a>(state: &'a State, path: &RemotePath) -> Result<&'a Node, Error> {
     state.nodes.get(path.as_bytes()).ok_or_else(|| Error::new(ErrorKind::NotFound, "550 No such file."))
