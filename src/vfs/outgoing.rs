@@ -1,8 +1,7 @@
 //! Content that comes in order, on its way to the server: some of it waits to be sent, some is kept in case the
 //! connection breaks.
 
-use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, Named, Naming, Remote};
+use crate::remote::{Named, Naming};
 use crate::vfs::error::Error;
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::{Target, Tree};
@@ -29,9 +28,6 @@ const START_BYTES: u64 = 1 << 20;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// How long an upload without new bytes keeps its connection: servers end stalled transfers, and others wait.
 const IDLE_MAX: Duration = Duration::from_secs(15);
-
-/// How much of an upload in place is compared before it goes on after a broken connection (bytes).
-const CHECKED_BYTES_MAX: u64 = 1 << 20;
 
 /// How many uploads run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -238,9 +234,7 @@ impl Outgoing {
     fn upload(&self) -> Result<Option<Named>, Error> {
         let mut transfer = Transfer::new(&self.tree, &self.target, self.begin);
         loop {
-            if transfer.takes_position() {
-                self.check_is_ours(transfer.position())?;
-            }
+            transfer.check_position(|from, ours| self.read(from, ours))?;
             let (step, earliest) = self.next(transfer.position());
             match step {
                 Step::Send(chunk, from) => transfer.send(chunk.get(from..).unwrap_or_default(), earliest)?,
@@ -255,32 +249,13 @@ impl Outgoing {
         }
     }
 
-    /// Sees, before an upload in place goes on where the server's file ends, that what lies before that is ours: somebody else may
-    /// have put another file there meanwhile. A temporary name is ours alone.
-    fn check_is_ours(&self, position: u64) -> Result<(), Error> {
-        let Target::Inode(_) = self.target else { return Ok(()) };
-        let from = self.state.lock().window.start.max(position.saturating_sub(CHECKED_BYTES_MAX));
-        let mut ours = vec![0; usize::try_from(position.saturating_sub(from)).unwrap_or_default()];
-        if ours.is_empty() || !self.read(from, &mut ours) {
-            return Ok(());
-        }
-        let path = self.tree.target(&self.target)?;
-        let theirs = read_exactly(&**self.tree.remote(), &path, from, ours.len());
-        let error = match theirs {
-            Ok(theirs) if theirs == ours => return Ok(()),
-            Ok(_) => remote::Error::new(ErrorKind::Lost, "the file is not what was sent any more"),
-            Err(error) => error,
-        };
-        Err(Error::logged("upload", &path, &error, true))
-    }
-
     /// What to do now that everything before `position` was sent, and the first byte that is still here.
     fn next(&self, position: u64) -> (Step, u64) {
         let mut state = self.state.lock();
         state.sent = position;
         let running = RUNNING.load(Ordering::Relaxed).max(1) as u64;
         let keep = (WINDOWS_BYTES_MAX / running).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
-        state.window.trim(position, keep);
+        state.window.trim(position, keep, WINDOW_BYTES_MIN);
         self.changed.notify_all();
         loop {
             let earliest = state.window.start;
@@ -300,20 +275,6 @@ impl Outgoing {
     }
 }
 
-/// The `len` bytes of a file from `from` on; fewer where it ends before.
-fn read_exactly(remote: &dyn Remote, path: &RemotePath, from: u64, len: usize) -> Result<Vec<u8>, remote::Error> {
-    let mut download = remote.read_from(path, from, None)?;
-    let (mut bytes, mut filled) = (vec![0; len], 0);
-    while filled < len {
-        match download.read(&mut bytes[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 impl Window {
     fn push(&mut self, bytes: Cow<'_, [u8]>) {
         self.end += bytes.len() as u64;
@@ -326,14 +287,14 @@ impl Window {
         self.chunks.push_back(Arc::new(bytes.into_owned()));
     }
 
-    /// Lets go of pieces before `sent`, as long as more than `keep` bytes are here.
-    fn trim(&mut self, sent: u64, keep: u64) {
+    /// Lets go of pieces before `sent`, as long as more than `keep` bytes are here, and more than `keep_sent` of them sent.
+    fn trim(&mut self, sent: u64, keep: u64, keep_sent: u64) {
         while let Some(first) = self.chunks.front() {
-            let len = first.len() as u64;
-            if self.start + len > sent || self.end - self.start <= keep {
+            let start = self.start + first.len() as u64;
+            if start > sent || self.end - self.start <= keep || sent - start < keep_sent {
                 break;
             }
-            self.start += len;
+            self.start = start;
             self.chunks.pop_front();
         }
     }
@@ -365,5 +326,24 @@ impl Window {
             buffer = &mut buffer[count..];
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With many uploads at once only what was not sent yet was kept of each, and none survived a broken connection.
+    #[test]
+    fn something_of_what_was_sent_is_kept_however_much_waits() {
+        let mut window = Window { chunks: VecDeque::new(), start: 0, end: 0 };
+        for _ in 0..32 {
+            window.push(vec![0; CHUNK_BYTES].into());
+        }
+        let sent = 4 << 20;
+        window.trim(sent, 3 << 20, WINDOW_BYTES_MIN);
+        assert_eq!((window.start, window.end), (sent - WINDOW_BYTES_MIN, 8 << 20));
+        window.trim(8 << 20, 3 << 20, WINDOW_BYTES_MIN);
+        assert_eq!(window.start, 5 << 20);
     }
 }

@@ -1,9 +1,10 @@
 //! One upload across connections that break: it goes on where the server's file ends.
 
 use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, Named, Naming, Start, Upload};
+use crate::remote::{self, ErrorKind, Named, Naming, Remote, Start, Upload};
 use crate::vfs::error::Error;
 use crate::vfs::tree::{Target, Tree};
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ const AWAY_PAUSE: Duration = Duration::from_millis(100);
 /// long.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
+/// How much of an upload in place is compared before it goes on after a broken connection (bytes).
+const CHECKED_BYTES_MAX: u64 = 1 << 20;
+
 /// An upload of bytes in order.
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
@@ -31,8 +35,9 @@ pub(crate) struct Transfer<'a> {
     /// How far the server's file was seen to reach at most.
     reached: u64,
     setbacks: u32,
-    /// Whether the position was taken from the server since it was asked last.
+    /// Whether the position was taken from the server and not looked at since; then the first byte that is still here.
     took_position: bool,
+    earliest: u64,
     busy_since: Option<Instant>,
     upload: Option<Box<dyn Upload>>,
     /// The size that the server's file was seen to have, while no upload runs.
@@ -45,7 +50,21 @@ impl<'a> Transfer<'a> {
     pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
         let (position, reached) = (begin, begin);
         let (setbacks, took_position, busy_since, upload, stored, named) = (0, false, None, None, None, None);
-        Self { tree, target, begin, position, reached, setbacks, took_position, busy_since, upload, stored, named }
+        let earliest = begin;
+        Self {
+            tree,
+            target,
+            begin,
+            position,
+            reached,
+            setbacks,
+            took_position,
+            earliest,
+            busy_since,
+            upload,
+            stored,
+            named,
+        }
     }
 
     /// Where the next byte goes.
@@ -53,9 +72,29 @@ impl<'a> Transfer<'a> {
         self.position
     }
 
-    /// Whether the position is what the server's file reached when a connection broke; `true` once for each time.
-    pub(crate) fn takes_position(&mut self) -> bool {
-        std::mem::take(&mut self.took_position)
+    /// Sees, before an upload in place goes on where the server's file ends, that what lies before that is ours: somebody
+    /// else may have put another file there meanwhile. A temporary name is ours alone. `ours` gives what was sent from a byte
+    /// on, if it is still here.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or cannot be read.
+    pub(crate) fn check_position(&mut self, ours: impl Fn(u64, &mut [u8]) -> bool) -> Result<(), Error> {
+        if !mem::take(&mut self.took_position) || !matches!(self.target, Target::Inode(_)) {
+            return Ok(());
+        }
+        let from = self.earliest.max(self.position.saturating_sub(CHECKED_BYTES_MAX));
+        let mut sent = vec![0; usize::try_from(self.position.saturating_sub(from)).unwrap_or_default()];
+        if sent.is_empty() || !ours(from, &mut sent) {
+            return Ok(());
+        }
+        let path = self.tree.target(self.target)?;
+        let error = match read_exactly(&**self.tree.remote(), &path, from, sent.len()) {
+            Ok(there) if there == sent => return Ok(()),
+            Ok(_) => remote::Error::new(ErrorKind::Lost, "the file is not what was sent any more"),
+            Err(error) => error,
+        };
+        Err(Error::logged("upload", &path, &error, true))
     }
 
     /// Sends `bytes`. After a setback the position is another, but never before `earliest`.
@@ -164,7 +203,7 @@ impl<'a> Transfer<'a> {
         if let Ok(path) = self.path() {
             log::info!("upload {path}: again from byte {size}: {error}");
         }
-        (self.position, self.took_position) = (size, true);
+        (self.position, self.earliest, self.took_position) = (size, earliest, true);
         Ok(())
     }
 
@@ -236,4 +275,18 @@ impl<'a> Transfer<'a> {
             Err(_) => Error::remote(error, true),
         }
     }
+}
+
+/// The `len` bytes of a file from `from` on; fewer where it ends before.
+fn read_exactly(remote: &dyn Remote, path: &RemotePath, from: u64, len: usize) -> Result<Vec<u8>, remote::Error> {
+    let mut download = remote.read_from(path, from, None)?;
+    let (mut bytes, mut filled) = (vec![0; len], 0);
+    while filled < len {
+        match download.read(&mut bytes[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }

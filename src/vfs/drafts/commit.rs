@@ -489,6 +489,7 @@ impl Drafts {
         let mut transfer = Transfer::new(&self.tree, target, 0);
         let mut buffer = vec![0; STEP_BYTES.min(usize::try_from(size).unwrap_or(STEP_BYTES))];
         loop {
+            transfer.check_position(|from, ours| spool.read(from, ours).is_ok())?;
             let at = transfer.position();
             if at < size {
                 let len = usize::try_from(size - at).unwrap_or(STEP_BYTES).min(buffer.len());
