@@ -3,7 +3,8 @@
 //! Measured: 200 commands in one write are answered in order by vsftpd and pyftpdlib, and as many as fit into 4 KiB by ProFTPD
 //! and Pure-FTPd. libunftp answers in any order. While a transfer runs vsftpd reads no command, and so answers it after the
 //! transfer's last reply; ProFTPD, Pure-FTPd and pyftpdlib read and refuse it, or answer at once what is not true yet. Of other
-//! servers nothing is known, and they are asked one thing at a time.
+//! servers nothing is known, and beside `REST` with its `RETR` and pairs of short commands, which all take, they are asked one
+//! thing at a time.
 //!
 //! `RNTO` may follow `RNFR` in one write: after a refused `RNFR` all four answer it with `503`, also where an earlier renaming
 //! succeeded or failed. An `RNFR` that was accepted must be followed by its `RNTO`: until then ProFTPD refuses every other

@@ -34,8 +34,10 @@ struct State {
     lent: usize,
     /// How many of those will be idle in a moment.
     coming: usize,
-    /// Whether one is being opened beforehand.
-    opening: bool,
+    /// How many are being opened beforehand.
+    opening: usize,
+    /// How many requests wait for a session, whichever.
+    waiters: usize,
     /// When opening one beforehand failed.
     opening_failed: Option<Instant>,
     /// The limit that the server turned out to have.
@@ -95,16 +97,17 @@ impl Pool {
         pool
     }
 
-    /// Lends a session: an idle one, a new one while there are fewer than the limit, or one that a paused transfer gives
-    /// up; else waits for one.
+    /// Lends a session: an idle one, one that will be idle in a moment, a new one while there are fewer than the limit, or one
+    /// that a paused transfer gives up; else waits for one.
     ///
     /// # Errors
     ///
     /// [`Error::Busy`] when none came free in time; what opening a session met.
     pub fn take(self: &Arc<Self>) -> Result<Lease, Error> {
-        let deadline = Instant::now() + self.server.settings.timeout;
+        let since = Instant::now();
+        let deadline = since + self.server.settings.timeout;
         loop {
-            match self.next_move(deadline)? {
+            match self.next_move(since, deadline)? {
                 Move::Use(session) => return Ok(self.lease(*session)),
                 Move::Open(others) => match Session::open(&self.server) {
                     Ok(session) => return Ok(self.lease(session)),
@@ -205,14 +208,14 @@ impl Pool {
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
 
-    fn next_move(self: &Arc<Self>, deadline: Instant) -> Result<Move, Error> {
+    fn next_move(self: &Arc<Self>, since: Instant, deadline: Instant) -> Result<Move, Error> {
         let mut state = self.state.lock();
         if let Some(idle) = take_idle(&mut state) {
             state.lent += 1;
             drop(state);
             return Ok(self.check(idle.session));
         }
-        if state.coming > 0 {
+        if state.coming > 0 && since.elapsed() < COMING_MAX {
             // Sooner than a new one; which is for the next who finds none.
             self.open_beforehand(&mut state);
             return self.wait(state, deadline, false);
@@ -253,8 +256,10 @@ impl Pool {
     /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
     fn wait(&self, mut state: MutexGuard<'_, State>, deadline: Instant, wants_transfers: bool) -> Result<Move, Error> {
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
+        state.waiters += 1;
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
+        state.waiters -= 1;
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         if timed_out && remaining(deadline).is_zero() {
             return Err(Error::Busy { why: format!("all {} connections are in use", state.lent) });
@@ -297,26 +302,21 @@ impl Pool {
     /// Has another session opened, if there may be one.
     fn open_beforehand(self: &Arc<Self>, state: &mut State) {
         let failed = state.opening_failed.is_some_and(|failed| failed.elapsed() < OPENING_PAUSE);
-        if state.closed || failed || state.opening || state.lent + state.idle.len() >= self.limit(state) {
+        if state.closed || failed || state.opening > 0 || state.lent + state.idle.len() >= self.limit(state) {
             return;
         }
         let others = state.lent;
-        state.lent += 1;
-        state.opening = true;
-        let pool = Arc::clone(self);
-        self.workers.spawn(move || pool.open_one(others));
+        let errand = Errand::begin(self, state, |state| &mut state.opening);
+        self.workers.spawn(move || errand.pool.open_one(others));
     }
 
     fn open_one(self: &Arc<Self>, others: usize) {
-        let opened = Session::open(&self.server).and_then(|mut session| {
-            session.expect_transfer();
-            session.warm().map(|()| session)
-        });
-        self.state.lock().opening = false;
-        match opened {
-            Ok(session) => self.put_back(session),
+        match Session::open(&self.server) {
+            Ok(mut session) => {
+                session.expect_transfer();
+                self.shelve(session);
+            }
             Err(error) => {
-                self.lent_no_more();
                 self.state.lock().opening_failed = Some(Instant::now());
                 if let Err(error) = self.learn_limit(error, others) {
                     log::debug!("opening another connection: {error}");
@@ -327,33 +327,33 @@ impl Pool {
 
     /// Has an idle session made ready for its next transfer.
     fn warm_one(self: &Arc<Self>) {
-        let mut session = {
+        let (mut session, _errand) = {
             let mut state = self.state.lock();
+            // Who waits takes it as it is, and may need no data connection.
+            if state.waiters > 0 {
+                return;
+            }
             let Some(at) = state.idle.iter().position(|idle| idle.session.is_cold()) else { return };
             let Some(idle) = state.idle.remove(at) else { return };
-            state.lent += 1;
-            state.coming += 1;
-            idle.session
+            (idle.session, Errand::begin(self, &mut state, |state| &mut state.coming))
         };
-        let warmed = session.warm();
-        self.state.lock().coming -= 1;
-        match warmed {
-            Ok(()) => self.put_back(session),
-            Err(error) => {
-                log::debug!("an idle control connection is of no more use: {error}");
-                drop(session);
-                self.lent_no_more();
-            }
+        match session.warm() {
+            Ok(()) => self.shelve(session),
+            Err(error) => log::debug!("an idle control connection is of no more use: {error}"),
         }
     }
 
     fn put_back(self: &Arc<Self>, session: Session) {
+        self.shelve(session);
+        self.lent_no_more();
+    }
+
+    /// Makes a session idle, or says goodbye on it if it is of no more use.
+    fn shelve(self: &Arc<Self>, session: Session) {
         let mut state = self.state.lock();
-        state.lent -= 1;
         if state.closed || session.is_out_of_step() {
             drop(state);
             session.quit();
-            self.changed.notify_one();
             return;
         }
         let is_cold = session.is_cold() && self.server.settings.opens_ahead;
@@ -387,6 +387,30 @@ impl Pool {
                 Err(_) => self.lent_no_more(),
             }
         }
+    }
+}
+
+/// Work on a session that counts as lent meanwhile; whatever becomes of it, the counts are right again.
+struct Errand {
+    pool: Arc<Pool>,
+    count: fn(&mut State) -> &mut usize,
+}
+
+impl Errand {
+    fn begin(pool: &Arc<Pool>, state: &mut State, count: fn(&mut State) -> &mut usize) -> Self {
+        state.lent += 1;
+        *count(state) += 1;
+        Self { pool: Arc::clone(pool), count }
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        *(self.count)(&mut state) -= 1;
+        state.lent -= 1;
+        drop(state);
+        self.pool.changed.notify_one();
     }
 }
 
@@ -477,6 +501,9 @@ fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
     transfers
 }
 
+/// How long a request waits for sessions that are made ready, before it opens one of its own: that takes twice as many round
+/// trips, but some server's data ports do not answer at all.
+const COMING_MAX: Duration = Duration::from_secs(1);
 /// How long no connection is opened beforehand after that failed.
 const OPENING_PAUSE: Duration = Duration::from_secs(10);
 const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";

@@ -304,6 +304,9 @@ impl Session {
         data.close();
         let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "", offered: false });
         let reply = self.control.reply(verb)?;
+        if asked && reply.code.number() == 229 {
+            return Err(self.out_of_order(verb, &reply));
+        }
         if asked {
             self.hear_port();
         }
@@ -374,9 +377,7 @@ impl Session {
                 Err(Error::Refused { verb, reply })
             }
             // That is an answer to another command.
-            Outcome::Completion if reply.code.number() == 213 => {
-                Err(Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") })
-            }
+            Outcome::Completion if reply.code.number() == 213 => Err(self.out_of_order(verb, &reply)),
             Outcome::Completion => {
                 if resumed {
                     self.server.has_resumed.set();
@@ -386,6 +387,13 @@ impl Session {
             _ if sent == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
             _ => reply.completion(verb).map(drop),
         }
+    }
+
+    /// The server does not keep the order after all: its replies cannot be told apart any more.
+    fn out_of_order(&mut self, verb: &'static str, reply: &Reply) -> Error {
+        self.control.give_up();
+        self.server.learn_order(Order::Unknown);
+        Error::Misbehaved { step: verb.to_owned(), what: format!("it answered {reply}") }
     }
 
     /// The size of a file (`SIZE`, RFC 3659 section 4), or what the server says instead.

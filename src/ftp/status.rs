@@ -1,7 +1,7 @@
 //! Whether this server's directories are listed by `STAT -a`, which takes no data connection and so a fifth of the time.
 
 use crate::ftp::listing::Listing;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// What is known of `STAT` as a way to list. Shared by all sessions.
 ///
@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// the next that is listed where that one is empty or large.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// 0 until the mounted directory turned out to be of no use, then how many comparisons have failed and one more.
-    compared: AtomicU32,
+    /// The mounted directory turned out to be of no use.
+    looks_elsewhere: AtomicBool,
+    /// How many comparisons have failed.
+    failed: AtomicU32,
     verdict: AtomicU32,
 }
 
@@ -26,12 +28,12 @@ impl Standing {
 
     /// Whether `listing`, which `LIST -a` gave, is to be compared with what `STAT` tells.
     pub fn is_to_compare(&self, listing: &Listing, is_root: bool) -> bool {
-        if self.verdict.load(Ordering::Relaxed) != OPEN || !(is_root || self.compared.load(Ordering::Relaxed) > 0) {
+        if self.verdict.load(Ordering::Relaxed) != OPEN || !(is_root || self.looks_elsewhere.load(Ordering::Relaxed)) {
             return false;
         }
         let may = listing.saw_dot && (1..=COMPARED_MAX).contains(&listing.entries.len());
         if !may {
-            let _ = self.compared.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+            self.looks_elsewhere.store(true, Ordering::Relaxed);
         }
         may
     }
@@ -42,7 +44,7 @@ impl Standing {
         if status.is_some_and(|status| is_same(listing, status)) {
             return self.verdict.compare_exchange(OPEN, FIRST, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         }
-        if status.is_none() || self.compared.fetch_add(1, Ordering::Relaxed) + 1 >= COMPARISONS_MAX {
+        if status.is_none() || self.failed.fetch_add(1, Ordering::Relaxed) + 1 >= COMPARISONS_MAX {
             self.refute();
         }
         false
@@ -106,7 +108,12 @@ mod tests {
         for root in [listing(&[]), listing(&(0..3_000).collect::<Vec<_>>())] {
             let standing = Standing::default();
             assert!(!standing.is_to_compare(&listing(&[1]), false));
-            assert!(!standing.is_to_compare(&root, true) && standing.is_to_compare(&listing(&[1]), false));
+            assert!(!standing.is_to_compare(&root, true));
+            for _ in 0..3 {
+                assert!(standing.is_to_compare(&listing(&[1]), false));
+                standing.compared(&listing(&[1]), Some(&listing(&[2])));
+            }
+            assert!(!standing.is_to_compare(&listing(&[1]), false));
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::ftp::client::way::Way;
 use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::pool::Lease;
+use crate::ftp::reply::Reply;
 use crate::ftp::server::{Server, TimeWay};
 use crate::ftp::session::Session;
 use crate::ftp::time::to_time_val;
@@ -87,12 +88,17 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
-            match refused {
-                // Without MFMT a 550 may only mean that the server looked for a file of that long name.
-                Some((verb, reply)) if session.features().mfmt => Err(Error::Refused { verb, reply }),
-                _ => Err(unsupported()),
-            }
+            Err(refused.map_or_else(unsupported, |(verb, reply)| self.refused_time(verb, reply)))
         })
+    }
+
+    /// What it means that a time could not be set: without `MFMT` a 550 may only mean that the server looked for a file of that
+    /// long name.
+    fn refused_time(&self, verb: &'static str, reply: Reply) -> Error {
+        match self.server.features().is_some_and(|features| features.mfmt) {
+            true => Error::Refused { verb, reply },
+            false => Error::Unsupported { what: "set a file's time" },
+        }
     }
 
     /// `SITE CHMOD`.
@@ -127,8 +133,7 @@ impl Client {
         let (done, told) = replies.split_first().expect("a reply to each command, of which there are some");
         match done.clone().completion(command.verb()) {
             Ok(_) => Ok(way.told(&self.server, &pathname, told)),
-            // What such a refusal means depends on what the server offers.
-            Err(_) if times.is_some() => step_by_step(),
+            Err(Error::Refused { verb, reply }) if times.is_some() => Err(self.refused_time(verb, reply)),
             Err(error) => Err(error),
         }
     }

@@ -60,7 +60,8 @@ impl Client {
     fn compare_status(&self, session: &mut Session, directory: &RemotePath, listing: &Listing, now: SystemTime) {
         let server = &self.server;
         let offers_facts = session.features().mlsd && server.rungs.is_left(Rung::Facts);
-        if offers_facts || !server.status.is_to_compare(listing, directory.is_root()) {
+        let may = server.order().is_kept() && !offers_facts;
+        if !may || !server.status.is_to_compare(listing, directory.is_root()) {
             return;
         }
         let Ok(pathname) = server.pathname(directory) else { return };

@@ -211,6 +211,7 @@ impl Remote for Client {
     }
 
     fn alter(&self, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, remote::Error> {
+        self.pass()?;
         self.alter_file(path, alteration).map_err(translate)
     }
 

@@ -38,7 +38,8 @@ impl Way {
         }
     }
 
-    /// What is answered by a refusal where nothing is there. `SIZE` refuses a directory as well: so will `RNTO`.
+    /// What is answered by a refusal where nothing is there. `SIZE` refuses a directory as well: so will `RNTO`. It also refuses
+    /// a link that leads nowhere, a pipe or a socket; one that was made since the directory was listed is replaced.
     pub(super) fn is_there<'a>(self, pathname: &'a [u8]) -> Vec<Command<'a>> {
         match self {
             Self::Facts => vec![Command::Mlst(pathname)],

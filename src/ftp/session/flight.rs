@@ -56,11 +56,17 @@ impl Session {
         }
         self.control.send(commands)?;
         let verdict = self.finish_upload(data, sent);
-        if let Err(error @ Error::Misbehaved { .. }) = verdict {
-            // It does not keep the order after all.
-            self.control.give_up();
-            self.server.learn_order(Order::Unknown);
-            return Err(error);
+        match verdict {
+            // Refusals of a command that came too early, not of what was uploaded.
+            Err(Error::Refused { verb, reply }) if matches!(reply.code.number(), 500 | 503) => {
+                return Err(self.out_of_order(verb, &reply));
+            }
+            // What comes now can be the reply to any of them.
+            Err(error) if error.closes_connection() => {
+                self.control.give_up();
+                return Err(error);
+            }
+            _ => {}
         }
         let replies = commands.iter().map(|command| self.control.reply(command.verb())).collect();
         match (verdict, replies) {

@@ -34,7 +34,7 @@ impl Session {
         if self.spare.is_none() && self.has_transferred {
             match self.connect_data() {
                 Ok(tcp) => self.spare = Some(Spare { tcp, since: Instant::now() }),
-                Err(error) if error.closes_connection() => return Err(error),
+                Err(error) if error.closes_connection() && !error.is_of_data_port() => return Err(error),
                 Err(error) => {
                     log::debug!("no data connection ahead: {error}");
                     self.has_transferred = false;

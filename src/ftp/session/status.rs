@@ -10,6 +10,7 @@ use crate::ftp::error::{Error, Expect};
 use crate::ftp::listing::{Listing, Parser};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::session::Session;
+use crate::ftp::session::reach::IAC;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::SystemTime;
@@ -85,7 +86,5 @@ fn repeats(reply: &Reply, nonce: u64) -> bool {
         && reply.lines.iter().any(|line| line.windows(nonce.len()).any(|part| part == nonce.as_bytes()))
 }
 
-/// Telnet's "interpret as command" (RFC 854).
-const IAC: u8 = 0xff;
 /// Leaves 47 bits: more than a file can have bytes on some servers would be refused.
 const NONCE_SHIFT: u32 = 17;

@@ -141,7 +141,8 @@ impl fmt::Display for Heard {
     }
 }
 
-fn take_message(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+/// Takes the first whole handshake message (RFC 8446 section 4): its type and its body.
+pub(super) fn take_message(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let &[kind, a, b, c] = bytes.first_chunk()?;
     let end = 4 + usize::from(a) * 65536 + usize::from(b) * 256 + usize::from(c);
     let message = bytes.get(4..end)?.to_vec();

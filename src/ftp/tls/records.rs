@@ -5,6 +5,7 @@
 //! run out. And records are decrypted where they lie, without a copy for each.
 
 use crate::ftp::stream::Tcp;
+use crate::ftp::tls::heard::take_message;
 use crate::path::escaped;
 use rustls::client::ClientConnectionData;
 use rustls::client::UnbufferedClientConnection;
@@ -198,7 +199,7 @@ impl Records {
     }
 
     fn handshake_messages(&mut self, tcp: &mut Tcp) -> io::Result<()> {
-        while let Some((kind, body)) = take_handshake_message(&mut self.handshake) {
+        while let Some((kind, body)) = take_message(&mut self.handshake) {
             match kind {
                 NEW_SESSION_TICKET if self.version() == ProtocolVersion::TLSv1_3 => self.new_session_ticket(body)?,
                 KEY_UPDATE if self.version() == ProtocolVersion::TLSv1_3 => {
@@ -325,14 +326,6 @@ pub(super) fn alert_words(alert: AlertDescription) -> String {
         _ => "",
     };
     format!("the server sent the TLS alert {alert:?}{meaning}")
-}
-
-fn take_handshake_message(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
-    let [kind, a, b, c, ..] = bytes[..] else { return None };
-    let end = 4 + usize::from(a) * 65536 + usize::from(b) * 256 + usize::from(c);
-    let body = bytes.get(4..end)?.to_vec();
-    bytes.drain(..end);
-    Some((kind, body))
 }
 
 fn ticket_lifetime(message: &[u8]) -> Option<Duration> {

@@ -232,9 +232,19 @@ fn a_refusal_that_says_that_there_are_no_files_is_an_empty_directory() {
     }
 }
 
-/// Without MLSD, and with a STAT that tells the same.
+/// vsftpd: without MLSD, and with a STAT that tells the same.
 fn with_status() -> Behaviour {
-    Behaviour { status: true, ..Behaviour::default().without_facts() }
+    let greeting = Fault::say(Step::Greeting, "220 (vsFTPd 3.0.3)");
+    Behaviour { status: true, ..Behaviour::default().without_facts() }.with(greeting)
+}
+
+/// Some servers read one command and drop what comes in the same packet.
+#[test]
+fn a_server_of_which_nothing_is_known_is_not_asked_four_things_at_once() {
+    let server = Server::start(Behaviour { status: true, ..Behaviour::default().without_facts() }, tree());
+    let client = client(&server);
+    assert_eq!(sorted(&client, "/"), ["d", "empty"]);
+    assert_eq!((sorted(&client, "/d").len(), server.count("STAT")), (3, 0));
 }
 
 /// STAT takes no data connection: compared once with what LIST told, it lists from then on.

@@ -7,6 +7,7 @@ pub(crate) mod ftpd;
 #[path = "../../support/script.rs"]
 pub(crate) mod script;
 
+mod ahead;
 mod change;
 mod dialects;
 mod ladder;
