@@ -9,7 +9,7 @@ use crate::ftp::check::Wishes;
 use crate::options::{self, Options};
 use crate::sys;
 use crate::url::Url;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 use std::ffi::OsString;
@@ -47,12 +47,12 @@ pub struct Parting {
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Failure> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let program = arguments.first().and_then(|program| Path::new(program).file_name()).unwrap_or_default();
-    let checks = arguments.get(1).is_some_and(|first| first == "check");
-    if checks {
-        return check(arguments);
-    }
     let unmounts = program.as_encoded_bytes().starts_with(b"umount.");
     let helps = program.as_encoded_bytes().starts_with(b"mount.");
+    // Helpers are given places, one of which may be called so.
+    if !unmounts && !helps && arguments.get(1).is_some_and(|first| first == "check") {
+        return check(arguments);
+    }
     let grammar = match (unmounts, helps) {
         (true, _) => unmount_grammar(),
         (_, true) => mount_grammar(),
@@ -259,11 +259,17 @@ fn after_help() -> String {
 
 /// What clap says before its first empty line, and where to read on.
 fn one_line(error: &clap::Error) -> Failure {
-    let text = error.to_string();
+    let mut text = error.to_string();
+    for context in [ContextKind::InvalidArg, ContextKind::InvalidValue] {
+        // A server in the wrong place may come with a password.
+        if let Some(ContextValue::String(typed)) = error.get(context)
+            && typed.contains('@')
+        {
+            text = text.replace(typed, "…@…");
+        }
+    }
     let first = text.split("\n\n").next().unwrap_or_default();
     let words = first.trim_start_matches("error: ").split_whitespace();
-    // A URL in the wrong place may hold a password.
-    let words = words.map(|word| if word.contains("://") && word.contains('@') { "'ftps://…'" } else { word });
     Failure::usage(format!("{}; see ftpsfs --help", words.collect::<Vec<_>>().join(" ")))
 }
 
@@ -319,7 +325,9 @@ mod tests {
             ("ftpsfs ftps://h/", "MOUNTPOINT"),
             ("ftpsfs --frog ftps://h/ /mnt", "--frog"),
             ("ftpsfs ftps://h/ /mnt more", "more"),
-            ("ftpsfs /mnt /mnt ftps://joe:hunter2@h/", "unexpected argument 'ftps://…'"),
+            ("ftpsfs /mnt /mnt ftps://joe:hunter2@h/", "unexpected argument '…@…'"),
+            ("ftpsfs ftps://h/ /mnt joe:hunter2@host:dir", "unexpected argument '…@…'"),
+            ("mount.ftpsfs check /mnt more", "unexpected argument 'more'"),
             ("ftpsfs -o alow_other ftps://h/ /mnt", "allow_other"),
             ("ftpsfs dir /mnt", "ftps://"),
             ("mount.ftpsfs ftps://h/ /mnt -o rw,alow_other", "did you mean \"allow_other\""),

@@ -11,7 +11,7 @@ use crate::sys::{self, MountFlags};
 use crate::url::{Scheme, Url};
 use crate::vfs::settings::Settings as VfsSettings;
 use log::LevelFilter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An unused control connection is closed before servers close it themselves (vsftpd after 300 s).
@@ -100,6 +100,7 @@ impl Config {
     /// A usage [`Failure`] that names the part and what is wrong with it.
     pub fn new(request: Request, sources: Sources) -> Result<Self, Failure> {
         let Request { url, mountpoint, options, foreground, fake, namespace } = request;
+        let options = with_places(options)?;
         options.left_out.iter().for_each(|left_out| log::warn!("{left_out}: left out"));
         let sources = if fake { sources.without_asking() } else { sources };
         let credentials = options
@@ -150,9 +151,9 @@ impl Config {
                 namespace,
                 delay_connect: options.delay_connect,
                 mount_timeout: options.mount_timeout,
-                log: options.log.as_deref().map(absolute).transpose()?,
+                log: options.log.clone(),
                 journal_dir: journal(&options, &ftp),
-                disk_cache: disk_cache(&options, &ftp)?,
+                disk_cache: disk_cache(&options, &ftp),
             },
             ftp,
         })
@@ -195,10 +196,6 @@ fn flags(options: &Options) -> MountFlags {
 }
 
 /// The process leaves its working directory, and opens the file again later.
-fn absolute(log: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))
-}
-
 fn port(url: &Url, option: Option<u16>, tls: TlsMode) -> Result<u16, Failure> {
     match (url.port, option) {
         (Some(url), Some(option)) if url != option => {
@@ -236,6 +233,25 @@ fn vfs(options: &Options) -> VfsSettings {
     }
 }
 
+/// The options with absolute places: in the background the working directory is another.
+fn with_places(mut options: Options) -> Result<Options, Failure> {
+    let places = [
+        ("known_servers", &mut options.known_servers),
+        ("spool_dir", &mut options.spool_dir),
+        ("recovery_dir", &mut options.recovery_dir),
+        ("journal_dir", &mut options.journal_dir),
+        ("cache_dir", &mut options.cache_dir),
+        ("log", &mut options.log),
+    ];
+    for (option, place) in places {
+        if let Some(path) = place {
+            *path = std::path::absolute(&path)
+                .map_err(|error| Failure::usage(format!("{option} {}: {error}", path.display())))?;
+        }
+    }
+    Ok(options)
+}
+
 /// Where a system, or a user, keeps what must outlive the program (XDG base directories), under `name`; works with an
 /// empty environment, too.
 fn kept_in(name: &str) -> PathBuf {
@@ -247,10 +263,8 @@ fn kept_in(name: &str) -> PathBuf {
     }
 }
 
-fn disk_cache(options: &Options, ftp: &FtpSettings) -> Result<Option<DiskCacheSettings>, Failure> {
-    let Some(directory) = &options.cache_dir else { return Ok(None) };
-    let directory = std::path::absolute(directory)
-        .map_err(|error| Failure::usage(format!("cache_dir {}: {error}", directory.display())))?;
+fn disk_cache(options: &Options, ftp: &FtpSettings) -> Option<DiskCacheSettings> {
+    let directory = options.cache_dir.clone()?;
     // A name may be another file's in another character set, and a time another's in another zone.
     let read_as = format!("{:?} {:?} {}", ftp.charset, ftp.server_tz, ftp.ignore_case);
     let from = match &ftp.directory {
@@ -258,7 +272,7 @@ fn disk_cache(options: &Options, ftp: &FtpSettings) -> Result<Option<DiskCacheSe
         Directory::Absolute(_) => "root",
     };
     let scope = [&place(ftp), [read_as, from.into()].join("\0").as_bytes()].join(&0);
-    Ok(Some(DiskCacheSettings { directory, bytes_max: options.cache_dir_bytes_max, scope }))
+    Some(DiskCacheSettings { directory, bytes_max: options.cache_dir_bytes_max, scope })
 }
 
 /// One account in one directory of one server.
@@ -319,7 +333,22 @@ mod tests {
         let request =
             Request { url, mountpoint: "/mnt".into(), options: read, foreground: false, fake: false, namespace: None };
         let ask = |what: &str| Ok(Secret::new(format!("asked: {what}")));
-        Config::new(request, Sources { environment: None, systemd: None, netrc: None, ask })
+        Config::new(
+            request,
+            Sources { environment: None, systemd: None, netrc: None, ask, run: |_| Ok(Secret::new("")) },
+        )
+    }
+
+    #[test]
+    fn places_are_the_same_from_everywhere() {
+        let config =
+            config("ftps://u@h/", "spool_dir=a,recovery_dir=b,journal_dir=c,cache_dir=d,log=e,tofu,known_servers=f");
+        let config = config.unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!((config.vfs.spool_dir, config.vfs.recovery_dir), (here.join("a"), here.join("b")));
+        assert!(config.mount.journal_dir.starts_with(here.join("c")));
+        assert_eq!(config.mount.disk_cache.unwrap().directory, here.join("d"));
+        assert_eq!((config.mount.log, config.ftp.trust), (Some(here.join("e")), Trust::FirstUse(here.join("f"))));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Sources {
     pub netrc: Option<PathBuf>,
     /// Asks for what is in this text.
     pub ask: fn(&str) -> io::Result<Secret>,
+    /// Runs `password_command=`.
+    pub run: fn(&str) -> Result<Secret, Error>,
 }
 
 impl Sources {
@@ -47,13 +49,14 @@ impl Sources {
             systemd: path("CREDENTIALS_DIRECTORY"),
             netrc: path("NETRC").or_else(|| Some(path("HOME")?.join(".netrc"))),
             ask,
+            run: run_command,
         }
     }
 
     /// For who only wants to know whether the rest is right.
     #[must_use]
     pub fn without_asking(self) -> Self {
-        Self { ask: |_| Ok(Secret::new("")), ..self }
+        Self { ask: |_| Ok(Secret::new("")), run: |_| Ok(Secret::new("")), ..self }
     }
 
     /// What systemd loaded for us as `ftpsfs.NAME`, up to the end of its line.
@@ -102,7 +105,7 @@ impl Sources {
 /// # Errors
 ///
 /// Where it fails, takes longer than [`COMMAND_MAX`] or prints nothing.
-pub fn run_command(command: &str) -> Result<Secret, Error> {
+fn run_command(command: &str) -> Result<Secret, Error> {
     let wrong = |what: &dyn fmt::Display| Error(format!("password_command: {what}"));
     let mut child = Command::new("/bin/sh").args(["-c", command]).stdout(Stdio::piped()).spawn();
     let child = child.as_mut().map_err(|error| wrong(error))?;

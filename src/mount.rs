@@ -61,10 +61,12 @@ pub fn run(config: Config) -> Result<(), Failure> {
         if log.starts_with(&mountpoint) {
             return Err(Failure::usage(format!("log {}: it lies below the mount point", log.display())));
         }
-        logger::open(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))?;
     }
     if config.mount.fake {
         return Ok(());
+    }
+    if let Some(log) = &config.mount.log {
+        logger::open(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))?;
     }
     if config.mount.foreground {
         return serve(config, mountpoint, Report::nowhere());

@@ -74,6 +74,12 @@ fn is_spelling_of(typed: &str, name: &str) -> bool {
     typed.bytes().map(dash).eq(name.bytes().map(dash))
 }
 
+/// Whether the value of the option is a file or a directory of this machine.
+pub fn names_a_place(name: &str) -> bool {
+    let known = OPTIONS.iter().find(|known| is_spelling_of(name, known.name));
+    known.and_then(|known| known.argument).is_some_and(|argument| ["FILE", "DIR", "PEM"].contains(&argument))
+}
+
 fn unknown(name: &str) -> Error {
     if matches!(name, "pass" | "passwd" | "password") {
         return Error("a password in the options is open to everybody: put it into a file for credentials=FILE".into());

@@ -31,7 +31,10 @@ pub fn run(arguments: &Arguments) {
             for peer in &arguments.peers {
                 if let Some(row) = lab.measure(workload, *peer, arguments) {
                     say(&row);
-                    results::keep(&row);
+                    // What is published is what ftpsfs does by itself.
+                    if arguments.options.is_empty() {
+                        results::keep(&row);
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::check::trouble::{self, Level, Trouble};
 use crate::ftp::check::facts::{Facts, Handshake, Port, Reuse, Shown, Stage, Trial};
-use crate::ftp::error::Error;
+use crate::ftp::error::{Error, Flaw};
 use crate::ftp::settings::{Settings, TlsMode, Trust};
 use serde::Serialize;
 use std::io;
@@ -68,7 +68,7 @@ pub fn diagnose(facts: &Facts, settings: &Settings) -> Vec<Found> {
 fn of_error(stage: Stage, error: &Error, facts: &Facts, settings: &Settings) -> Found {
     let quoted = || Some(error.to_string());
     match error {
-        Error::Untrusted { why, .. } => untrusted(why, facts, settings),
+        Error::Untrusted { why, flaw, .. } => untrusted(why, *flaw, facts, settings),
         Error::LoginRefused { reply } => Found::new(trouble::LOGIN_REFUSED, reply.to_string()),
         Error::Busy { why } => Found::new(trouble::TOO_MANY, why.trim_start_matches("the server said: ").to_owned()),
         Error::NoSuchMount { pathname, reply } => {
@@ -136,22 +136,16 @@ fn is_auth_accepted(facts: &Facts) -> bool {
     facts.auth.as_deref().is_some_and(|reply| reply.starts_with("234"))
 }
 
-fn untrusted(why: &str, facts: &Facts, settings: &Settings) -> Found {
+fn untrusted(why: &str, flaw: Flaw, facts: &Facts, settings: &Settings) -> Found {
     let own = facts.certificates.first();
-    let trouble = if why.contains("has expired") {
-        trouble::EXPIRED
-    } else if why.contains("not valid yet") {
-        trouble::NOT_YET
-    } else if why.contains(", not for ") {
-        trouble::WRONG_NAME
-    } else if why.contains("is not the one of pin=") || why.contains("has changed") {
-        trouble::OTHER_KEY
-    } else if own.is_some_and(|own| own.self_signed) {
-        trouble::SELF_SIGNED
-    } else if why.contains("does not lead to") {
-        trouble::UNKNOWN_ISSUER
-    } else {
-        trouble::CERTIFICATE_REFUSED
+    let trouble = match flaw {
+        Flaw::Expired => trouble::EXPIRED,
+        Flaw::NotYet => trouble::NOT_YET,
+        Flaw::OtherName => trouble::WRONG_NAME,
+        Flaw::OtherKey => trouble::OTHER_KEY,
+        Flaw::UnknownIssuer | Flaw::Other if own.is_some_and(|own| own.self_signed) => trouble::SELF_SIGNED,
+        Flaw::UnknownIssuer => trouble::UNKNOWN_ISSUER,
+        Flaw::Other => trouble::CERTIFICATE_REFUSED,
     };
     let found = Found::new(trouble, why.to_owned());
     match own {

@@ -97,7 +97,7 @@ impl Paste {
     pub fn new(url: &str, host: &str, options: &[String], here: &Path) -> Self {
         let given =
             options.iter().filter(|option| !option.is_empty()).map(String::as_str).collect::<Vec<_>>().join(",");
-        let has_file = given.split(',').any(|option| option.starts_with("credentials="));
+        let has_file = options::split(&given).iter().any(|option| option.starts_with("credentials="));
         let credentials = if has_file { String::new() } else { format!("credentials=/etc/ftpsfs/{host}") };
         let mountpoint = format!("/mnt/{host}");
         let absolute: Vec<String> = options::split(&given).iter().map(|option| absolute(option, here)).collect();
@@ -115,7 +115,7 @@ impl Paste {
 /// `name=FILE` with the file's absolute path.
 fn absolute(option: &str, here: &Path) -> String {
     match option.split_once('=') {
-        Some((name, path)) if FILE_OPTIONS.contains(&name) && !path.starts_with('/') && !path.is_empty() => {
+        Some((name, path)) if options::names_a_place(name) && !path.starts_with('/') && !path.is_empty() => {
             format!("{name}={}", here.join(path).display())
         }
         _ => option.to_owned(),
@@ -133,10 +133,6 @@ fn in_fstab(text: &str) -> String {
     text.replace('\\', r"\134").replace(' ', r"\040").replace('\t', r"\011").replace('#', r"\043")
 }
 
-/// Options whose values are files or directories of this machine.
-const FILE_OPTIONS: [&str; 9] =
-    ["credentials", "cafile", "capath", "cert", "key", "known_servers", "spool_dir", "recovery_dir", "journal_dir"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,18 +140,18 @@ mod tests {
     #[test]
     fn what_is_pasted_is_quoted_for_its_place() {
         let here = Path::new("/etc");
-        let options = ["ro,cafile=my ca.pem".to_owned()];
+        let options = ["ro,cafile=my ca.pem".to_owned(), "cache-dir=c".to_owned()];
         let paste = Paste::new("ftps://joe@h/it's", "h", &options, here);
-        assert_eq!(paste.command, r"ftpsfs -o 'ro,cafile=my ca.pem' 'ftps://joe@h/it'\''s' /mnt/h");
+        assert_eq!(paste.command, r"ftpsfs -o 'ro,cafile=my ca.pem,cache-dir=c' 'ftps://joe@h/it'\''s' /mnt/h");
         assert_eq!(
             paste.fstab,
-            r"ftps://joe@h/it's  /mnt/h  ftpsfs  credentials=/etc/ftpsfs/h,ro,cafile=/etc/my\040ca.pem,_netdev,nofail,x-systemd.automount  0  0"
+            r"ftps://joe@h/it's  /mnt/h  ftpsfs  credentials=/etc/ftpsfs/h,ro,cafile=/etc/my\040ca.pem,cache-dir=/etc/c,_netdev,nofail,x-systemd.automount  0  0"
         );
-        let paste = Paste::new("ftps://h/", "h", &["credentials=/root/c".to_owned()], here);
-        assert_eq!(paste.command, "ftpsfs -o credentials=/root/c ftps://h/ /mnt/h");
+        let paste = Paste::new("ftps://h/", "h", &["credentials=/etc/c".to_owned()], here);
+        assert_eq!(paste.command, "ftpsfs -o credentials=/etc/c ftps://h/ /mnt/h");
         assert_eq!(
             paste.fstab,
-            "ftps://h/  /mnt/h  ftpsfs  credentials=/root/c,_netdev,nofail,x-systemd.automount  0  0"
+            "ftps://h/  /mnt/h  ftpsfs  credentials=/etc/c,_netdev,nofail,x-systemd.automount  0  0"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! Who logs in, and with which password: the sources in their order.
 
-use crate::credentials::{Credentials, Sources, run_command};
+use crate::credentials::{Credentials, Sources};
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::secret::Secret;
@@ -51,7 +51,7 @@ pub(super) fn password(
     }
     let given = url.password.clone().or(file.password);
     let given = match (given, &options.password_command) {
-        (None, Some(command)) => Some(run_command(command).map_err(Failure::usage)?),
+        (None, Some(command)) => Some((sources.run)(command).map_err(Failure::usage)?),
         (given, _) => given,
     };
     if let Some(password) = given.or_else(|| sources.environment.clone()) {

@@ -35,6 +35,8 @@ pub enum Error {
         step: String,
         /// Why, in plain words.
         why: String,
+        /// Why, for the code that must decide: the words quote the server.
+        flaw: Flaw,
         /// What the server showed, its own certificate first; those that could not be read are left out.
         chain: Vec<Certificate>,
     },
@@ -268,6 +270,23 @@ impl std::error::Error for Error {
             _ => None,
         }
     }
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYet,
+    /// It is another server's.
+    OtherName,
+    /// Another key was expected, by `pin=` or since it was seen first.
+    OtherKey,
+    /// It leads to no root that is believed.
+    UnknownIssuer,
+    /// None of these.
+    Other,
 }
 
 /// What a reply to `verb` had to be.

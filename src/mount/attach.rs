@@ -83,16 +83,9 @@ fn attach_as_user(
         MountOption::NoSuid,
         MountOption::NoDev,
     ];
-    let MountFlags { noexec, read_only, noatime, relatime, strictatime, nodiratime } = settings.flags;
-    let option = |name: &str| MountOption::CUSTOM(name.to_owned());
-    let flags = [
-        (noexec, MountOption::NoExec),
-        (read_only, MountOption::RO),
-        (noatime, MountOption::NoAtime),
-        (relatime, option("relatime")),
-        (strictatime, option("strictatime")),
-        (nodiratime, option("nodiratime")),
-    ];
+    // fusermount3 knows no other words about times of access, and refuses those it does not know.
+    let MountFlags { noexec, read_only, noatime, relatime: _, strictatime: _, nodiratime: _ } = settings.flags;
+    let flags = [(noexec, MountOption::NoExec), (read_only, MountOption::RO), (noatime, MountOption::NoAtime)];
     options.mount_options.extend(flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, option)| option));
     Session::new(filesystem, mountpoint, &options).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::mount("fusermount3 is missing, with which a user mounts: install fuse3"),

@@ -207,8 +207,8 @@ fn explain(failure: Failure, step: &str) -> Error {
             Error::Tls { step, why: format!("the server sent clear text: \"{}\"", escaped(sample.trim_ascii_end())) }
         }
         Failure::Tls(rustls::Error::InvalidCertificate(error)) => {
-            let (why, chain) = verifier::explain(&error);
-            Error::Untrusted { step, why, chain }
+            let (why, flaw, chain) = verifier::explain(&error);
+            Error::Untrusted { step, why, flaw, chain }
         }
         Failure::Tls(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion))
         | Failure::Tls(rustls::Error::PeerIncompatible(

@@ -1,6 +1,7 @@
 //! Whether a server is believed, and what is wrong with the others, in words.
 
 use crate::ftp::certificate::{Certificate, Pin, public_key};
+use crate::ftp::error::Flaw;
 use crate::ftp::tls::known::Known;
 use crate::path::escaped;
 use rustls::client::WebPkiServerVerifier;
@@ -39,18 +40,18 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let explained = |words: String| {
+        let explained = |(flaw, words): (Flaw, String)| {
             let chain = std::iter::once(end_entity).chain(intermediates).take(CHAIN_MAX);
             let chain = chain.filter_map(|der| Certificate::read(der)).collect();
-            CertificateError::Other(OtherError(Arc::new(Explained { words, chain })))
+            CertificateError::Other(OtherError(Arc::new(Explained { words, flaw, chain })))
         };
-        self.keys.check(end_entity).map_err(explained)?;
+        self.keys.check(end_entity).map_err(|words| explained((Flaw::OtherKey, words)))?;
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now).map_err(|error| {
             let rustls::Error::InvalidCertificate(why) = error else { return error };
             let shown =
                 Certificate::read(end_entity).map_or_else(|| "(unreadable)".to_owned(), |read| read.to_string());
-            explained(self.words(&why, &shown)).into()
+            explained(self.explained(&why, &shown)).into()
         })
     }
 
@@ -82,24 +83,23 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl Verifier {
-    fn words(&self, why: &CertificateError, shown: &str) -> String {
-        match why {
-            CertificateError::UnknownIssuer => {
-                format!("the server's certificate {shown} does not lead to {}", self.expected)
-            }
+    fn explained(&self, why: &CertificateError, shown: &str) -> (Flaw, String) {
+        let (flaw, words) = match why {
+            CertificateError::UnknownIssuer => (Flaw::UnknownIssuer, format!(" does not lead to {}", self.expected)),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                format!("the server's certificate {shown} has expired")
+                (Flaw::Expired, " has expired".to_owned())
             }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                format!("the server's certificate {shown} is not valid yet")
+                (Flaw::NotYet, " is not valid yet".to_owned())
             }
-            CertificateError::NotValidForNameContext { expected, presented } => format!(
-                "the server's certificate {shown} is for {}, not for {}",
-                escaped(presented.join(", ").as_bytes()),
-                expected.to_str()
-            ),
-            other => format!("the server's certificate {shown}: {other}"),
-        }
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                let presented = presented.join(", ");
+                let words = format!(" is for {}, not for {}", escaped(presented.as_bytes()), expected.to_str());
+                (Flaw::OtherName, words)
+            }
+            other => (Flaw::Other, format!(": {other}")),
+        };
+        (flaw, format!("the server's certificate {shown}{words}"))
     }
 }
 
@@ -120,15 +120,15 @@ impl Keys {
     }
 }
 
-/// The words for a refused certificate, and the chain that it was part of.
-pub(super) fn explain(error: &CertificateError) -> (String, Vec<Certificate>) {
+/// The words for a refused certificate, what they come to, and the chain that it was part of.
+pub(super) fn explain(error: &CertificateError) -> (String, Flaw, Vec<Certificate>) {
     let explained = match error {
         CertificateError::Other(OtherError(error)) => error.downcast_ref::<Explained>(),
         _ => None,
     };
     explained.map_or_else(
-        || (format!("the server's certificate: {error}"), Vec::new()),
-        |explained| (explained.words.clone(), explained.chain.clone()),
+        || (format!("the server's certificate: {error}"), Flaw::Other, Vec::new()),
+        |explained| (explained.words.clone(), explained.flaw, explained.chain.clone()),
     )
 }
 
@@ -136,6 +136,7 @@ pub(super) fn explain(error: &CertificateError) -> (String, Vec<Certificate>) {
 #[derive(Debug)]
 struct Explained {
     words: String,
+    flaw: Flaw,
     chain: Vec<Certificate>,
 }
 
