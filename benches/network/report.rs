@@ -209,7 +209,8 @@ fn title(peer: Peer) -> &'static str {
 }
 
 const HEAD: &str = "\
-Written by `make bench`, which measures everything anew (as root on Debian 12; `make bench ARGS=--help` tells how to choose).
+Written by `make bench`, which measures the usual rows anew and keeps the others as they were (as root on Debian 12; `make bench
+ARGS=--help` tells how to choose, `--full` measures all).
 Absolute times belong to the machine; ratios and counts do not.
 
 The client and the server are two network namespaces of one machine, joined by a wire that carries packets later, slower or
