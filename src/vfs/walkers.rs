@@ -92,9 +92,9 @@ impl Walkers {
     }
 
     fn find(&mut self, node: Node, map: &dyn Map) -> Option<&mut Walker> {
+        let above = ancestors(node.ino(), map);
         let planned = self.walkers.iter().position(|walker| walker.window(node).planned.contains(&node.ino()));
         let position = planned.or_else(|| {
-            let above = ancestors(node.ino(), map);
             let beside = |top: Ino| matches!(map.place(top), Some((parent, _)) if above.get(1) == Some(&parent));
             let within = |walker: &&Walker| above.contains(&walker.top);
             let of_all = |may: &dyn Fn(&&Walker) -> bool| {
@@ -104,7 +104,6 @@ impl Walkers {
             of_all(&within).or_else(|| of_all(&|walker| beside(walker.top)))
         })?;
         let walker = self.walkers.get_mut(position)?;
-        let above = ancestors(node.ino(), map);
         if !above.contains(&walker.top) {
             walker.top = *above.get(1)?;
         }
