@@ -98,7 +98,8 @@ impl Fetch {
             let Some(stream) = state.streams.get_mut(&self.id) else { return };
             let slot = stream.fetched(work);
             if !stream.is_wanted() {
-                self.shared.stream_freed.notify_one();
+                // Readers want a stream, and writers the end of those of their own file: one of either may not be the right one.
+                self.shared.stream_freed.notify_all();
             }
             state.blocks.insert(self.version.id, work.index, piece.clone());
             slot
