@@ -256,13 +256,13 @@ impl Vfs {
             Kind::Directory => return Err(Error::IsADirectory),
             Kind::Symlink => return Err(Error::InvalidRequest),
         }
+        let found = self.told_exactly(found, now, patience)?;
         if self.tree.tell(ino, &found.attr)
             && let Some(changed) = self.changed.get()
         {
             // The kernel would cut the file at the size it believes in.
             changed(ino);
         }
-        let found = self.told_exactly(found, now, patience)?;
         self.drafts.opened(ino);
         self.foresight.opened(ino, found.attr.size, now);
         let (version, keep_cache) = match self.drafts.of(ino) {

@@ -2,7 +2,7 @@
 
 use crate::memory::Memory;
 use ftpsfs::remote::ErrorKind;
-use ftpsfs::vfs::filesystem::{Access, Fh, Looked, Patience, Summary};
+use ftpsfs::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Patience, Summary};
 use ftpsfs::vfs::inodes::Ino;
 use ftpsfs::vfs::writing::{Changes, Creation};
 use ftpsfs::vfs::{DiskCache, Settings, Vfs};
@@ -311,6 +311,36 @@ fn a_cache_that_fails_fails_no_read() {
     assert!(mount.read("/f") == bytes && mount.read("/g") == bytes);
     let mount = Mount::new(&memory, &CacheDir::new());
     assert!(mount.read("/g") == bytes);
+}
+
+/// The exact time was asked for after the kernel had been told of the size that the listing shows: a file that had grown since
+/// was cut there.
+#[test]
+fn a_file_that_grew_since_it_was_listed_is_read_to_its_end() {
+    let (memory, cache) = (Memory::new(), CacheDir::new());
+    memory.file("/f", content(300, 1)).coarse_listings(&[]);
+    let mut mount = Mount::new(&memory, &cache);
+    let told = Arc::new(AtomicU64::new(0));
+    mount.vfs.on_change({
+        let told = Arc::clone(&told);
+        move |ino| told.store(ino.0, Ordering::SeqCst)
+    });
+    let mut listed = None;
+    let fh = mount.vfs.opendir(Ino::ROOT, mount.now, NETWORK).unwrap().fh;
+    let list = |entry: &DirectoryEntry<'_>| {
+        listed = entry.entry.or(listed);
+        false
+    };
+    mount.vfs.readdirplus(fh, 0, mount.now, list).unwrap();
+    let Entry { ino, attr, .. } = listed.unwrap();
+    assert_eq!(attr.size, 300);
+    memory.file("/f", content(500, 2));
+    mount.now += Duration::from_secs(1);
+    let opened = mount.vfs.open(ino, Access::Read, mount.now, NETWORK).unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), ino.0);
+    assert_eq!(mount.vfs.getattr(ino, mount.now, Patience::CacheOnly).unwrap().0.size, 500);
+    let read = mount.vfs.read(opened.fh, 0, 1 << 20, mount.now, NETWORK).unwrap();
+    read.with(|read| assert!(read == content(500, 2)));
 }
 
 #[derive(Debug, Clone)]

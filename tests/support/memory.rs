@@ -2,7 +2,7 @@
 
 use ftpsfs::path::{Name, RemotePath};
 use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote, Start, Upload};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use transfers::{MemoryDownload, MemoryUpload};
@@ -45,6 +45,10 @@ struct State {
     room: Option<usize>,
     /// What the server tells of its free space (bytes), if it does.
     free: Option<u64>,
+    /// Listings tell times to the minute.
+    coarse_listings: bool,
+    /// Files whose times nothing tells better than to the minute.
+    coarse_files: BTreeSet<Vec<u8>>,
     /// What the server does not offer.
     lacks: Vec<Call>,
     /// Kinds of the calls that changed something or tried to, in order.
@@ -172,6 +176,15 @@ impl Memory {
     /// The server tells so much free space (bytes), or none.
     pub(crate) fn free(&self, bytes: Option<u64>) -> &Self {
         self.state().free = bytes;
+        self
+    }
+
+    /// Listings tell times to the minute; asked for by itself a file tells the second, but for `coarse_files`.
+    pub(crate) fn coarse_listings(&self, coarse_files: &[&str]) -> &Self {
+        let mut state = self.state();
+        state.coarse_listings = true;
+        state.coarse_files = coarse_files.iter().map(|path| path.as_bytes().to_vec()).collect();
+        drop(state);
         self
     }
 
@@ -393,6 +406,12 @@ impl Remote for Memory {
             (!name.is_empty() && !name.contains(&b'/'))
                 .then(|| Entry { name: Name::new(name).unwrap(), metadata: metadata(node, true) })
         });
+        let direct = direct.map(|mut entry| {
+            if state.coarse_listings {
+                coarsen(&mut entry.metadata);
+            }
+            entry
+        });
         Ok(direct.collect())
     }
 
@@ -402,7 +421,11 @@ impl Remote for Memory {
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, Error> {
         let state = self.arrive(|counts| counts.stats += 1)?;
-        Ok(metadata(find(&state, path)?, false))
+        let mut told = metadata(find(&state, path)?, false);
+        if state.coarse_files.contains(path.as_bytes()) {
+            coarsen(&mut told);
+        }
+        Ok(told)
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, _size: Option<u64>) -> Result<Box<dyn Download>, Error> {
@@ -552,6 +575,15 @@ fn find<'a>(state: &'a State, path: &RemotePath) -> Result<&'a Node, Error> {
 
 fn metadata(node: &Node, listing: bool) -> Metadata {
     Metadata { uid: Some(1001), gid: Some(1002), ..content_metadata(node, listing) }
+}
+
+/// Makes the time one that is told to the minute.
+fn coarsen(metadata: &mut Metadata) {
+    if let Some(Modified { time, precision }) = &mut metadata.modified {
+        let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        *time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds / 60 * 60);
+        *precision = Duration::from_secs(60);
+    }
 }
 
 fn content_metadata(node: &Node, listing: bool) -> Metadata {
