@@ -21,7 +21,6 @@ use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -42,8 +41,8 @@ pub struct Vfs {
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
     changed: OnceLock<Changed>,
-    /// The server does not tell better times than its listings do.
-    times_are_coarse: AtomicBool,
+    /// Files of which the server does not tell better times than its listings do, since it last did of one.
+    coarse: Mutex<HashSet<Ino>>,
 }
 
 /// Tells the kernel that what it believes of an inode's attributes is wrong.
@@ -118,6 +117,8 @@ pub struct DirectoryEntry<'a> {
 
 /// How many links are remembered as refused: past this, one may be logged again.
 const REFUSED_LINKS_MAX: usize = 1024;
+/// After so many files in a row without an exact time the server is taken to have none for any. One alone may be refused.
+const COARSE_MAX: usize = 4;
 
 impl Vfs {
     /// A file system that shows what `remote` holds.
@@ -162,7 +163,7 @@ impl Vfs {
             counters,
             refused_links: Mutex::default(),
             changed: OnceLock::new(),
-            times_are_coarse: AtomicBool::new(false),
+            coarse: Mutex::default(),
         }
     }
 
@@ -285,16 +286,21 @@ impl Vfs {
     /// and days.
     fn told_exactly(&self, found: Found, now: Instant, patience: Patience) -> Result<Found, Error> {
         let tells = |found: &Found| found.metadata.modified.is_none_or(|modified| modified.precision <= PRECISION_MAX);
-        if !self.content.has_disk() || tells(&found) || self.times_are_coarse.load(Ordering::Relaxed) {
+        if !self.content.has_disk() || tells(&found) || self.coarse.lock().len() >= COARSE_MAX {
             return Ok(found);
         }
         if !patience.waits() {
             return Err(Error::WouldBlock);
         }
-        match self.tree.refresh(found.ino, now) {
+        let ino = found.ino;
+        match self.tree.refresh(ino, now) {
             Ok(exact) if exact.attr.kind == Kind::File => {
-                // Then the server has no better answer for any file.
-                self.times_are_coarse.store(!tells(&exact), Ordering::Relaxed);
+                let mut coarse = self.coarse.lock();
+                if tells(&exact) {
+                    coarse.clear();
+                } else {
+                    coarse.insert(ino);
+                }
                 Ok(exact)
             }
             _ => Ok(found),

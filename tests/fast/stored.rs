@@ -343,6 +343,30 @@ fn a_file_that_grew_since_it_was_listed_is_read_to_its_end() {
     read.with(|read| assert!(read == content(500, 2)));
 }
 
+/// One file of which the server did not tell the exact time switched the cache off for all.
+#[test]
+fn the_exact_time_is_asked_for_until_several_files_in_a_row_have_none() {
+    let (memory, cache) = (Memory::new(), CacheDir::new());
+    let coarse = ["/a", "/b", "/c", "/e", "/f", "/g", "/h"];
+    memory.coarse_listings(&coarse);
+    for path in ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i"] {
+        memory.file(path, content(300, 1));
+    }
+    let mount = Mount::new(&memory, &cache);
+    let listed = mount.vfs.opendir(Ino::ROOT, mount.now, NETWORK).unwrap();
+    mount.vfs.releasedir(listed.fh).unwrap();
+    // "/a" again and again is one file.
+    for (path, kept) in [("/a", 0), ("/a", 0), ("/a", 0), ("/b", 0), ("/c", 0), ("/d", 1), ("/e", 1)] {
+        assert!(mount.read(path) == content(300, 1));
+        mount.await_kept(kept);
+    }
+    for path in ["/f", "/g", "/h", "/i"] {
+        mount.read(path);
+    }
+    // Of "/i" it could have been told.
+    assert_eq!(mount.end().blocks_kept, 1);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// All files.
