@@ -133,6 +133,7 @@ impl DiskCache {
         epoch.fetch_add(1, Ordering::AcqRel);
         let _turn = shared.turn.lock();
         if let Err(error) = shared.store.forget(id, for_good) {
+            shared.store.give_up(path);
             shared.doubt(path, &error);
         }
         epoch.fetch_add(1, Ordering::AcqRel);
@@ -249,7 +250,7 @@ impl Shared {
         }
     }
 
-    /// What is stored may be wrong, and cannot be removed: in this mount it is not used, another one will use it.
+    /// What is stored may be wrong, and cannot be removed: in this mount it is not used any more, but the next will use it.
     fn doubt(&self, path: &RemotePath, error: &io::Error) {
         log::error!(
             "what the disk cache {} has of {path} is old and cannot be removed: {error}",
@@ -361,6 +362,31 @@ mod tests {
         assert_eq!((held(&cache, &new, 0..3), held(&cache, &old, 0..3)), (1, 0));
         cache.moved(&[&RemotePath::parse(b"/d").unwrap()]);
         assert_eq!((held(&cache, &new, 0..3), held(&cache, &key(&cache), 0..3)), (0, 1));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// Nothing old was given while it was being forgotten, and all that was left of it again when that had failed.
+    #[test]
+    fn what_is_old_and_cannot_be_removed_is_not_given() {
+        let (directory, cache) = cache("give-up");
+        let old = key(&cache);
+        let digits = old.id.to_string();
+        let blocks = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path().join(&digits[..2]);
+        let segment = |number| blocks.join(format!("{}-{number}", &digits[2..]));
+        // A directory cannot be removed as a file, and ends it: in the order of the file system one is before some segment.
+        let stands_in_the_way = |number| fs::create_dir_all(segment(number)).unwrap();
+        (100..150).for_each(stands_in_the_way);
+        (0..4).for_each(|number| store(&cache, &old, 16 * number));
+        assert!(cache.wait(END_MAX));
+        assert_eq!(held(&cache, &old, 0..64), 4);
+        (150..200).for_each(stands_in_the_way);
+        cache.forget(&RemotePath::parse(b"/f").unwrap(), true);
+        assert!((0..4).any(|number| segment(number).exists()));
+        let new = key(&cache);
+        assert_eq!(held(&cache, &new, 0..64), 0);
+        store(&cache, &new, 1);
+        assert!(cache.wait(END_MAX));
+        assert_eq!((held(&cache, &new, 0..64), held(&cache, &key(&cache), 0..64)), (1, 1));
         fs::remove_dir_all(directory).unwrap();
     }
 

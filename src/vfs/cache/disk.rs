@@ -191,6 +191,11 @@ impl Store {
         if removed && for_good { File::open(&directory)?.sync_all() } else { Ok(()) }
     }
 
+    /// What is stored of the file at `path` is old, and cannot be removed: for as long as this store is open it is of no file.
+    pub(crate) fn give_up(&self, path: &RemotePath) {
+        self.scope.write().give_up(path);
+    }
+
     /// The directories at `paths` are others than before, with all that is below.
     ///
     /// # Errors

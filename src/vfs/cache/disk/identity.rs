@@ -7,11 +7,13 @@
 use crate::path::RemotePath;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 /// How many renamed directories are remembered. One more, and everything of the account is stored anew.
 const MOVED_MAX: usize = 4096;
+/// How many files are remembered of which nothing can be removed. One more, and everything is stored anew likewise.
+const GIVEN_UP_MAX: usize = 4096;
 
 /// A file of one account on one server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +68,8 @@ impl fmt::Debug for FileId {
 pub(super) struct Scope {
     digest: [u8; 32],
     moved: Moved,
+    /// Of which files what is stored cannot be removed, and how often that was so: on no disk, as none takes it.
+    given_up: HashMap<FileId, u64>,
 }
 
 /// On the disk as JSON.
@@ -79,7 +83,7 @@ pub(super) struct Moved {
 
 impl Scope {
     pub(super) fn new(name: &[u8]) -> Self {
-        Self { digest: Sha256::digest(name).into(), moved: Moved::default() }
+        Self { digest: Sha256::digest(name).into(), moved: Moved::default(), given_up: HashMap::new() }
     }
 
     /// The name of the file that tells of the renamed directories.
@@ -116,7 +120,26 @@ impl Scope {
         }
     }
 
+    /// What is stored of the file at `path` is old, and cannot be removed.
+    pub(super) fn give_up(&mut self, path: &RemotePath) {
+        *self.given_up.entry(self.lasting_id(path)).or_default() += 1;
+        if self.given_up.len() > GIVEN_UP_MAX {
+            self.begin_anew(0);
+            self.given_up.clear();
+        }
+    }
+
     pub(super) fn id(&self, path: &RemotePath) -> FileId {
+        let id = self.lasting_id(path);
+        let Some(count) = self.given_up.get(&id) else { return id };
+        let mut hasher = Sha256::new();
+        hasher.update(id.as_bytes());
+        hasher.update(count.to_le_bytes());
+        FileId(hasher.finalize().into())
+    }
+
+    /// What the next mount calls it too.
+    fn lasting_id(&self, path: &RemotePath) -> FileId {
         let mut hasher = Sha256::new();
         hasher.update(self.digest);
         hasher.update(self.moved.round.to_le_bytes());
@@ -175,6 +198,23 @@ mod tests {
         }
         assert_ne!(moved.id(&path("/f")), joe.id(&path("/f")));
         assert!(moved.moved.directories.len() < 10);
+    }
+
+    #[test]
+    fn a_file_that_was_given_up_is_another_each_time_until_all_are() {
+        let mut scope = Scope::new(b"joe@host:21/");
+        let (first, beside) = (scope.id(&path("/f")), scope.id(&path("/g")));
+        scope.give_up(&path("/f"));
+        let second = scope.id(&path("/f"));
+        scope.give_up(&path("/f"));
+        let third = scope.id(&path("/f"));
+        assert!(first != second && second != third && first != third);
+        assert_eq!(scope.id(&path("/g")), beside);
+        for number in 0..GIVEN_UP_MAX {
+            scope.give_up(&path(&format!("/{number}")));
+        }
+        assert!(scope.given_up.is_empty() && ![first, second, third].contains(&scope.id(&path("/f"))));
+        assert_ne!(scope.id(&path("/g")), beside);
     }
 
     #[test]
