@@ -4,12 +4,14 @@ use crate::memory::Memory;
 use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Patience, Summary};
 use ftpsfs::vfs::inodes::Ino;
+use ftpsfs::vfs::settings::UploadWay;
 use ftpsfs::vfs::writing::{Changes, Creation};
 use ftpsfs::vfs::{DiskCache, Settings, Vfs};
 use proptest::prelude::*;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +29,24 @@ impl CacheDir {
         let path = std::env::temp_dir().join(format!("ftpsfs-stored-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Self(path)
+    }
+
+    /// What a crash would leave of a cache.
+    fn copy(from: &Path) -> Self {
+        fn copy(from: &Path, to: &Path) {
+            for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+                let (from, to) = (entry.path(), to.join(entry.file_name()));
+                if from.is_dir() {
+                    DirBuilder::new().mode(0o700).create(&to).unwrap();
+                    copy(&from, &to);
+                } else {
+                    fs::copy(&from, &to).unwrap();
+                }
+            }
+        }
+        let copied = Self::new();
+        copy(from, &copied.0);
+        copied
     }
 
     pub(crate) fn open(&self, scope: &str) -> DiskCache {
@@ -311,6 +331,49 @@ fn a_cache_that_fails_fails_no_read() {
     assert!(mount.read("/f") == bytes && mount.read("/g") == bytes);
     let mount = Mount::new(&memory, &CacheDir::new());
     assert!(mount.read("/g") == bytes);
+}
+
+/// What was stored was forgotten after the new content had its name: a crash in between left it to the next mount.
+#[test]
+fn a_crash_at_any_moment_of_an_upload_leaves_nothing_old_in_the_cache() {
+    for (upload, names_uploads, in_order) in [
+        (UploadWay::Temporary, false, true),
+        (UploadWay::Temporary, true, true),
+        (UploadWay::Direct, false, true),
+        (UploadWay::Direct, false, false),
+    ] {
+        let (memory, cache) = (Memory::new(), CacheDir::new());
+        memory.file("/f", content(300, 1)).names_uploads(names_uploads);
+        let settings = Settings { upload, cache_bytes_max: 1, ..Settings::default() };
+        let vfs = Vfs::with_disk(Arc::new(memory.clone()), settings, None, Some(cache.open("joe")));
+        let mount = Mount { vfs, now: Instant::now() };
+        mount.set_time("/f", old(0));
+        assert!(mount.read("/f") == content(300, 1));
+        mount.await_kept(1);
+        let moments = Arc::new(Mutex::new(Vec::new()));
+        memory.on_call({
+            let (memory, moments, cache) = (memory.clone(), Arc::clone(&moments), cache.0.clone());
+            move || moments.lock().unwrap().push((memory.fork(), CacheDir::copy(&cache)))
+        });
+        if in_order {
+            mount.write("/f", &content(300, 2), Some(old(0)));
+        } else {
+            let ino = mount.ino("/f").unwrap();
+            let fh = mount.vfs.open(ino, Access::Write, mount.now, NETWORK).unwrap().fh;
+            for at in [100, 200, 0] {
+                mount.vfs.write(fh, at as u64, &content(300, 2)[at..at + 100], mount.now, NETWORK).unwrap();
+            }
+            let changes = Changes { modified: Some(old(0)), ..Changes::default() };
+            mount.vfs.setattr(ino, Some(fh), changes, mount.now, NETWORK).unwrap();
+            mount.close(fh);
+        }
+        let moments = std::mem::take(&mut *moments.lock().unwrap());
+        assert!(memory.content("/f") == Some(content(300, 2)) && moments.len() > 3);
+        for (number, (server, cache)) in moments.into_iter().enumerate() {
+            let read = Mount::new(&server, &cache).read("/f");
+            assert!(Some(read) == server.content("/f"), "{upload:?} {names_uploads} {in_order}: before call {number}");
+        }
+    }
 }
 
 /// The exact time was asked for after the kernel had been told of the size that the listing shows: a file that had grown since

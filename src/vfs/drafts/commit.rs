@@ -189,6 +189,9 @@ impl Drafts {
     /// From here on the old content is gone, which nothing needs any more: what is not in a spool is new.
     pub(super) fn overwrites(&self, draft: &Draft) {
         draft.state.lock().spoiled = true;
+        if let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) {
+            self.tree.forget_stored(&path);
+        }
         self.content.quiet(draft.ino);
     }
 
@@ -233,6 +236,7 @@ impl Drafts {
         named: Option<Named>,
     ) -> Result<Option<Metadata>, Error> {
         let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
+        self.tree.forget_stored(&to);
         let remote = self.tree.remote();
         let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
         // It may have been done all the same.

@@ -11,7 +11,8 @@ impl Tree {
         self.disk.as_ref().is_none_or(|disk| disk.wait(limit))
     }
 
-    /// Of the file at `path` another content, or another time, is on the server by now, or will be.
+    /// Of the file at `path` another content, or another time, is on the server by now, or will be. To be called before and after
+    /// another content gets there, as [`Tree::forget_renamed`] is.
     pub(crate) fn forget_stored(&self, path: &RemotePath) {
         if let Some(disk) = &self.disk {
             disk.forget(path, true);
