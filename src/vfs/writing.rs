@@ -285,6 +285,7 @@ impl Vfs {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
+        self.tree.forget_stored(&path);
         let done = self.alter(ino, &path, Alteration::Modified(modified));
         // It may have been done all the same, and what has the time now need not be what had it before.
         self.tree.forget_stored(&path);

@@ -20,7 +20,7 @@ pub(crate) struct Memory {
 struct Shared {
     state: Mutex<State>,
     gate: Condvar,
-    /// Called when a call comes, before it does anything.
+    /// Called when a call comes, before it does anything, and once a time is set.
     visitor: Mutex<Option<Visitor>>,
 }
 
@@ -282,7 +282,7 @@ impl Memory {
         assert!(!waited.timed_out(), "fewer than {count} calls came");
     }
 
-    /// `visit` is called when a call comes, before it does anything.
+    /// `visit` is called when a call comes, before it does anything, and once a time is set.
     pub(crate) fn on_call(&self, visit: impl FnMut() + Send + 'static) -> &Self {
         *self.shared.visitor.lock().unwrap() = Some(Box::new(visit));
         self
@@ -324,11 +324,15 @@ impl Memory {
         self.shared.state.lock().unwrap()
     }
 
-    /// Counts a call, waits at the gate, and fails if that is what is next.
-    fn arrive(&self, count: impl Fn(&mut Counts)) -> Result<MutexGuard<'_, State>, Error> {
+    fn visit(&self) {
         if let Some(visit) = &mut *self.shared.visitor.lock().unwrap() {
             visit();
         }
+    }
+
+    /// Counts a call, waits at the gate, and fails if that is what is next.
+    fn arrive(&self, count: impl Fn(&mut Counts)) -> Result<MutexGuard<'_, State>, Error> {
+        self.visit();
         let mut state = self.state();
         count(&mut state.counts);
         state.blocked += 1;
@@ -538,7 +542,10 @@ impl Remote for Memory {
             let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
             *version = seconds.wrapping_sub(VERSION_EPOCH);
         }
-        done(&mut state)
+        let done = done(&mut state);
+        drop(state);
+        self.visit();
+        done
     }
 
     fn set_mode(&self, path: &RemotePath, wanted: u16) -> Result<(), Error> {
