@@ -329,10 +329,10 @@ impl Drop for Content {
 impl Shared {
     fn read_known(&self, version: &Version, span: Span) -> Option<Bytes> {
         let mut state = self.state.lock();
+        self.used(&mut state, version.id, span.first);
         let pieces: Option<Vec<_>> =
             span.needs().map(|(index, need)| state.blocks.find(version.id, index, &need)).collect();
         let pieces = pieces?;
-        self.used(&mut state, version.id, span.first);
         self.advance(&mut state, version.id, span, false);
         self.counters.blocks_known.add(pieces.len() as u64);
         Some(span.bytes(pieces))
@@ -372,7 +372,6 @@ impl Shared {
         let mut state = self.state.lock();
         let parts: Result<_, _> =
             span.needs().map(|(index, need)| self.want_part(&mut state, version, index, &need, place)).collect();
-        self.used(&mut state, version.id, span.first);
         self.advance(&mut state, version.id, span, true);
         parts
     }

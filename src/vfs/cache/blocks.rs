@@ -135,6 +135,11 @@ impl Blocks {
         self.blocks.get(&(version, index)).filter(|piece| piece.covers(need)).cloned()
     }
 
+    /// Whether some of the block is here, which does not count as a use of it.
+    pub(crate) fn holds(&self, version: VersionId, index: BlockIndex) -> bool {
+        self.blocks.contains(&(version, index))
+    }
+
     /// Keeps `piece`, unless more of its block is here, and lets go of those unused for longest; the newest stays even where it
     /// alone is too much.
     pub(crate) fn insert(&mut self, version: VersionId, index: BlockIndex, piece: Piece) {

@@ -6,14 +6,15 @@ use crate::vfs::cache::versions::VersionId;
 use crate::vfs::content::{Content, Place, STREAMS_MAX, Shared, State};
 use crate::vfs::inodes::Ino;
 use crate::vfs::stream::Stream;
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// What was fetched ahead (or is being) and nobody has read.
 #[derive(Debug, Default)]
 pub(super) struct Unused {
-    blocks: HashMap<VersionId, u64>,
-    /// Of all that nobody read, forgotten or not.
+    /// Of what may still be read, the oldest first: the version and its bytes.
+    pending: VecDeque<(VersionId, u64)>,
+    /// Of all that nobody read, also of what is not here any more.
     bytes: u64,
 }
 
@@ -41,7 +42,7 @@ impl Content {
         let bytes = size.min(BLOCK_BYTES);
         let (version, run) = {
             let mut state = self.shared.state.lock();
-            if state.versions.differs(ino, metadata) || !self.shared.may_fetch_ahead(&state, bytes) {
+            if state.versions.differs(ino, metadata) || !self.shared.may_fetch_ahead(&mut state, bytes) {
                 return false;
             }
             let (version, _) = state.versions.open(ino, metadata, size, now);
@@ -66,16 +67,18 @@ impl Content {
 impl Shared {
     /// Whether `bytes` more may be fetched ahead: even if none of it is ever read, no more than a fifth of what was read is
     /// wasted, and 8 MiB, with something to spare for what streams read too far.
-    fn may_fetch_ahead(&self, state: &State, bytes: u64) -> bool {
+    fn may_fetch_ahead(&self, state: &mut State, bytes: u64) -> bool {
+        state.let_go_of_unused();
         let used = self.counters.bytes.value().saturating_sub(state.unused.bytes);
         state.streams.len() < STREAMS_MAX - STREAMS_SPARED
             && state.unused.bytes + bytes <= used / USED_PART + UNUSED_MAX
             && state.unused.pending() + bytes <= self.ahead_max * BLOCK_BYTES
     }
 
-    /// Somebody reads `first` of `version`.
+    /// Somebody reads `first` of `version`, of which nothing was looked for so far.
     pub(super) fn used(&self, state: &mut State, version: VersionId, first: BlockIndex) {
         if first == BlockIndex(0)
+            && state.has_unused(version)
             && let Some(bytes) = state.unused.take(version)
         {
             self.counters.bytes_ahead_used.add(bytes);
@@ -87,25 +90,41 @@ impl State {
     fn has_beginning(&mut self, version: VersionId) -> bool {
         self.blocks.find(version, BlockIndex(0), &(0..1)).is_some() || self.streams_of(version).next().is_some()
     }
+
+    /// Whether the first block of `version`, if it was fetched ahead, is here or on its way.
+    fn has_unused(&self, version: VersionId) -> bool {
+        let is_coming = |stream: &Stream| stream.version == version && stream.reaches(BlockIndex(0), 0);
+        self.blocks.holds(version, BlockIndex(0)) || self.streams.values().any(is_coming)
+    }
+
+    /// What fell out of the cache, ended with its version, or did not come, was fetched in vain: whoever wants it now causes
+    /// another fetch.
+    fn let_go_of_unused(&mut self) {
+        let mut pending = std::mem::take(&mut self.unused.pending);
+        pending.retain(|(version, _)| self.has_unused(*version));
+        self.unused.pending = pending;
+    }
 }
 
 impl Unused {
     fn add(&mut self, version: VersionId, bytes: u64) {
-        if self.blocks.len() >= BLOCKS_MAX {
-            self.blocks.clear();
+        if self.pending.len() >= PENDING_MAX {
+            // It counts as fetched in vain, even if somebody reads it later.
+            self.pending.pop_front();
         }
-        self.blocks.insert(version, bytes);
+        self.pending.push_back((version, bytes));
         self.bytes += bytes;
     }
 
     fn take(&mut self, version: VersionId) -> Option<u64> {
-        let bytes = self.blocks.remove(&version)?;
+        let position = self.pending.iter().position(|(pending, _)| *pending == version)?;
+        let (_, bytes) = self.pending.remove(position)?;
         self.bytes -= bytes;
         Some(bytes)
     }
 
     fn pending(&self) -> u64 {
-        self.blocks.values().sum()
+        self.pending.iter().map(|(_, bytes)| bytes).sum()
     }
 }
 
@@ -114,6 +133,6 @@ const USED_PART: u64 = 8;
 /// How much may be fetched in vain besides (bytes).
 const UNUSED_MAX: u64 = 6 << 20;
 /// How many blocks that nobody has read are remembered one by one.
-const BLOCKS_MAX: usize = 256;
+const PENDING_MAX: usize = 256;
 /// How many positions are left to those who read.
 const STREAMS_SPARED: usize = 4;
