@@ -6,7 +6,7 @@
 use crate::remote::Remote;
 use crate::vfs::attr::Kind;
 use crate::vfs::content::Content;
-use crate::vfs::drafts::Drafts;
+use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::inodes::Ino;
 use crate::vfs::settings::{Prefetch, Settings};
 use crate::vfs::tree::Tree;
@@ -38,7 +38,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     walkers: Walkers,
-    /// What was asked for ahead, and when: not to be asked again soon, whatever became of it.
+    /// What was asked for ahead, and when: until a listing from then is not believed any more it is not asked for again,
+    /// whatever became of it, unless somebody came there.
     asked: HashMap<Node, Instant>,
     /// Errands that have not begun: they will take a connection that seems to be to spare.
     queued: usize,
@@ -92,7 +93,7 @@ impl Shared {
             let state = &mut *self.state.lock();
             state.asked.remove(&node);
             self.tree.with_known(now, |map| match state.walkers.came(node, map) {
-                true => state.plan(map),
+                true => state.plan(map, now, self.tree.settings().dir_timeout),
                 false => Vec::new(),
             })
         };
@@ -108,7 +109,7 @@ impl Shared {
         let mut wanted = plan.iter().filter(wanted).peekable();
         while let Some(&node) = wanted.next_if(|_| self.has_room()) {
             self.state.lock().asked.insert(node, now);
-            let errand = Errand::queue(self);
+            let errand = Errand::queue(self, now);
             self.workers.spawn(move || errand.run(node));
         }
         if wanted.count() >= WORTH_A_CONNECTION {
@@ -124,7 +125,7 @@ impl Shared {
     fn go_on(self: &Arc<Self>, now: Instant) {
         let plan = {
             let state = &mut *self.state.lock();
-            self.tree.with_known(now, |map| state.plan(map))
+            self.tree.with_known(now, |map| state.plan(map, now, self.tree.settings().dir_timeout))
         };
         self.start(&plan, now);
     }
@@ -153,8 +154,8 @@ impl Shared {
 }
 
 impl State {
-    /// What is wanted soon, is not known, and was not asked for a moment ago.
-    fn plan(&mut self, map: &mut dyn Map) -> Vec<Node> {
+    /// What is wanted soon, is not known, and was not asked for within `believed`.
+    fn plan(&mut self, map: &mut dyn Map, now: Instant, believed: Duration) -> Vec<Node> {
         if self.ended {
             return Vec::new();
         }
@@ -163,10 +164,14 @@ impl State {
             Node::Directory(ino) => map.listing(ino).is_none(),
             Node::File(_) => true,
         });
+        let is_recent = |asked: &Instant| now.saturating_duration_since(*asked) < believed;
+        if self.asked.len() > ASKED_MAX {
+            self.asked.retain(|_, asked| is_recent(asked));
+        }
         if self.asked.len() > ASKED_MAX {
             self.asked.clear();
         }
-        plan.retain(|node| !self.asked.contains_key(node));
+        plan.retain(|node| !self.asked.get(node).is_some_and(is_recent));
         plan
     }
 }
@@ -174,26 +179,27 @@ impl State {
 /// Something to ask for, from when it is queued until it begins.
 struct Errand {
     shared: Arc<Shared>,
+    moment: Moment,
 }
 
 impl Errand {
-    fn queue(shared: &Arc<Shared>) -> Self {
+    fn queue(shared: &Arc<Shared>, now: Instant) -> Self {
         shared.state.lock().queued += 1;
-        Self { shared: Arc::clone(shared) }
+        Self { shared: Arc::clone(shared), moment: Moment::new(now) }
     }
 
     fn run(self, node: Node) {
-        let shared = Arc::clone(&self.shared);
+        let (shared, moment) = (Arc::clone(&self.shared), self.moment);
         drop(self);
-        let now = Instant::now();
+        let now = moment.by_now();
         let begun = match node {
             // A failure is logged; whoever wants the listing himself will hear of it.
             Node::Directory(ino) => shared.tree.list_ahead(ino, now).is_ok(),
             Node::File(ino) => shared.fetch(ino, now),
         };
         match begun {
-            true => shared.go_on(Instant::now()),
-            // For the next time that somebody comes somewhere.
+            true => shared.go_on(moment.by_now()),
+            // The next time that somebody comes somewhere it may be tried again.
             false if matches!(node, Node::File(_)) => drop(shared.state.lock().asked.remove(&node)),
             false => {}
         }

@@ -126,6 +126,26 @@ fn a_reader_of_files_in_order_finds_them_there_and_each_is_fetched_once() {
     }
 }
 
+/// What had been asked for ahead, and nobody came to, was never asked for ahead again.
+#[test]
+fn what_is_not_believed_any_more_is_asked_ahead_again() {
+    let memory = Memory::new();
+    for number in 0..6 {
+        memory.directory(&format!("/d{number}"));
+    }
+    memory.spare(8);
+    let vfs = mount(&memory, Prefetch::Metadata);
+    let mut program = Program::new(&vfs);
+    for lists in [7, 14] {
+        for (_, directory) in program.list(Ino::ROOT).into_iter().take(2) {
+            program.list(directory);
+        }
+        memory.await_counts("listed what comes next", |counts| counts.lists == lists);
+        program.now += 2 * Settings::default().dir_timeout;
+    }
+    assert_eq!(ended(&vfs).listings, 14);
+}
+
 /// One connection is left to whoever asks for something.
 #[test]
 fn nothing_is_asked_ahead_where_no_connection_is_to_spare() {
@@ -256,7 +276,7 @@ fn what_fell_out_of_the_cache_unread_makes_room_for_more() {
         assert!(program.now.elapsed() < Duration::from_secs(10), "{}", vfs.summary());
         // After the last one, what is on its way may still go on.
         let files = left.next().map(|directory| program.list(*directory)).unwrap_or_default();
-        files.iter().take(3).for_each(|(_, file)| drop(program.read(*file, 1)));
+        files.iter().take(3).for_each(|(_, file)| assert_eq!(program.read(*file, 1), 1));
         thread::yield_now();
     }
     let large = vfs.open(program.lookup(Ino::ROOT, "large"), Access::Read, program.now, Patience::Network).unwrap().fh;
@@ -265,7 +285,7 @@ fn what_fell_out_of_the_cache_unread_makes_room_for_more() {
     }
     let before = vfs.summary();
     for directory in walked {
-        program.list(*directory).into_iter().for_each(|(_, file)| drop(program.read(file, 1 << 20)));
+        program.list(*directory).iter().for_each(|(_, file)| assert_eq!(program.read(*file, 1 << 20), 200 * KIB));
     }
     let after = ended(&vfs);
     assert!(after.files_ahead > before.files_ahead, "{before}");
