@@ -1,7 +1,7 @@
 //! Looking ahead: lists and fetches what somebody who goes through the tree will want next, on connections that nobody needs.
 //!
-//! One idle connection is always left to whoever asks for something. What is on its way gives way like any read-ahead, and
-//! whoever wants it himself waits for it rather than asking again.
+//! One idle connection is always left to whoever asks for something. A download that is on its way gives way like any
+//! read-ahead, a listing does not: it is short. Whoever wants it himself waits for it rather than asking again.
 
 use crate::remote::Remote;
 use crate::vfs::attr::Kind;
@@ -43,6 +43,8 @@ struct State {
     asked: HashMap<Node, Instant>,
     /// Errands that have not begun: they will take a connection that seems to be to spare.
     queued: usize,
+    /// When those began that are not done: for a moment that is true of them as well.
+    begun: Vec<Instant>,
     ended: bool,
 }
 
@@ -106,20 +108,25 @@ impl Shared {
             Node::Directory(_) => true,
             Node::File(ino) => !self.content.knows_beginning(ino),
         };
-        let mut wanted = plan.iter().filter(wanted).peekable();
-        while let Some(&node) = wanted.next_if(|_| self.has_room()) {
-            self.state.lock().asked.insert(node, now);
-            let errand = Errand::queue(self, now);
-            self.workers.spawn(move || errand.run(node));
-        }
-        if wanted.count() >= WORTH_A_CONNECTION {
+        let wanted: Vec<Node> = plan.iter().filter(wanted).copied().collect();
+        let errands = self.queue(&wanted, now);
+        if wanted.len() - errands.len() >= WORTH_A_CONNECTION {
             self.remote.prepare();
+        }
+        for errand in errands {
+            self.workers.spawn(move || errand.run());
         }
     }
 
-    fn has_room(&self) -> bool {
-        let queued = self.state.lock().queued;
-        self.remote.spare() > queued + LEFT_TO_OTHERS
+    /// Errands for the first of `wanted`: for as many as there are connections to spare.
+    fn queue(self: &Arc<Self>, wanted: &[Node], now: Instant) -> Vec<Errand> {
+        // Under one lock, so that two who find the same connection idle do not both count on it.
+        let state = &mut *self.state.lock();
+        let room = self.remote.spare().saturating_sub(state.connections_to_take(now) + LEFT_TO_OTHERS);
+        let first = &wanted[..room.min(wanted.len())];
+        state.asked.extend(first.iter().map(|node| (*node, now)));
+        state.queued += first.len();
+        first.iter().map(|node| Errand::new(self, *node, now)).collect()
     }
 
     fn go_on(self: &Arc<Self>, now: Instant) {
@@ -154,6 +161,12 @@ impl Shared {
 }
 
 impl State {
+    /// How many of the connections that are idle will not be in a moment.
+    fn connections_to_take(&self, now: Instant) -> usize {
+        let is_new = |begun: &&Instant| now.saturating_duration_since(**begun) < TAKES_MAX;
+        self.queued + self.begun.iter().filter(is_new).count()
+    }
+
     /// What is wanted soon, is not known, and was not asked for within `believed`.
     fn plan(&mut self, map: &mut dyn Map, now: Instant, believed: Duration) -> Vec<Node> {
         if self.ended {
@@ -176,27 +189,29 @@ impl State {
     }
 }
 
-/// Something to ask for, from when it is queued until it begins.
+/// Something to ask for, from when it is queued until it is done.
 struct Errand {
     shared: Arc<Shared>,
+    node: Node,
     moment: Moment,
+    begun: Option<Instant>,
 }
 
 impl Errand {
-    fn queue(shared: &Arc<Shared>, now: Instant) -> Self {
-        shared.state.lock().queued += 1;
-        Self { shared: Arc::clone(shared), moment: Moment::new(now) }
+    /// One that is counted as queued.
+    fn new(shared: &Arc<Shared>, node: Node, now: Instant) -> Self {
+        Self { shared: Arc::clone(shared), node, moment: Moment::new(now), begun: None }
     }
 
-    fn run(self, node: Node) {
-        let (shared, moment) = (Arc::clone(&self.shared), self.moment);
-        drop(self);
-        let now = moment.by_now();
+    fn run(mut self) {
+        let (shared, node, moment) = (Arc::clone(&self.shared), self.node, self.moment);
+        let now = self.begin();
         let begun = match node {
             // A failure is logged; whoever wants the listing himself will hear of it.
             Node::Directory(ino) => shared.tree.list_ahead(ino, now).is_ok(),
             Node::File(ino) => shared.fetch(ino, now),
         };
+        drop(self);
         match begun {
             true => shared.go_on(moment.by_now()),
             // The next time that somebody comes somewhere it may be tried again.
@@ -204,16 +219,33 @@ impl Errand {
             false => {}
         }
     }
+
+    fn begin(&mut self) -> Instant {
+        let now = self.moment.by_now();
+        self.begun = Some(now);
+        let mut state = self.shared.state.lock();
+        state.queued -= 1;
+        state.begun.push(now);
+        now
+    }
 }
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        self.shared.state.lock().queued -= 1;
+        let mut state = self.shared.state.lock();
+        let begun = self.begun.and_then(|begun| state.begun.iter().position(|other| *other == begun));
+        match begun {
+            Some(position) => drop(state.begun.swap_remove(position)),
+            None => state.queued -= 1,
+        }
     }
 }
 
 /// How many idle connections are left alone.
 const LEFT_TO_OTHERS: usize = 1;
+/// So long after it began an errand has taken a connection: nobody tells when it does. Counted for longer, the one that it has
+/// taken would be missed twice, and fewer than there are could be used.
+const TAKES_MAX: Duration = Duration::from_millis(2);
 /// So many errands have to wait before another connection is opened for them.
 const WORTH_A_CONNECTION: usize = 2;
 /// Listings that are believed for less are not asked for ahead.

@@ -157,6 +157,35 @@ fn nothing_is_asked_ahead_where_no_connection_is_to_spare() {
     assert_eq!((summary.listings_ahead, summary.files_ahead), (0, 0));
 }
 
+/// An errand that had begun and had no connection yet was not counted: the next one took the connection that was to be left.
+#[test]
+fn a_connection_is_left_though_one_is_about_to_be_taken() {
+    let memory = Memory::new();
+    for number in 0..20 {
+        memory.directory(&format!("/d{number:02}"));
+    }
+    memory.spare(2);
+    let vfs = mount(&memory, Prefetch::Metadata);
+    let program = Program::new(&vfs);
+    let directories = program.list(Ino::ROOT);
+    for (_, directory) in &directories[..2] {
+        program.list(*directory);
+    }
+    memory.await_counts("listed what comes next", |counts| counts.lists == 11);
+    // From here on nobody gets a connection.
+    memory.close_gate();
+    for (_, directory) in &directories[2..6] {
+        program.list(*directory);
+    }
+    memory.await_blocked(1);
+    for (_, directory) in &directories[2..6] {
+        program.list(*directory);
+    }
+    vfs.end(program.now, Duration::ZERO);
+    memory.open_gate();
+    assert_eq!(ended(&vfs).listings, 12);
+}
+
 /// Whoever wants a file that is being fetched ahead waits for that.
 #[test]
 fn a_file_on_its_way_is_not_fetched_again_by_its_reader() {
