@@ -3,7 +3,7 @@
 use crate::accounts::Account;
 use crate::path::{Name, RemotePath};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A server's tree. Every call is bounded in time by the implementation and may be made from any thread.
 pub trait Remote: Send + Sync + fmt::Debug {
@@ -41,6 +41,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
 
     /// More requests than [`Remote::spare`] could be made: sees to it, if that is allowed, that there will be more. Never waits.
     fn prepare(&self) {}
+
+    /// Has `told` called each time that [`Remote::spare`] has grown, with the time. It must not wait. Only the first call counts.
+    fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
+        drop(told);
+    }
 
     /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.
     ///

@@ -44,6 +44,14 @@ impl DataConnection {
         self.connected.records.write(&mut self.tcp, bytes)
     }
 
+    /// Says at the beginning of a download that we send nothing (`close_notify`), where that is allowed: in TLS 1.3 each
+    /// direction ends by itself (RFC 8446 section 6.1), in TLS 1.2 it would end both.
+    pub fn close_sending(&mut self) {
+        if self.connected.records.closes_by_halves() {
+            self.send_close_notify();
+        }
+    }
+
     /// Ends an upload: `close_notify`, a FIN (Microsoft's server waits for it), and then everything the server still has
     /// to say, its tickets above all, until it closes. An unread ticket would turn our close into a reset, and the server
     /// would lose bytes that it has not read yet, some with a `226`. Tells how it closed.
@@ -68,6 +76,10 @@ impl DataConnection {
     /// Ends a download: our `close_notify` (some servers answer 426 without it), then TCP. The server's reply is to be
     /// read afterwards and not before: vsftpd and ProFTPD wait for the end of the data connection.
     pub fn close(mut self) {
+        self.send_close_notify();
+    }
+
+    fn send_close_notify(&mut self) {
         if let Err(error) = self.connected.records.send_close_notify(&mut self.tcp) {
             log::trace!("closing a data connection: {error}");
         }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,11 @@ pub struct Pool {
     waiting: AtomicUsize,
     /// Who makes idle sessions ready for their next transfer, and opens more.
     workers: Workers,
+    /// Who is told of idle sessions.
+    on_spare: OnceLock<Told>,
 }
+
+type Told = Box<dyn Fn(Instant) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -82,6 +86,7 @@ impl Pool {
             changed: Condvar::new(),
             waiting: AtomicUsize::new(0),
             workers: Workers::default(),
+            on_spare: OnceLock::new(),
         });
         let weak = Arc::downgrade(&pool);
         let janitor = thread::Builder::new().name("pool".to_owned()).spawn(move || {
@@ -170,9 +175,16 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// How many sessions are idle.
+    /// How many sessions are idle and may be used for what nobody waits for: where there is only one, none.
     pub fn spare(&self) -> usize {
-        self.state.lock().idle.len()
+        let state = self.state.lock();
+        if self.limit(&state) > 1 { state.idle.len() } else { 0 }
+    }
+
+    /// Has `told` called whenever a session becomes idle that nobody waits for. Only the first call counts.
+    pub fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
+        // A second caller is a mistake without harm.
+        let _ = self.on_spare.set(told);
     }
 
     /// Has another session opened in the background, if there may be one, for what would rather not wait for that.
@@ -357,12 +369,17 @@ impl Pool {
             return;
         }
         let is_cold = session.is_cold() && self.server.settings.opens_ahead;
-        state.idle.push_back(Idle { session, since: Instant::now() });
+        let now = Instant::now();
+        state.idle.push_back(Idle { session, since: now });
+        let is_spare = state.waiters == 0 && !is_cold;
         drop(state);
         self.changed.notify_one();
         if is_cold {
             let pool = Arc::clone(self);
             self.workers.spawn(move || pool.warm_one());
+        }
+        if is_spare && let Some(told) = self.on_spare.get() {
+            told(now);
         }
     }
 

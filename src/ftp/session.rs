@@ -228,7 +228,7 @@ impl Session {
     }
 
     fn feed(&mut self, command: &Command<'_>, parser: &mut Parser) -> Result<Reply, Error> {
-        let mut data = self.transfer(&[*command])?;
+        let mut data = self.download(&[*command])?;
         let mut buffer = vec![0; LISTING_BUFFER_BYTES];
         let mut received = 0;
         let end = loop {
@@ -263,8 +263,8 @@ impl Session {
     /// [`Error::Refused`] with the reply of the command that was refused; else the connection's.
     pub fn retrieve(&mut self, pathname: &[u8], offset: u64) -> Result<DataConnection, Error> {
         match offset {
-            0 => self.transfer(&[Command::Retr(pathname)]),
-            _ => self.transfer(&[Command::Rest(offset), Command::Retr(pathname)]),
+            0 => self.download(&[Command::Retr(pathname)]),
+            _ => self.download(&[Command::Rest(offset), Command::Retr(pathname)]),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Looking ahead: lists and fetches what somebody who goes through the tree will want next, on connections that nobody needs.
 //!
-//! One idle connection is always left to whoever asks for something. A download that is on its way gives way like any
-//! read-ahead, a listing does not: it is short. Whoever wants it himself waits for it rather than asking again.
+//! Whoever asks for something comes first, and waits at most for the end of something short: a download that is on its way
+//! gives way like any read-ahead, a listing does not. Whoever wants it himself waits for it rather than asking again.
 
 use crate::remote::Remote;
 use crate::vfs::attr::Kind;
@@ -45,6 +45,8 @@ struct State {
     queued: usize,
     /// When those began that are not done: for a moment that is true of them as well.
     begun: Vec<Instant>,
+    /// There was more to ask for than there were connections.
+    wants_more: bool,
     ended: bool,
 }
 
@@ -59,7 +61,14 @@ impl Foresight {
         // What is not believed need not be asked ahead.
         let prefetch = if settings.dir_timeout < BELIEVED_MIN { Prefetch::Off } else { settings.prefetch };
         let (workers, state) = (Workers::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { prefetch, remote, tree, content, drafts, workers, state }) }
+        let shared = Arc::new(Shared { prefetch, remote, tree, content, drafts, workers, state });
+        let told = Arc::downgrade(&shared);
+        shared.remote.on_spare(Box::new(move |now| {
+            if let Some(shared) = told.upgrade() {
+                shared.use_spare(now);
+            }
+        }));
+        Self { shared }
     }
 
     /// Somebody lists the directory `ino`.
@@ -110,6 +119,7 @@ impl Shared {
         };
         let wanted: Vec<Node> = plan.iter().filter(wanted).copied().collect();
         let errands = self.queue(&wanted, now);
+        self.state.lock().wants_more = wanted.len() > errands.len();
         if wanted.len() - errands.len() >= WORTH_A_CONNECTION {
             self.remote.prepare();
         }
@@ -122,11 +132,19 @@ impl Shared {
     fn queue(self: &Arc<Self>, wanted: &[Node], now: Instant) -> Vec<Errand> {
         // Under one lock, so that two who find the same connection idle do not both count on it.
         let state = &mut *self.state.lock();
-        let room = self.remote.spare().saturating_sub(state.connections_to_take(now) + LEFT_TO_OTHERS);
+        let room = self.remote.spare().saturating_sub(state.connections_to_take(now));
         let first = &wanted[..room.min(wanted.len())];
         state.asked.extend(first.iter().map(|node| (*node, now)));
         state.queued += first.len();
         first.iter().map(|node| Errand::new(self, *node, now)).collect()
+    }
+
+    /// There is a connection to spare.
+    fn use_spare(self: &Arc<Self>, now: Instant) {
+        if std::mem::take(&mut self.state.lock().wants_more) {
+            let shared = Arc::clone(self);
+            self.workers.spawn(move || shared.go_on(now));
+        }
     }
 
     fn go_on(self: &Arc<Self>, now: Instant) {
@@ -241,8 +259,6 @@ impl Drop for Errand {
     }
 }
 
-/// How many idle connections are left alone.
-const LEFT_TO_OTHERS: usize = 1;
 /// So long after it began an errand has taken a connection: nobody tells when it does. Counted for longer, the one that it has
 /// taken would be missed twice, and fewer than there are could be used.
 const TAKES_MAX: Duration = Duration::from_millis(2);

@@ -146,25 +146,39 @@ fn what_is_not_believed_any_more_is_asked_ahead_again() {
     assert_eq!(ended(&vfs).listings, 14);
 }
 
-/// One connection is left to whoever asks for something.
 #[test]
 fn nothing_is_asked_ahead_where_no_connection_is_to_spare() {
     let memory = tree(5 * KIB);
-    memory.spare(1);
+    memory.spare(0);
     let vfs = mount(&memory, Prefetch::Files);
     Program::new(&vfs).tar(5 * KIB);
     let summary = ended(&vfs);
     assert_eq!((summary.listings_ahead, summary.files_ahead), (0, 0));
 }
 
-/// An errand that had begun and had no connection yet was not counted: the next one took the connection that was to be left.
+/// Connections came back, and stayed idle until the program came somewhere that it had to wait for.
 #[test]
-fn a_connection_is_left_though_one_is_about_to_be_taken() {
+fn what_was_left_is_asked_for_when_a_connection_comes_back() {
+    let memory = tree(1);
+    memory.spare(0);
+    let vfs = mount(&memory, Prefetch::Metadata);
+    let program = Program::new(&vfs);
+    for (_, directory) in program.list(Ino::ROOT).into_iter().take(2) {
+        program.list(directory);
+    }
+    memory.become_spare(8, program.now);
+    memory.await_counts("listed what comes next", |counts| counts.lists > 3);
+    assert!(ended(&vfs).listings_ahead > 0);
+}
+
+/// An errand that had begun and had no connection yet was not counted: the next one took the connection of somebody else.
+#[test]
+fn a_connection_that_is_about_to_be_taken_is_not_to_spare() {
     let memory = Memory::new();
     for number in 0..20 {
         memory.directory(&format!("/d{number:02}"));
     }
-    memory.spare(2);
+    memory.spare(1);
     let vfs = mount(&memory, Prefetch::Metadata);
     let program = Program::new(&vfs);
     let directories = program.list(Ino::ROOT);

@@ -3,8 +3,9 @@
 use ftpsfs::path::{Name, RemotePath};
 use ftpsfs::remote::{Download, Entry, Error, ErrorKind, FileKind, Metadata, Modified, Remote, Start, Upload};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use transfers::{MemoryDownload, MemoryUpload};
 
 #[path = "memory/transfers.rs"]
@@ -26,8 +27,8 @@ struct Shared {
 
 type Visitor = Box<dyn FnMut() + Send>;
 
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.fmt(f)
     }
 }
@@ -66,8 +67,19 @@ struct State {
     counts: Counts,
     /// How many connections are idle, if anybody asks.
     spare: usize,
+    /// Who is told of idle connections.
+    on_spare: Option<Told>,
     /// The last version given: each content has another time.
     versions: u64,
+}
+
+#[derive(Clone)]
+struct Told(Arc<dyn Fn(Instant) + Send + Sync>);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -198,6 +210,14 @@ impl Memory {
     pub(crate) fn spare(&self, connections: usize) -> &Self {
         self.state().spare = connections;
         self
+    }
+
+    /// That many connections have just become idle.
+    pub(crate) fn become_spare(&self, connections: usize, now: Instant) {
+        let told = self.spare(connections).state().on_spare.clone();
+        if let Some(Told(told)) = told {
+            told(now);
+        }
     }
 
     /// No more failures.
@@ -421,6 +441,10 @@ impl Remote for Memory {
 
     fn spare(&self) -> usize {
         self.state().spare
+    }
+
+    fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
+        self.state().on_spare = Some(Told(Arc::from(told)));
     }
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, Error> {

@@ -28,7 +28,7 @@ use kind::translate;
 
 pub use look::Survey;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// A server, logged in to.
 #[derive(Debug)]
@@ -161,6 +161,10 @@ impl Remote for Client {
 
     fn prepare(&self) {
         self.pool.prepare();
+    }
+
+    fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
+        self.pool.on_spare(told);
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {

@@ -86,6 +86,16 @@ impl Session {
         self.transfer_over(tcp, &commands)
     }
 
+    /// As [`Session::transfer`], for what only the server sends. vsftpd looks for our `close_notify` behind its last byte:
+    /// it finds it there, instead of waiting a round trip until we have seen that byte.
+    pub(super) fn download(&mut self, commands: &[Command<'_>]) -> Result<DataConnection, Error> {
+        let mut data = self.transfer(commands)?;
+        if self.server.order() == Order::KeptInTransfers {
+            data.close_sending();
+        }
+        Ok(data)
+    }
+
     /// Asks for the port of the next data connection at the end of a download, where the server reads that after its last
     /// reply: the answer costs no round trip of its own. Whether it was asked, and [`Session::hear_port`] has to follow.
     pub(super) fn ask_port_ahead(&mut self) -> Result<bool, Error> {

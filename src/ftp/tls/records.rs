@@ -84,6 +84,11 @@ impl Records {
         self.kernel.protocol_version()
     }
 
+    /// Whether `close_notify` ends only the direction of who sends it: not before TLS 1.3.
+    pub fn closes_by_halves(&self) -> bool {
+        self.version() == ProtocolVersion::TLSv1_3
+    }
+
     /// Waits for at least one byte and fills as much of `buffer` as has already come.
     ///
     /// # Errors
@@ -229,7 +234,8 @@ impl Records {
         let (sequence, secrets) = self.kernel.update_rx_secret().map_err(invalid)?;
         self.decrypter = decrypter(self.suite, secrets).map_err(invalid)?;
         self.received = sequence;
-        if requested {
+        // After our `close_notify` no key is used any more.
+        if requested && !self.close_sent {
             let ours = self.seal(ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED])?;
             tcp.write_all(&ours)?;
             let (sequence, secrets) = self.kernel.update_tx_secret().map_err(invalid)?;

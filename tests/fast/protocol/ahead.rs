@@ -87,3 +87,14 @@ fn who_needs_no_data_connection_does_not_wait_for_one() {
     assert_eq!(client.stat(&path("/small")).unwrap().size, Some(3));
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
 }
+
+/// vsftpd looks for it behind its last byte, which had to come here first.
+#[test]
+fn vsftpd_hears_at_the_beginning_of_a_download_that_nothing_will_be_sent() {
+    let vsftpd = Fault::say(Step::Greeting, "220 (vsFTPd 3.0.3)");
+    let behaviour = Behaviour { hears_end_first: true, ..Behaviour::default().with(vsftpd) };
+    let server = Server::start(behaviour, Tree::new().file("/small", "abc"));
+    let client = client(&server, 1);
+    assert_eq!(read(&client, "/small", Some(3)).unwrap(), b"abc");
+    assert_eq!(client.list(&path("/")).unwrap().len(), 1);
+}

@@ -5,11 +5,24 @@ use super::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, TooMany
 use super::script::Script;
 use super::{client, client_of, names, path, read, settings};
 use ftpsfs::ftp::client::Client;
+use ftpsfs::ftp::settings::Settings;
 use ftpsfs::remote::{ErrorKind, Remote as _};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 fn tree() -> Tree {
     Tree::new().file("/a", "abc").made_up("/b", 300_000)
+}
+
+/// What nobody waits for must not keep those waiting who ask.
+#[test]
+fn the_only_connection_is_never_to_spare() {
+    let server = Server::start(Behaviour::default(), tree());
+    for (connections, spare) in [(1, 0), (2, 1)] {
+        let connections_max = NonZeroUsize::new(connections).unwrap();
+        let client = Client::connect(Settings { connections_max, ..settings(server.port()) }).unwrap();
+        assert_eq!(client.spare(), spare);
+    }
 }
 
 /// 421 may answer any command; the server closes the connection after it (RFC 959 section 4.2.2).

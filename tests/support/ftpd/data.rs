@@ -108,6 +108,9 @@ impl Session<'_> {
 
     pub(super) fn download(&mut self, mut source: impl Read, length: u64) -> io::Result<()> {
         let Some(mut data) = self.open(self.shared.behaviour.tickets.download)? else { return Ok(()) };
+        if self.shared.behaviour.hears_end_first {
+            data.stream.read_to_end(&mut Vec::new())?;
+        }
         let sent = self.send(&mut data, &mut source, length)?;
         if sent == Sent::Whole {
             match self.shared.faults.at(Step::CloseNotify) {

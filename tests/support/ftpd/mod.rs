@@ -72,6 +72,8 @@ pub struct Behaviour {
     pub passive_host: Ipv4Addr,
     /// Whether the 226 comes only when the client has closed the data connection (vsftpd, ProFTPD).
     pub waits_for_close: bool,
+    /// A download begins when the client has said that it sends nothing.
+    pub hears_end_first: bool,
     /// Whether TLS 1.3 is used in unusual ways: a KeyUpdate with every EPSV, tickets in two records, an empty record. Only
     /// with [`Tickets::with_passive`].
     pub odd_records: bool,
@@ -192,6 +194,7 @@ impl Default for Behaviour {
             mdtm_is_local: false,
             passive_host: Ipv4Addr::LOCALHOST,
             waits_for_close: true,
+            hears_end_first: false,
             odd_records: false,
             telnet: false,
             replaces: false,
