@@ -6,13 +6,22 @@ prefix ?= /usr/local
 bindir ?= $(prefix)/bin
 # Where mount(8) and umount(8) look for helpers; nowhere else.
 sbindir ?= /sbin
+sysconfdir ?= /etc
 datadir ?= $(prefix)/share
 mandir ?= $(datadir)/man
+docdir ?= $(datadir)/doc/ftpsfs
+unitdir ?= $(prefix)/lib/systemd/system
+userunitdir ?= $(prefix)/lib/systemd/user
 
-.PHONY: help demo test check bench fuzz build install
+# The only place of the version is Cargo.toml.
+version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
+manuals := ftpsfs.8 mount.ftpsfs.8 umount.fuse.ftpsfs.8
+documents := README.md $(filter-out docs/benchmarks.%,$(wildcard docs/*.md docs/*.svg))
+
+.PHONY: help demo test check bench fuzz build install uninstall deb rpm package-check
 
 help: ## Shows this.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 demo: build ## Mounts a server that demands TLS session reuse, reads from it and says what happened. Needs FUSE.
 	$(CARGO) run --release --example demo
@@ -21,6 +30,7 @@ test: ## Prepares this machine (Debian, as root) and runs every check and test.
 	sh tests/setup
 	$(MAKE) check
 	$(CARGO) test --release
+	$(MAKE) package-check
 
 check: ## Checks format and lints.
 	$(CARGO) fmt --check
@@ -33,17 +43,43 @@ bench: ## Measures listings and, across a link beside other programs, what users
 fuzz: ## Builds the fuzz entry points; `cargo fuzz run list` runs one. Needs a C++ compiler.
 	$(CARGO) build --manifest-path fuzz/Cargo.toml --target-dir target
 
+deb: ## Builds target/deb/ftpsfs_*.deb. Needs debhelper and dpkg-dev.
+	sh packaging/deb $(version)
+
+rpm: build ## Builds target/rpm/RPMS/*/ftpsfs-*.rpm. Needs rpmbuild.
+	rpmbuild -bb --build-in-place --nodeps \
+	    --define '_topdir $(CURDIR)/target/rpm' --define 'ftpsfs_version $(version)' --define 'packager The ftpsfs developers' \
+	    packaging/rpm/ftpsfs.spec
+
+package-check: deb rpm ## Looks for faults in both packages; installs the .deb in a clean Debian, mounts by fstab, removes it. As root.
+	rpmlint -c packaging/rpm/rpmlint.toml packaging/rpm/ftpsfs.spec target/rpm/RPMS/*/ftpsfs-$(version)-*.rpm
+	bash packaging/check target/deb/ftpsfs_$(version)-1_*.deb
+
 build:
-	$(CARGO) build --release
+	$(CARGO) build --release --locked
 
 install: build ## Installs below $(DESTDIR)$(prefix).
 	$(INSTALL) -D -m 755 target/release/ftpsfs $(DESTDIR)$(bindir)/ftpsfs
-	$(INSTALL) -d $(DESTDIR)$(sbindir)
-	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/mount.ftpsfs
-	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/mount.fuse.ftpsfs
-	ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/umount.fuse.ftpsfs
-	$(INSTALL) -D -m 644 packaging/man/ftpsfs.8 $(DESTDIR)$(mandir)/man8/ftpsfs.8
-	$(INSTALL) -D -m 644 packaging/man/mount.ftpsfs.8 $(DESTDIR)$(mandir)/man8/mount.ftpsfs.8
+	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(sysconfdir)/ftpsfs $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir)/examples $(DESTDIR)$(unitdir) $(DESTDIR)$(userunitdir)
+	for name in mount.ftpsfs mount.fuse.ftpsfs umount.fuse.ftpsfs; do ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/$$name || exit; done
+	for page in $(manuals); do sed 's/@VERSION@/$(version)/' packaging/man/$$page >$(DESTDIR)$(mandir)/man8/$$page || exit; done
+	ln -sf mount.ftpsfs.8 $(DESTDIR)$(mandir)/man8/mount.fuse.ftpsfs.8
 	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.bash $(DESTDIR)$(datadir)/bash-completion/completions/ftpsfs
+	ln -sf ftpsfs $(DESTDIR)$(datadir)/bash-completion/completions/mount.ftpsfs
 	$(INSTALL) -D -m 644 packaging/completions/_ftpsfs $(DESTDIR)$(datadir)/zsh/site-functions/_ftpsfs
 	$(INSTALL) -D -m 644 packaging/completions/ftpsfs.fish $(DESTDIR)$(datadir)/fish/vendor_completions.d/ftpsfs.fish
+	ln -sf ftpsfs.fish $(DESTDIR)$(datadir)/fish/vendor_completions.d/mount.ftpsfs.fish
+	sed 's:@bindir@:$(bindir):;s:@sysconfdir@:$(sysconfdir):' packaging/systemd/ftpsfs@.service >$(DESTDIR)$(unitdir)/ftpsfs@.service
+	sed 's:@bindir@:$(bindir):' packaging/systemd/user-ftpsfs@.service >$(DESTDIR)$(userunitdir)/ftpsfs@.service
+	$(INSTALL) -m 644 packaging/systemd/srv-files.mount packaging/systemd/srv-files.automount $(DESTDIR)$(docdir)/examples
+	$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir)
+	sh packaging/licences >$(DESTDIR)$(docdir)/LICENCES-OF-LIBRARIES
+
+uninstall: ## Removes what install installed; configuration and what could not be uploaded stay.
+	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(manuals) mount.fuse.ftpsfs.8) $(DESTDIR)$(bindir)/ftpsfs \
+	    $(addprefix $(DESTDIR)$(sbindir)/,mount.ftpsfs mount.fuse.ftpsfs umount.fuse.ftpsfs) \
+	    $(addprefix $(DESTDIR)$(datadir)/bash-completion/completions/,ftpsfs mount.ftpsfs) \
+	    $(DESTDIR)$(datadir)/zsh/site-functions/_ftpsfs \
+	    $(addprefix $(DESTDIR)$(datadir)/fish/vendor_completions.d/,ftpsfs.fish mount.ftpsfs.fish) \
+	    $(DESTDIR)$(unitdir)/ftpsfs@.service $(DESTDIR)$(userunitdir)/ftpsfs@.service
+	rm -rf $(DESTDIR)$(docdir)
