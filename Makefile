@@ -43,7 +43,7 @@ bench: ## Measures listings and, across a link beside other programs, what users
 fuzz: ## Builds the fuzz entry points; `cargo fuzz run list` runs one. Needs a C++ compiler.
 	$(CARGO) build --manifest-path fuzz/Cargo.toml --target-dir target
 
-deb: ## Builds target/deb/ftpsfs_*.deb. Needs debhelper and dpkg-dev.
+deb: build ## Builds target/deb/ftpsfs_*.deb. Needs debhelper and dpkg-dev.
 	sh packaging/deb $(version)
 
 rpm: build ## Builds target/rpm/RPMS/*/ftpsfs-*.rpm. Needs rpmbuild.
