@@ -124,8 +124,9 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch. `unmount` must take the mount out of the tree without waiting; `give_up` is called when somebody
-    /// still uses it after that and nobody wants to wait longer, with `true` where a second signal said so. To be called before other threads start, since they take
-    /// over which signals are held back.
+    /// still uses it after that and nobody wants to wait longer, with `true` where a second signal said so; `reopen_log` when
+    /// the log's file has been renamed, and says whether there is one. To be called before other threads start, since they
+    /// take over which signals are held back.
     ///
     /// # Errors
     ///
@@ -134,21 +135,22 @@ impl Watch {
         report: Report,
         unmount: impl Fn() + Send + 'static,
         give_up: impl Fn(bool) + Send + Clone + 'static,
+        reopen_log: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, Failure> {
         sys::block_termination();
         let watch = Self { stage: Arc::new(Mutex::new(Some(Stage::Connecting(report)))) };
         let watcher = watch.clone();
         thread::Builder::new()
             .name("signals".into())
-            .spawn(move || watcher.run(unmount, give_up))
+            .spawn(move || watcher.run(unmount, give_up, reopen_log))
             .map_err(|error| Failure::system(format!("cannot watch for signals: {error}")))?;
         Ok(watch)
     }
 
-    fn run(&self, unmount: impl Fn(), give_up: impl Fn(bool) + Send + Clone + 'static) {
+    fn run(&self, unmount: impl Fn(), give_up: impl Fn(bool) + Send + Clone + 'static, reopen_log: impl Fn() -> bool) {
         loop {
             // Who rotates logs says so by SIGHUP; without a file it is the terminal that is gone.
-            if sys::wait_for_termination() && logger::reopen() {
+            if sys::wait_for_termination() && reopen_log() {
                 continue;
             }
             let mut stage = self.stage.lock();

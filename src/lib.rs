@@ -9,7 +9,8 @@
 //! renamed.
 //!
 //! The front: [`cli`] reads the command line into what was typed, [`config`] makes settings of it that hold together, and
-//! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes. [`unmount`] is the
+//! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes; before it hears
+//! of the server it enters the [`sandbox`], and what takes more rights than it keeps, a second process does. [`unmount`] is the
 //! helper of umount(8), which finds in the `registry` what still is to be uploaded. [`check`] mounts nothing: it says in words
 //! what `ftp::check` found out about a server.
 //!
@@ -24,6 +25,7 @@ pub mod sys;
 pub mod workers;
 
 pub mod accounts;
+pub mod sandbox;
 
 pub mod remote;
 

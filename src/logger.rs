@@ -72,17 +72,24 @@ pub fn open(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the log's file again, which has been renamed; `false` where there is none.
-pub fn reopen() -> bool {
-    let mut file = LOGGER.file.lock();
-    let Some(path) = file.as_ref().map(|file| file.path.clone()) else { return false };
-    let reopened = LogFile::open(&path);
+/// Opens a log's file, and makes it where it is missing.
+///
+/// # Errors
+///
+/// The system's.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Goes on in the log's file as `open` finds it, since it has been renamed; `false` where there is none.
+pub fn reopen(open: impl FnOnce() -> io::Result<File>) -> bool {
+    let Some(path) = LOGGER.file.lock().as_ref().map(|file| file.path.clone()) else { return false };
+    let reopened = open();
     let failed = reopened.as_ref().err().map(ToString::to_string);
     // Where it fails, the old one is better than none.
     if let Ok(reopened) = reopened {
-        *file = Some(reopened);
+        *LOGGER.file.lock() = Some(LogFile { path: path.clone(), file: reopened });
     }
-    drop(file);
     match failed {
         Some(error) => log::warn!("log {}: {error}", path.display()),
         None => log::info!("the log goes on in {}", path.display()),
@@ -172,8 +179,7 @@ struct LogFile {
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file: open_file(path)? })
     }
 
     /// One write a line, so that several mounts may share the file.

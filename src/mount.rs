@@ -1,6 +1,7 @@
 //! Joins the wings and mounts: the only place that knows both.
 
 mod attach;
+mod keeper;
 mod point;
 
 use crate::background::{self, Report, Side, Watch};
@@ -9,10 +10,11 @@ use crate::failure::Failure;
 use crate::ftp::certificate;
 use crate::ftp::client::Client;
 use crate::ftp::error::Error;
-use crate::ftp::settings::Settings;
+use crate::ftp::settings::{Settings, Trust};
 use crate::fuse::Adapter;
 use crate::logger;
-use crate::registry::{self, Registered};
+use crate::registry;
+use crate::sandbox::{self, Rights};
 use crate::sys;
 use crate::vfs::filesystem::Patience;
 use crate::vfs::inodes::Ino;
@@ -20,12 +22,13 @@ use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
 use crate::vfs::{DiskCache, Vfs};
 use crate::workers::Workers;
-use attach::{attach, undone, unmount};
+use keeper::Keeper;
 
 pub(crate) use attach::unmount_as_user;
+use log::Level;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -42,8 +45,6 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// How often the end of a mount says what still waits, at most.
 const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
-/// How far the kernel reads ahead, in KiB; its own default is 128.
-const READ_AHEAD_KIB: usize = 1024;
 
 /// Mounts and serves: in the foreground until the end of the mount, else until it answers.
 ///
@@ -78,24 +79,82 @@ pub fn run(config: Config) -> Result<(), Failure> {
 }
 
 fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Failure> {
+    let keeper = match keeper::split()? {
+        keeper::Side::Client(keeper) => Arc::new(keeper),
+        keeper::Side::Keeper(line) => {
+            let Config { ftp, vfs: _, mount } = config;
+            // The password is not its business, and who waits for the report must not wait for it.
+            drop((ftp, report));
+            keeper::keep(&line, &mount, &mountpoint)
+        }
+    };
+    let extent = sandbox::enter(&rights(&config));
+    let level = if extent.landlock.is_ok() { Level::Debug } else { Level::Warn };
+    log::log!(level, "sandbox: {extent}");
     let (ended, end) = mpsc::channel();
     let unmount = {
-        let mountpoint = mountpoint.clone();
-        move || unmount(&mountpoint)
+        let keeper = Arc::clone(&keeper);
+        move || keeper.detach()
     };
     let give_up = {
         let ended = ended.clone();
         // Fails when the end has come anyway.
         move |impatient| drop(ended.send(End::GivenUp { impatient }))
     };
-    let watch = Watch::start(report, unmount, give_up)?;
-    match start(config, &mountpoint, &watch) {
+    let reopen_log = {
+        let keeper = Arc::clone(&keeper);
+        move || logger::reopen(|| keeper.open_log())
+    };
+    let in_background = !config.mount.foreground;
+    let watch = Watch::start(report, unmount, give_up, reopen_log)?;
+    match start(config, &mountpoint, &watch, &keeper) {
         Ok(running) => {
+            if in_background {
+                keeper.leave();
+            }
             watch.mounted();
-            running.serve(ended, &end)
+            running.serve(&keeper, ended, &end)
         }
-        Err(failure) => watch.failed(failure),
+        Err(failure) => {
+            keeper.end();
+            watch.failed(failure)
+        }
     }
+}
+
+/// What the mount needs of this machine's files. A directory that is to be written gets made here: there is no right to what
+/// is not there.
+fn rights(config: &Config) -> Rights {
+    let Config { ftp, vfs, mount } = config;
+    let mut rights = Rights::default();
+    let mut writable = |directory: &Path, is_wanted: bool| {
+        if is_wanted {
+            // Where it fails, whoever needs it says so.
+            let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        }
+        rights.writable.push(directory.to_owned());
+    };
+    if vfs.read_only {
+        rights.readable.push(mount.journal_dir.clone());
+    } else {
+        writable(&mount.journal_dir, vfs.writeback);
+        writable(&vfs.recovery_dir, true);
+        writable(&vfs.spool_dir, true);
+    }
+    if let Some(cache) = &mount.disk_cache {
+        writable(&cache.directory, true);
+    }
+    match &ftp.trust {
+        Trust::FirstUse(known) => writable(known.parent().unwrap_or(known), true),
+        Trust::System => rights.readable.extend(system_roots()),
+        _ => {}
+    }
+    rights
+}
+
+/// Where OpenSSL, and who does as it does, looks for roots besides `/etc` and `/usr`.
+fn system_roots() -> impl Iterator<Item = PathBuf> {
+    ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(std::env::var_os).map(PathBuf::from)
 }
 
 /// A mount that answers.
@@ -109,11 +168,9 @@ struct Running {
     journal_dir: PathBuf,
     /// Standard error is a person's or journald's, not the caller's who waits for the mount.
     foreground: bool,
-    /// Tells umount(8)'s helper of the journal, for as long as we use it.
-    registered: Option<Registered>,
 }
 
-fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Failure> {
+fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> Result<Running, Failure> {
     let Config { ftp, vfs, mount } = config;
     let patience = ftp.timeout.saturating_mul(2);
     let journal = journal(&mount.journal_dir, vfs.writeback, vfs.read_only)?;
@@ -133,9 +190,11 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
     let adapter = Adapter::new(Arc::clone(&vfs));
     let workers = adapter.workers();
     let attached = watch.while_mounting(|| {
-        let session = attach(adapter, mountpoint, &mount)?;
+        let device = keeper.attach()?;
+        let session = attach::serve(adapter, device, &mount)
+            .map_err(|error| keeper.undone(format!("the kernel and ftpsfs do not agree on FUSE: {error}")))?;
         Adapter::connect(&vfs, session.notifier());
-        session.spawn().map_err(|error| undone(mountpoint, format!("cannot serve the mount: {error}")))
+        session.spawn().map_err(|error| keeper.undone(format!("cannot serve the mount: {error}")))
     });
     // The server hears a goodbye, whatever came between us and the kernel.
     let session = attached.inspect_err(|_| client.close())?;
@@ -144,11 +203,10 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch) -> Result<Running, Fa
         true => registry::device_of(mountpoint),
         false => answer(mountpoint, patience).map(|root| root.dev()),
     };
-    let device = device.map_err(|error| undone(mountpoint, format!("the mount does not answer: {error}")))?;
-    raise_read_ahead(device);
+    let device = device.map_err(|error| keeper.undone(format!("the mount does not answer: {error}")))?;
+    keeper.settle(device, vfs.has_journal());
     let MountSettings { source, journal_dir, foreground, .. } = mount;
-    let registered = vfs.has_journal().then(|| Registered::new(&source, mountpoint, device, &journal_dir)).flatten();
-    Ok(Running { client, vfs, workers, session, source, journal_dir, foreground, registered })
+    Ok(Running { client, vfs, workers, session, source, journal_dir, foreground })
 }
 
 /// Connects; where the network, the name or the server is not there yet, again until `patience` is over.
@@ -246,8 +304,8 @@ enum End {
 }
 
 impl Running {
-    fn serve(self, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
-        let Self { client, vfs, workers, session, source, journal_dir, foreground, registered } = self;
+    fn serve(self, keeper: &Keeper, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
+        let Self { client, vfs, workers, session, source, journal_dir, foreground } = self;
         log::info!("{source} is mounted");
         thread::Builder::new()
             .name("session".into())
@@ -255,7 +313,11 @@ impl Running {
             .map_err(|error| Failure::system(format!("cannot wait for the end of the mount: {error}")))?;
         match end.recv() {
             Ok(End::Session(Ok(()))) => {}
-            Ok(End::Session(Err(error))) => log::error!("the mount ended with an error: {error}"),
+            Ok(End::Session(Err(error))) => {
+                log::error!("the mount ended with an error: {error}");
+                // It may still be in the tree, and nobody answers there.
+                keeper.detach();
+            }
             Ok(End::GivenUp { .. }) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
         }
         // The kernel does not wait until it hears that a closed file is released.
@@ -266,7 +328,7 @@ impl Running {
         log::debug!("{}", vfs.summary());
         // Its streams give their connections back, so that they hear a goodbye as well.
         drop(vfs);
-        drop(registered);
+        keeper.end();
         client.close();
         Ok(())
     }
@@ -300,12 +362,4 @@ fn answer(mountpoint: &Path, patience: Duration) -> io::Result<fs::Metadata> {
     let mountpoint = mountpoint.to_owned();
     thread::Builder::new().name("answer".into()).spawn(move || sender.send(fs::metadata(mountpoint)).is_ok())?;
     receiver.recv_timeout(patience).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
-}
-
-/// Lets the kernel ask for more at once (`read_ahead_kb` of the mount's device); only root may, and nothing depends on it.
-fn raise_read_ahead(device: u64) {
-    let (major, minor) = sys::major_and_minor(device);
-    if let Err(error) = fs::write(format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb"), READ_AHEAD_KIB.to_string()) {
-        log::debug!("the kernel's read-ahead stays as it is: {error}");
-    }
 }

@@ -1,7 +1,10 @@
 //! What the standard library does not offer of Linux: every unsafe call, behind safe signatures.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr};
+mod line;
+
+pub use line::Line;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io::{self, Read as _};
 use std::mem;
@@ -184,6 +187,18 @@ pub fn notify_service_manager(state: &str) {
 pub fn forbid_dumps() {
     // SAFETY: takes no memory.
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+}
+
+/// Neither this thread nor what it starts gets more rights by execve(2), whatever bits the file has. There is no way back.
+pub fn forbid_new_privileges() {
+    // SAFETY: takes no memory.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+}
+
+/// Names this process as ps(1) shows it; the kernel keeps 15 bytes.
+pub fn name_process(name: &CStr) {
+    // SAFETY: the name ends with NUL and outlives the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// The real user and group.

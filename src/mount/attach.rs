@@ -4,10 +4,10 @@ use crate::config::MountSettings;
 use crate::failure::Failure;
 use crate::fuse::Adapter;
 use crate::path::escaped;
-use crate::sys::{self, MountFlags};
-use fuser::{MountOption, Session, SessionACL};
+use crate::sys::{self, Line, MountFlags};
+use fuser::{Session, SessionACL};
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,39 +19,36 @@ const SUBTYPE: &str = "ftpsfs";
 const DISPATCHERS: usize = 2;
 /// The kernel asks for this much at once, if it may: 256 pages.
 const READ_BYTES_MAX: usize = 1 << 20;
+/// Started by mount(8) there may be no PATH.
+const FUSERMOUNT: &[&str] = &["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"];
 const APPARMOR: &str = "/etc/apparmor.d/fusermount3";
 
-pub(super) fn attach(
-    filesystem: Adapter,
-    mountpoint: &Path,
-    settings: &MountSettings,
-) -> Result<Session<Adapter>, Failure> {
+/// Puts a mount into the tree. What comes back is the kernel's end of it.
+pub(super) fn attach(mountpoint: &Path, settings: &MountSettings) -> Result<OwnedFd, Failure> {
     let device = File::options().read(true).write(true).open(DEVICE).map_err(|error| {
         Failure::mount(match error.kind() {
             ErrorKind::NotFound => format!("there is no {DEVICE}: load the kernel module fuse (modprobe fuse)"),
             _ => format!("cannot open {DEVICE}: {error}"),
         })
     })?;
+    if sys::is_root() {
+        attach_as_root(device.into(), mountpoint, settings)
+    } else {
+        attach_as_user(mountpoint, settings)
+    }
+}
+
+/// Answers the kernel, whose end `device` is.
+pub(super) fn serve(filesystem: Adapter, device: OwnedFd, settings: &MountSettings) -> io::Result<Session<Adapter>> {
     let mut options = fuser::Config::default();
     options.acl = if settings.allow_other { SessionACL::All } else { SessionACL::Owner };
     options.n_threads = Some(DISPATCHERS);
     options.clone_fd = true;
-    if sys::is_root() {
-        attach_as_root(filesystem, device.into(), mountpoint, settings, options)
-    } else {
-        drop(device);
-        attach_as_user(filesystem, mountpoint, settings, options)
-    }
+    Session::from_fd(filesystem, device, options.acl, options)
 }
 
 /// By mount(2): the source is shown as it was typed, commas and all, which `mount -a` needs to know it again.
-fn attach_as_root(
-    filesystem: Adapter,
-    device: OwnedFd,
-    mountpoint: &Path,
-    settings: &MountSettings,
-    options: fuser::Config,
-) -> Result<Session<Adapter>, Failure> {
+fn attach_as_root(device: OwnedFd, mountpoint: &Path, settings: &MountSettings) -> Result<OwnedFd, Failure> {
     let (user, group) = sys::user_and_group();
     let mut data = format!(
         "fd={},rootmode=40000,user_id={user},group_id={group},default_permissions,max_read={READ_BYTES_MAX}",
@@ -61,47 +58,66 @@ fn attach_as_root(
         data.push_str(",allow_other");
     }
     sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), settings.flags, &data)
-        .map_err(|error| refused(error.kind() == ErrorKind::PermissionDenied, mountpoint, &error))?;
-    Session::from_fd(filesystem, device, options.acl, options)
-        .map_err(|error| undone(mountpoint, format!("the kernel and ftpsfs do not agree on FUSE: {error}")))
+        .map_err(|error| refused(error.kind() == ErrorKind::PermissionDenied, mountpoint, &error.to_string()))?;
+    Ok(device)
 }
 
 /// By fusermount3, which is allowed to mount for a user.
-fn attach_as_user(
-    filesystem: Adapter,
-    mountpoint: &Path,
-    settings: &MountSettings,
-    mut options: fuser::Config,
-) -> Result<Session<Adapter>, Failure> {
-    // fusermount3 parts its options at commas that no backslash precedes.
-    let source = settings.source.replace('\\', r"\\").replace(',', r"\,");
-    options.mount_options = vec![
-        MountOption::FSName(source),
-        MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
-        MountOption::CUSTOM(format!("max_read={READ_BYTES_MAX}")),
-        MountOption::DefaultPermissions,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-    ];
-    // fusermount3 knows no other words about times of access, and refuses those it does not know.
-    let MountFlags { noexec, read_only, noatime, relatime: _, strictatime: _, nodiratime: _ } = settings.flags;
-    let flags = [(noexec, MountOption::NoExec), (read_only, MountOption::RO), (noatime, MountOption::NoAtime)];
-    options.mount_options.extend(flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, option)| option));
-    Session::new(filesystem, mountpoint, &options).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::mount("fusermount3 is missing, with which a user mounts: install fuse3"),
-        _ => {
-            let said = error.to_string();
+fn attach_as_user(mountpoint: &Path, settings: &MountSettings) -> Result<OwnedFd, Failure> {
+    match mount_as_user(mountpoint, &options_of_user(settings)) {
+        Ok(Ok(device)) => Ok(device),
+        Ok(Err(said)) => {
             let is_forbidden = ["ermission denied", "not permitted", "only allowed", "no write access", "not owned"]
                 .iter()
                 .any(|words| said.contains(words));
-            refused(is_forbidden, mountpoint, &error)
+            Err(refused(is_forbidden, mountpoint, &said))
         }
-    })
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Failure::mount("fusermount3 is missing, with which a user mounts: install fuse3"))
+        }
+        Err(error) => Err(refused(false, mountpoint, &error.to_string())),
+    }
+}
+
+fn options_of_user(settings: &MountSettings) -> String {
+    // fusermount3 parts its options at commas that no backslash precedes.
+    let source = settings.source.replace('\\', r"\\").replace(',', r"\,");
+    // It knows no other words about times of access, and refuses those it does not know.
+    let MountFlags { noexec, read_only, noatime, relatime: _, strictatime: _, nodiratime: _ } = settings.flags;
+    let words =
+        [(noexec, ",noexec"), (read_only, ",ro"), (noatime, ",noatime"), (settings.allow_other, ",allow_other")];
+    let words: String = words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| *word).collect();
+    format!("nosuid,nodev,default_permissions,max_read={READ_BYTES_MAX},subtype={SUBTYPE},fsname={source}{words}")
+}
+
+/// The kernel's end, or what fusermount3 complained of.
+fn mount_as_user(mountpoint: &Path, options: &str) -> io::Result<Result<OwnedFd, String>> {
+    let (ours, theirs) = Line::pair()?;
+    let theirs = OwnedFd::from(theirs);
+    let mut child = FUSERMOUNT
+        .iter()
+        .map(|program| {
+            let mut command = Command::new(program);
+            command.args(["-o", options, "--"]).arg(mountpoint).stdin(Stdio::null()).stderr(Stdio::piped());
+            // It sends the descriptor to its standard output.
+            command.env("_FUSE_COMMFD", "1").stdout(theirs.try_clone()?);
+            command.spawn()
+        })
+        .find(|spawned| !spawned.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound))
+        .unwrap_or_else(|| Err(ErrorKind::NotFound.into()))?;
+    drop(theirs);
+    let device = ours.receive()?.1;
+    let mut said = Vec::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        stderr.read_to_end(&mut said)?;
+    }
+    child.wait()?;
+    Ok(device.ok_or_else(|| escaped(said.trim_ascii()).to_string()))
 }
 
 /// Who may not mount there has called for something wrong, as mount(8) counts it.
-fn refused(is_forbidden: bool, mountpoint: &Path, error: &io::Error) -> Failure {
-    let said = format!("cannot mount on {}: {error}", mountpoint.display());
+fn refused(is_forbidden: bool, mountpoint: &Path, said: &str) -> Failure {
+    let said = format!("cannot mount on {}: {said}", mountpoint.display());
     match is_forbidden {
         true if Path::new(APPARMOR).exists() && !sys::is_root() => Failure::usage(format!(
             "{said} (AppArmor's profile fusermount3 allows few places: see {APPARMOR} and dmesg)"
@@ -111,18 +127,9 @@ fn refused(is_forbidden: bool, mountpoint: &Path, error: &io::Error) -> Failure 
     }
 }
 
-/// A failure after which nothing may stay mounted.
-pub(super) fn undone(mountpoint: &Path, message: String) -> Failure {
-    unmount(mountpoint);
-    Failure::mount(message)
-}
-
 /// Takes the mount out of the tree at once; it ends when its last user leaves.
-pub(super) fn unmount(mountpoint: &Path) {
-    let result = if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint, true) };
-    if let Err(error) = result {
-        log::warn!("cannot unmount {}: {error}", mountpoint.display());
-    }
+pub(super) fn detach(mountpoint: &Path) -> io::Result<()> {
+    if sys::is_root() { sys::unmount(mountpoint, true, false) } else { unmount_as_user(mountpoint, true) }
 }
 
 /// By fusermount3, which is allowed to unmount for the user who mounted.
@@ -131,8 +138,7 @@ pub(super) fn unmount(mountpoint: &Path) {
 ///
 /// What it says; [`ErrorKind::ResourceBusy`] while somebody uses the mount.
 pub(crate) fn unmount_as_user(mountpoint: &Path, lazy: bool) -> io::Result<()> {
-    // Started by mount(8) there may be no PATH.
-    let ran = ["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"].iter().find_map(|program| {
+    let ran = FUSERMOUNT.iter().find_map(|program| {
         let mut command = Command::new(program);
         command.arg("-u").args(lazy.then_some("-z")).arg("--").arg(mountpoint).stdin(Stdio::null());
         command.output().ok()

@@ -1,7 +1,7 @@
 //! The mount point as it is before there is a mount.
 
 use crate::failure::Failure;
-use crate::mount::attach::unmount;
+use crate::mount::attach::detach;
 use crate::registry;
 use crate::sys;
 use std::fs::{self, Metadata};
@@ -17,7 +17,9 @@ pub(super) fn find(typed: &Path, may_clear: bool) -> Result<PathBuf, Failure> {
         let place = registry::as_the_kernel_has_it(typed);
         if may_clear && registry::is_ours(&place) {
             log::warn!("a mount that has died is taken away from {}", place.display());
-            unmount(&place);
+            if let Err(error) = detach(&place) {
+                log::warn!("cannot unmount {}: {error}", place.display());
+            }
             metadata = look(typed);
         }
     }

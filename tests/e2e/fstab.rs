@@ -33,14 +33,14 @@ const PRELUDE: &str = r#"
     says() { [[ $said == *"$1"* ]] || { echo "no '$1' in: $said"; exit 98; }; }
     as_user() { setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all "$@"; }
     # By every name that it is started by, as far as the kernel keeps it.
-    ours='ftpsfs|mount\.f.*'
+    ours='ftpsfs|ftpsfs-keeper|mount\.f.*'
     gone() { for try in {1..100}; do pgrep -x "$ours" >"$place/left" || return 0; sleep 0.05; done; echo "it stays"; exit 97; }
     reads() { [ "$("$@" cat "$mnt/hello.txt")" = "Hello over TLS" ]; }
     users="ro,credentials=$place/users-credentials,cafile=$place/ca.pem"
 "#;
 
 /// Runs a script of bash with `$source`, `$options` and `$mnt` for `server`.
-fn run(server: &Server, script: &str) -> Ran {
+pub(crate) fn run(server: &Server, script: &str) -> Ran {
     let place = place(server);
     let options = format!("ro,credentials={0}/credentials,cafile={0}/ca.pem", place.display());
     let mut command = within(LIMIT, "unshare");
@@ -276,7 +276,7 @@ PYTHON
 fn a_log_is_opened_again_systemd_hears_of_the_mount_and_a_namespace_is_entered() {
     let script = r#"
         mount.ftpsfs "$source" "$mnt" -o "$options,log=$place/log"; mv "$place/log" "$place/log.1"
-        kill -HUP "$(pgrep -x "$ours")"
+        kill -HUP "$(pgrep -x mount.ftpsfs)"
         for try in {1..100}; do [ ! -s "$place/log" ] || break; sleep 0.05; done
         reads; umount "$mnt"; gone
         grep -q "info: .* is mounted" "$place/log.1"; grep -q "is unmounted" "$place/log"

@@ -26,6 +26,7 @@ mod lost;
 mod mount;
 mod programs;
 mod refused;
+mod sandbox;
 mod servers;
 mod sessions;
 mod stored;
