@@ -26,7 +26,7 @@ fn extended_port(line: &[u8]) -> Option<u16> {
     let mut fields = rest.split(|&byte| byte == delimiter);
     let port = number(fields.nth(2)?)?;
     fields.next()?;
-    not_zero(port)
+    unprivileged(port)
 }
 
 fn passive_address(line: &[u8]) -> Option<([u8; 4], u16)> {
@@ -36,13 +36,18 @@ fn passive_address(line: &[u8]) -> Option<([u8; 4], u16)> {
         let mut next = || numbers.next().flatten();
         let address = [next()?, next()?, next()?, next()?];
         let port = u16::from_be_bytes([next()?, next()?]);
-        if numbers.next().is_some() { None } else { Some((address, not_zero(port)?)) }
+        if numbers.next().is_some() { None } else { Some((address, unprivileged(port)?)) }
     })
 }
 
-fn not_zero(port: u16) -> Option<u16> {
-    (port != 0).then_some(port)
+/// A server takes its data ports from those that anybody may have; one below is another service, to which we are not to be
+/// led (RFC 2577 section 3).
+fn unprivileged(port: u16) -> Option<u16> {
+    (port >= PORT_MIN).then_some(port)
 }
+
+/// Below it a port belongs to root (RFC 6335 section 6).
+const PORT_MIN: u16 = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -53,16 +58,18 @@ mod tests {
         for (line, port) in [
             ("Entering Extended Passive Mode (|||50001|)", Some(50001)),
             ("Entering Extended Passive Mode (|||50001|).", Some(50001)),
-            ("ok (!!!1!)", Some(1)),
-            ("ok (|1|127.0.0.1|21|)", Some(21)),
+            ("ok (!!!1024!)", Some(1024)),
+            ("ok (!!!1023!)", None),
+            ("ok (|||22|)", None),
+            ("ok (|1|127.0.0.1|2100|)", Some(2100)),
             ("ok (|||0|)", None),
             ("ok (|||65536|)", None),
-            ("ok (|||+5|)", None),
-            ("ok (|||5)", None),
-            ("ok (||5|)", None),
-            ("ok (11151)", None),
+            ("ok (|||+5000|)", None),
+            ("ok (|||5000)", None),
+            ("ok (||5000|)", None),
+            ("ok (11150001)", None),
             ("ok (", None),
-            ("|||5|", None),
+            ("|||5000|", None),
         ] {
             assert_eq!(extended_port(line.as_bytes()), port, "{line}");
         }
@@ -72,14 +79,15 @@ mod tests {
     fn the_address_of_227_is_read_with_and_without_parentheses() {
         for (line, address) in [
             ("Entering Passive Mode (127,0,0,1,195,81).", Some(([127, 0, 0, 1], 50001))),
-            ("Entering Passive Mode 127,0,0,1,0,21", Some(([127, 0, 0, 1], 21))),
-            ("=127,0,0,1,0,21", Some(([127, 0, 0, 1], 21))),
-            ("Mode 2, ok, (127,0,0,1,0,21)", Some(([127, 0, 0, 1], 21))),
+            ("Entering Passive Mode 127,0,0,1,4,0", Some(([127, 0, 0, 1], 1024))),
+            ("=127,0,0,1,4,1", Some(([127, 0, 0, 1], 1025))),
+            ("=127,0,0,1,0,21", None),
+            ("Mode 2, ok, (127,0,0,1,8,1)", Some(([127, 0, 0, 1], 2049))),
             ("(127,0,0,1,0,0)", None),
-            ("(127,0,0,256,0,21)", None),
+            ("(127,0,0,256,8,21)", None),
             ("(127,0,0,1,21)", None),
-            ("(127,0,0,1,0,21,5)", None),
-            ("(127,,0,1,0,21)", None),
+            ("(127,0,0,1,8,21,5)", None),
+            ("(127,,0,1,8,21)", None),
             ("", None),
         ] {
             assert_eq!(passive_address(line.as_bytes()), address, "{line}");

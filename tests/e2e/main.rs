@@ -26,6 +26,7 @@ mod lost;
 mod mount;
 mod programs;
 mod refused;
+mod resources;
 mod sandbox;
 mod servers;
 mod sessions;

@@ -67,6 +67,8 @@ pub struct Listing {
     pub duplicates: usize,
     /// Entries left out because they are devices, sockets and the like.
     pub special: usize,
+    /// The memory that the entries take, about.
+    pub entries_bytes: usize,
     /// What the form of a `LIST` is called, for [`Parser::preferring`] and the log; `None` where no line was understood.
     pub form: Option<&'static str>,
     /// The zone in which the times of a `LIST` were read.
@@ -82,10 +84,13 @@ pub struct Parser {
     begun: Vec<u8>,
     /// Whether `partial` was too long and the rest of its line is left out.
     skipping: bool,
+    /// So many bytes have come.
+    fed: u64,
     listing: Listing,
 }
 
-/// The listing has more than [`ENTRIES_MAX`] entries.
+/// The listing has more than [`ENTRIES_MAX`] entries, or they take more than [`ENTRIES_BYTES_MAX`], or its text is longer than
+/// [`TEXT_BYTES_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooBig;
 
@@ -132,7 +137,7 @@ impl Parser {
     }
 
     fn new(form: Choice) -> Self {
-        Self { form, partial: Vec::new(), begun: Vec::new(), skipping: false, listing: Listing::default() }
+        Self { form, partial: Vec::new(), begun: Vec::new(), skipping: false, fed: 0, listing: Listing::default() }
     }
 
     /// Takes the next bytes.
@@ -141,6 +146,7 @@ impl Parser {
     ///
     /// [`TooBig`]: what came so far is still to be had by [`Parser::finish`], but it is not the directory.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), TooBig> {
+        self.fed += bytes.len() as u64;
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             match piece.strip_suffix(b"\n") {
                 Some(end) if self.partial.is_empty() && !self.skipping && end.len() <= LINE_BYTES_MAX => {
@@ -153,7 +159,8 @@ impl Parser {
                 None => self.extend_partial(piece),
             }
         }
-        if self.listing.entries.len() > ENTRIES_MAX { Err(TooBig) } else { Ok(()) }
+        let is_small = self.fed <= TEXT_BYTES_MAX && !self.listing.is_full();
+        if is_small { Ok(()) } else { Err(TooBig) }
     }
 
     /// What the listing told. A last line without an end counts.
@@ -315,11 +322,18 @@ impl Listing {
 
     fn add_entry(&mut self, name: Option<Name>, metadata: Metadata) {
         match name {
-            // One more than may be, so that `feed` notices.
-            Some(name) if self.entries.len() <= ENTRIES_MAX => self.entries.push(Entry { name, metadata }),
-            Some(_) => {}
+            // What is one too many is kept, so that `feed` notices.
+            Some(_) if self.is_full() => {}
+            Some(name) => {
+                self.entries_bytes += size_of::<Entry>() + name.as_bytes().len() + told_bytes(&metadata);
+                self.entries.push(Entry { name, metadata });
+            }
             None => self.refused_names += 1,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() > ENTRIES_MAX || self.entries_bytes > ENTRIES_BYTES_MAX
     }
 
     fn misunderstand(&mut self, line: &[u8]) {
@@ -336,11 +350,20 @@ impl fmt::Debug for Parser {
 
 impl fmt::Display for TooBig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the directory has over {ENTRIES_MAX} entries")
+        f.write_str("the directory has too many entries, or the server does not end its listing")
     }
 }
 
 impl std::error::Error for TooBig {}
+
+/// What the server chooses the length of, besides the name.
+fn told_bytes(metadata: &Metadata) -> usize {
+    let target = match &metadata.kind {
+        FileKind::Symlink(Some(target)) => target.len(),
+        _ => 0,
+    };
+    target + metadata.unique.as_ref().map_or(0, |unique| unique.len())
+}
 
 /// `name`, where it can be one here.
 fn shown(name: impl Into<Box<[u8]>>) -> Option<Name> {
@@ -355,6 +378,12 @@ pub const LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// A listing with more entries is given up: a hostile server must not choose our memory use.
 pub const ENTRIES_MAX: usize = 2_000_000;
+
+/// The memory that the entries may take (bytes): two million with names of ordinary length.
+pub const ENTRIES_BYTES_MAX: usize = 512 << 20;
+
+/// A listing of more text (bytes) is given up, whatever is in it: lines that tell of nothing, or have no end, cost time.
+pub const TEXT_BYTES_MAX: u64 = 512 << 20;
 
 /// The form of `LIST` is chosen by so much of it (bytes).
 const HEAD_BYTES: usize = 64 * 1024;

@@ -10,6 +10,7 @@ pub(crate) mod script;
 mod ahead;
 mod change;
 mod dialects;
+mod hostile;
 mod ladder;
 mod listing;
 mod login;

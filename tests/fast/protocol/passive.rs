@@ -29,9 +29,24 @@ fn another_host_in_a_227_is_not_followed() {
     assert_eq!(read(&client(&server), "/a", Some(3)).unwrap(), b"abc");
 }
 
+/// The same host, but whose service is that? A 227 is read as strictly as a 229.
+#[test]
+fn a_privileged_port_in_a_227_is_not_followed() {
+    let server = Server::start(Behaviour::default().with(Fault::say(Step::Command("EPSV"), "500 No.")), tree());
+    let client = client(&server);
+    for port in ["0,0", "0,22", "3,255"] {
+        server
+            .fault(Fault::say(Step::Command("PASV"), format!("227 Entering Passive Mode (127,0,0,1,{port}).")).once());
+        client.list(&path("/")).expect_err(port);
+        assert_eq!(names(&client, "/"), ["a"], "{port}");
+    }
+}
+
 #[test]
 fn an_odd_passive_reply_is_an_error_and_the_next_request_works() {
-    for odd in ["229 Entering", "229 (|||0|)", "229 (|||99999|)", "200 What?", "227 (1,2)"] {
+    for odd in
+        ["229 Entering", "229 (|||0|)", "229 (|||22|)", "229 (|||1023|)", "229 (|||99999|)", "200 What?", "227 (1,2)"]
+    {
         let server = Server::start(Behaviour::default().with(Fault::say(Step::Command("EPSV"), odd).once()), tree());
         let client = client(&server);
         client.list(&path("/")).expect_err(odd);

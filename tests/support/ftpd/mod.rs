@@ -324,6 +324,13 @@ impl Server {
         self.shared.stores.lock().unwrap().iter().for_each(|store| store.expire());
     }
 
+    /// Shows `identity` on every control connection from now on.
+    pub fn show(&self, identity: &Identity) {
+        let mut base = tls::base(&self.shared.behaviour, identity);
+        base.enable_secret_extraction = self.shared.behaviour.tickets.with_passive;
+        *self.shared.shown_later.lock().unwrap() = Some(base);
+    }
+
     /// Ends all connections by TCP alone, without a word.
     pub fn hang_up(&self) {
         self.shared.registry.shut_all();
@@ -354,6 +361,7 @@ impl Drop for Server {
 pub struct Shared {
     behaviour: Behaviour,
     base: ServerConfig,
+    shown_later: Mutex<Option<ServerConfig>>,
     data_base: ServerConfig,
     faults: Faults,
     tree: Mutex<Tree>,
@@ -379,6 +387,7 @@ impl Shared {
         Self {
             data_base: data_base.unwrap_or_else(|| base.clone()),
             base,
+            shown_later: Mutex::default(),
             faults: Faults::new(behaviour.faults.clone()),
             behaviour,
             tree: Mutex::new(tree),

@@ -198,7 +198,8 @@ impl<'a> Session<'a> {
         let tickets = self.shared.behaviour.tickets;
         // A handful of tickets of their own, which then come again and again.
         let count_made = if tickets.with_passive { 8 } else { tickets.control };
-        let config = tls::with_store(&self.shared.base, &self.store, count_made);
+        let later = self.shared.shown_later.lock().unwrap().clone();
+        let config = tls::with_store(later.as_ref().unwrap_or(&self.shared.base), &self.store, count_made);
         let (wire, kind) = Wire::encrypt(self.socket.clone(), config, tickets.with_passive)?;
         count(&self.shared.control, kind);
         self.wire = wire;
@@ -347,6 +348,15 @@ impl<'a> Session<'a> {
             Act::End => {
                 self.wire.close();
                 Err(over())
+            }
+            Act::EndlessLines => {
+                self.say("213-Status follows:")?;
+                let mut lines = CrowdLines::new(u64::MAX >> 20, false);
+                loop {
+                    let mut chunk = vec![0; 64 * 1024];
+                    let count = lines.read(&mut chunk)?;
+                    self.say_bytes(&chunk[..count])?;
+                }
             }
             Act::Endless => loop {
                 self.say_bytes(&[b'x'; 8192])?;
