@@ -104,6 +104,28 @@ fn a_link_that_is_cut_carries_nothing_until_it_is_mended() {
 }
 
 #[test]
+fn a_link_that_forgot_resets_what_it_does_not_know() {
+    for rate in [None, Some(50_000_000)] {
+        let link = Link::new(Quality { rate, ..Quality::delayed(Duration::from_millis(2)) });
+        let listener = link.at(End::Server, || TcpListener::bind((SERVER_ADDRESS, 0)).unwrap());
+        let address = listener.local_addr().unwrap();
+        let mut near = connect(&link, address).unwrap();
+        let mut far = listener.accept().unwrap().0;
+        near.write_all(b"a").unwrap();
+        far.read_exact(&mut [0]).unwrap();
+        link.forget();
+        far.write_all(b"b").unwrap();
+        for stream in [&mut near, &mut far] {
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset, "{rate:?}");
+        }
+        let mut near = connect(&link, address).unwrap();
+        near.write_all(b"c").unwrap();
+        listener.accept().unwrap().0.read_exact(&mut [0]).unwrap();
+    }
+}
+
+#[test]
 fn a_link_is_read_as_it_is_typed() {
     for (name, text, expected) in [
         ("rtt", "20ms", Some(Quality::delayed(Duration::from_millis(20)))),

@@ -3,7 +3,9 @@
 //! The wire is a thread for each direction that carries packets from one TUN device to the other. Nobody names the
 //! namespaces: they end with the last process in them and with this value, also where this process is killed.
 
+mod reset;
 mod tun;
+
 mod wire;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -42,6 +44,11 @@ impl Quality {
     pub const fn delayed(rtt: Duration) -> Self {
         Self { rtt, rate: None, loss: 0.0, seed: 1 }
     }
+
+    /// Whether many segments of TCP are carried as one. What is lost or counted one by one must be sent one by one.
+    fn has_segments(&self) -> bool {
+        self.rate.is_none() && self.loss == 0.0
+    }
 }
 
 /// One end of a link.
@@ -73,8 +80,7 @@ impl Link {
     /// If it cannot: only root may, and the kernel must know TUN devices.
     pub fn new(quality: Quality) -> Self {
         let control = Arc::new(Control::default());
-        // What is lost or counted one by one must be sent one by one.
-        let segments = quality.rate.is_none() && quality.loss == 0.0;
+        let segments = quality.has_segments();
         let (client, near) = Namespace::with_device(CLIENT_ADDRESS, SERVER_ADDRESS, segments);
         let (server, far) = Namespace::with_device(SERVER_ADDRESS, CLIENT_ADDRESS, segments);
         let clone = |file: &File| file.try_clone().expect("a descriptor can be cloned");
@@ -93,6 +99,12 @@ impl Link {
     /// Ends [`Link::cut`].
     pub fn mend(&self) {
         self.control.mend();
+    }
+
+    /// All connections there are now are forgotten in the middle: whoever sends something of one hears RST, and so does the
+    /// other end. New ones work.
+    pub fn forget(&self) {
+        self.control.forget();
     }
 
     /// How many packets were carried and how many lost, both ways. Those of [`Link::cut`] count as lost.

@@ -1,6 +1,7 @@
 //! One direction of a link: packets taken from one device and given to another, later.
 
 use super::Quality;
+use super::reset::{Known, Segment};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -8,8 +9,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Control {
     is_cut: AtomicBool,
     has_ended: AtomicBool,
+    /// What is let through; `None` is everything.
+    known: Mutex<Option<Known>>,
     carried: AtomicU64,
     lost: AtomicU64,
 }
@@ -29,6 +32,15 @@ impl Control {
 
     pub(super) fn mend(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
+    }
+
+    pub(super) fn forget(&self) {
+        *self.known.lock().expect("nobody panics with it") = Some(Known::default());
+    }
+
+    fn lets_pass(&self, segment: &Segment) -> bool {
+        let mut known = self.known.lock().expect("nobody panics with it");
+        known.as_mut().is_none_or(|known| known.lets_pass(segment))
     }
 
     pub(super) fn end(&self) {
@@ -58,6 +70,7 @@ impl Wire {
             free: Instant::now(),
             queue: VecDeque::new(),
             spare: Vec::new(),
+            prefix: if quality.has_segments() { SEGMENTS_HEADER_BYTES } else { 0 },
             bytes,
             control: Arc::clone(control),
         };
@@ -78,6 +91,8 @@ struct Carrier {
     free: Instant,
     queue: VecDeque<Packet>,
     spare: Vec<Vec<u8>>,
+    /// How many bytes come before each packet.
+    prefix: usize,
     /// What was delivered.
     bytes: Arc<AtomicU64>,
     control: Arc<Control>,
@@ -96,12 +111,28 @@ impl Carrier {
             // A burst longer than this must not keep what is due waiting.
             for _ in 0..BURST {
                 match from.read(&mut buffer) {
-                    Ok(length) if length > 0 => self.take(&buffer[..length], Instant::now()),
+                    Ok(length) if length > 0 => match self.reset(&buffer[..length]) {
+                        Some(segment) => self.answer(&segment, &mut from, &mut to),
+                        None => self.take(&buffer[..length], Instant::now()),
+                    },
                     _ => break,
                 }
             }
             self.deliver(&mut to, Instant::now());
         }
+    }
+
+    /// What belongs to a connection that was forgotten.
+    fn reset(&self, packet: &[u8]) -> Option<Segment> {
+        let segment = Segment::read(packet.get(self.prefix..)?)?;
+        (!self.control.is_cut() && !self.control.lets_pass(&segment)).then_some(segment)
+    }
+
+    fn answer(&self, segment: &Segment, from: &mut File, to: &mut File) {
+        for (device, packet) in [(from, segment.reset_sender()), (to, segment.reset_receiver())] {
+            let _ = device.write(&[vec![0; self.prefix], packet].concat());
+        }
+        self.control.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     fn take(&mut self, packet: &[u8], now: Instant) {
@@ -154,6 +185,9 @@ fn wait(from: &File, due: Option<Instant>) {
         Err(error) => panic!("the device cannot be waited for: {error}"),
     }
 }
+
+/// `struct virtio_net_hdr`; zeros say that a packet is one packet and its checksum right.
+const SEGMENTS_HEADER_BYTES: usize = 10;
 
 /// How many packets are taken before the next look at those on their way.
 const BURST: usize = 64;

@@ -214,6 +214,45 @@ impl Server {
         self.wait_until_it_answers();
     }
 
+    /// Stops every process of the server where it stands (SIGSTOP): connections stay, and nobody answers.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn suspend(&self) {
+        // Twice: a process may just have been forked.
+        for _ in 0..2 {
+            self.signal("-STOP", &self.processes());
+        }
+    }
+
+    /// Ends [`Server::suspend`] (SIGCONT).
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn resume(&self) {
+        self.signal("-CONT", &self.processes());
+    }
+
+    /// The server and its sessions, without the shells that guard them.
+    fn processes(&self) -> Vec<u32> {
+        let [shell] = children(self.process.id())[..] else { panic!("unshare has one child") };
+        let name = |process: &u32| fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        let mut found: Vec<u32> = children(shell).into_iter().filter(|child| name(child).trim() != "sh").collect();
+        let mut next = 0;
+        while let Some(process) = found.get(next).copied() {
+            found.extend(children(process));
+            next += 1;
+        }
+        found
+    }
+
+    fn signal(&self, signal: &str, processes: &[u32]) {
+        let numbers = processes.iter().map(u32::to_string);
+        let _ = Command::new("kill").arg(signal).args(numbers).stderr(Stdio::null()).status();
+    }
+
     /// Starts the server again with another certificate.
     ///
     /// # Panics
