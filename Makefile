@@ -18,7 +18,7 @@ version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 manuals := ftpsfs.8 mount.ftpsfs.8 umount.fuse.ftpsfs.8
 documents := README.md $(filter-out docs/benchmarks.%,$(wildcard docs/*.md docs/*.svg))
 
-.PHONY: help demo test check bench fuzz build install uninstall deb rpm package-check
+.PHONY: help demo test check bench soak fuzz build install uninstall deb rpm package-check
 
 help: ## Shows this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
@@ -39,6 +39,9 @@ check: ## Checks format and lints.
 bench: ## Measures listings and, across a link beside other programs, what users do; writes docs/benchmarks.md.
 	$(CARGO) bench --bench listing
 	FTPSFS_TEST_LONG=1 $(CARGO) bench --bench network -- $(ARGS)
+
+soak: ## Uses a mount for half an hour while something fails every few seconds, and compares (ARGS='--seconds 300 --seed 7').
+	FTPSFS_TEST_LONG=1 $(CARGO) bench --bench soak -- $(ARGS)
 
 fuzz: ## Builds the fuzz entry points; `cargo fuzz run list` runs one. Needs a C++ compiler.
 	$(CARGO) build --manifest-path fuzz/Cargo.toml --target-dir target

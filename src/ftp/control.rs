@@ -388,7 +388,7 @@ fn negotiate(tcp: &mut Tcp, deadline: Instant, witness: &mut Witness) -> Result<
         });
     }
     // Whatever came in clear behind the 234 could be taken for an answer of the encrypted server.
-    if reader.pending() > 0 || tcp.has_unread() {
+    if reader.pending() > 0 || (tcp.has_unread() && !tcp.has_ended()) {
         return Err(insecure("AUTH TLS", "bytes came in clear text between the 234 and the TLS handshake"));
     }
     Ok(())

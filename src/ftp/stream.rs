@@ -143,11 +143,15 @@ impl Tcp {
 
     /// Whether bytes have come (or the connection ended) that nobody has read.
     pub fn has_unread(&self) -> bool {
-        let mut byte = [0];
         self.socket.set_nonblocking(true).is_ok() && {
-            let seen = self.socket.peek(&mut byte).is_ok();
+            let seen = self.socket.peek(&mut [0]).is_ok();
             self.socket.set_nonblocking(false).is_err() || seen
         }
+    }
+
+    /// Whether the other side ended the connection, and nothing it sent before is left to read.
+    pub fn has_ended(&self) -> bool {
+        self.has_unread() && matches!(self.socket.peek(&mut [0]), Ok(0))
     }
 }
 

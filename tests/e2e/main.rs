@@ -3,9 +3,16 @@
 //! Needs root on Debian 12; `tests/setup` installs the rest. What is missing is a failure, never a skip.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the scripted server brings its certificates along, for binaries without the rest"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+#[path = "../support/ftpd/mod.rs"]
+mod ftpd;
 
 mod cases;
 mod writer;
@@ -23,6 +30,7 @@ mod holds;
 mod ladder;
 mod link;
 mod lost;
+mod matrix;
 mod mount;
 mod programs;
 mod refused;
@@ -30,6 +38,7 @@ mod resources;
 mod sandbox;
 mod servers;
 mod sessions;
+mod soak;
 mod stored;
 mod times;
 mod translated;

@@ -122,17 +122,25 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 pub(crate) fn assert_kept(mount: &Mount, disk: &Path, name: &str, content: &[u8], taken: usize) {
     // It is kept once nobody has the file open any more, which the kernel tells a moment after close.
     let deadline = Instant::now() + Duration::from_secs(10);
-    let mut found = kept(mount, disk, name, content, taken);
+    let on_server =
+        || -> Vec<Vec<u8>> { names(disk).iter().filter_map(|name| fs::read(disk.join(name)).ok()).collect() };
+    let mut found = kept(mount, &on_server(), name, content, taken);
     while found.is_err() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
-        found = kept(mount, disk, name, content, taken);
+        found = kept(mount, &on_server(), name, content, taken);
     }
     found.unwrap_or_else(|why| panic!("{name}: {why}; on the server {:?}; {}", names(disk), mount.log()));
 }
 
-fn kept(mount: &Mount, disk: &Path, name: &str, content: &[u8], taken: usize) -> Result<(), String> {
-    let on_server = || names(disk).into_iter().map(|other| fs::read(disk.join(other)));
-    if on_server().any(|bytes| bytes.is_ok_and(|bytes| bytes.len() >= taken && content.starts_with(&bytes))) {
+/// The same, where `on_server` is what the files of the directory hold.
+pub(crate) fn kept(
+    mount: &Mount,
+    on_server: &[Vec<u8>],
+    name: &str,
+    content: &[u8],
+    taken: usize,
+) -> Result<(), String> {
+    if on_server.iter().any(|bytes| bytes.len() >= taken && content.starts_with(bytes)) {
         return Ok(());
     }
     let mut why = String::from("nothing was kept");
@@ -143,12 +151,11 @@ fn kept(mount: &Mount, disk: &Path, name: &str, content: &[u8], taken: usize) ->
         let here = ranges.iter().all(|(start, end)| bytes.get(*start..*end) == content.get(*start..*end));
         let first = ranges.iter().map(|(start, _)| *start).min().unwrap_or(taken);
         let whole = ranges.iter().map(|(start, end)| end - start).sum::<usize>() + first >= taken;
-        let there = first == 0
-            || on_server().any(|bytes| bytes.is_ok_and(|bytes| bytes.get(..first) == Some(&content[..first])));
+        let there = first == 0 || on_server.iter().any(|bytes| bytes.get(..first) == Some(&content[..first]));
         if here && whole && there {
             return Ok(());
         }
-        let lengths: Vec<_> = on_server().map(|bytes| bytes.map(|bytes| bytes.len())).collect();
+        let lengths: Vec<_> = on_server.iter().map(Vec::len).collect();
         why = format!(
             "{} of {taken} bytes in {}; right: {here}, to the end: {whole}, the beginning on the server: {there}, {lengths:?}; {sidecar}",
             bytes.len(),

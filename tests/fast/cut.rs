@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use crate::protocol::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, Tree};
+use crate::protocol::ftpd::{Act, Behaviour, Content, Dialect, Fault, Server, Step, Tickets, Tree};
 use crate::protocol::{client, names, path, read, settings};
 use ftpsfs::ftp::client::Client;
-use ftpsfs::remote::{ErrorKind, Remote as _};
+use ftpsfs::ftp::settings::Settings;
+use ftpsfs::remote::{self, ErrorKind, Remote as _, Start};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,22 @@ const CONTENT: &[u8] = b"Once upon a midnight dreary, while I pondered, weak and
 const LIMIT: Duration = Duration::from_millis(900);
 
 fn tree() -> Tree {
-    Tree::new().directory("/d").file("/d/poem", CONTENT).file("/d/other", "")
+    Tree::new().directory("/d").file("/d/poem", CONTENT).file("/d/other", "").directory("/in")
 }
 
-/// Reads through one session; whatever succeeds must be right.
-fn use_client(client: &Client) -> Result<(), ErrorKind> {
+/// What a client and a server say to each other until they are cut off.
+#[derive(Clone, Copy)]
+struct Dialogue {
+    behaviour: fn() -> Behaviour,
+    opens_ahead: bool,
+    /// Does everything once; whatever succeeds must be right.
+    uses: fn(&Client, &Server) -> Result<(), ErrorKind>,
+    /// How many bytes the server says at least.
+    length_min: usize,
+}
+
+/// Through one session: a listing, attributes, a download.
+fn reads(client: &Client, _: &Server) -> Result<(), ErrorKind> {
     let entries = client.list(&path("/d")).map_err(|error| error.kind)?;
     assert_eq!(entries.len(), 2);
     let metadata = client.stat(&path("/d/poem")).map_err(|error| error.kind)?;
@@ -32,18 +44,52 @@ fn use_client(client: &Client) -> Result<(), ErrorKind> {
     Ok(())
 }
 
+/// Through one session: an upload, a rename and a deletion, compared with what the server has.
+fn writes(client: &Client, server: &Server) -> Result<(), ErrorKind> {
+    let content = |name: &str| match &server.tree().get(name.as_bytes())?.content {
+        Content::Bytes(bytes) => Some(bytes.to_vec()),
+        other => panic!("{other:?}"),
+    };
+    let stored = upload(client, "/in/new");
+    let there = content("/in/new");
+    match &stored {
+        Ok(()) => assert_eq!(there.as_deref(), Some(CONTENT)),
+        Err(_) => assert!(there.is_none_or(|there| CONTENT.starts_with(&there))),
+    }
+    stored?;
+    let renamed = client.rename(&path("/in/new"), &path("/in/named")).map_err(|error| error.kind);
+    let (new, named) = (content("/in/new"), content("/in/named"));
+    assert!(renamed.is_err() || new.is_none(), "{renamed:?}");
+    assert_eq!(if new.is_some() { new } else { named }.as_deref(), Some(CONTENT));
+    renamed?;
+    let removed = client.remove_file(&path("/in/named")).map_err(|error| error.kind);
+    assert!(removed.is_err() || content("/in/named").is_none());
+    removed
+}
+
+fn upload(client: &Client, file: &str) -> Result<(), ErrorKind> {
+    let store = || {
+        let mut upload = client.write_to(&path(file), Start::Beginning)?;
+        upload.write(CONTENT)?;
+        upload.finish()
+    };
+    store().map_err(|error: remote::Error| error.kind)
+}
+
 /// One control connection that ends after `count` bytes of the server; `false` if it never came to that.
-fn cut_control_after(count: usize) -> bool {
-    let server = Server::start(Behaviour::requiring_reuse(Dialect::ProFtpd, Tickets::counted(2, 1)), tree());
+fn cut_control_after(dialogue: Dialogue, count: usize) -> bool {
+    let server = Server::start((dialogue.behaviour)(), tree());
     server.cut_next_after(count);
     let begun = Instant::now();
-    let outcome = Client::connect(settings(server.port()));
+    let settings = Settings { opens_ahead: dialogue.opens_ahead, ..settings(server.port()) };
+    let outcome = Client::connect(settings);
     let was_cut = match &outcome {
         Ok(client) => {
-            let used = use_client(client);
+            let used = (dialogue.uses)(client, &server);
             let was_cut = server.connections() > 1 || used.is_err();
             assert!(matches!(used, Ok(()) | Err(ErrorKind::Lost)), "cut after {count} bytes: {used:?}");
-            use_client(client).unwrap_or_else(|kind| panic!("the second use after {count} bytes: {kind:?}"));
+            (dialogue.uses)(client, &server)
+                .unwrap_or_else(|kind| panic!("the second use after {count} bytes: {kind:?}"));
             assert!(server.connections() <= 2, "cut after {count} bytes: {} connections", server.connections());
             was_cut
         }
@@ -56,21 +102,61 @@ fn cut_control_after(count: usize) -> bool {
     was_cut
 }
 
-#[test]
-fn a_control_connection_cut_after_any_byte_is_an_error_in_time_and_the_next_one_works() {
+/// Cuts `dialogue` after each of its bytes.
+fn cut_everywhere(dialogue: Dialogue) {
     let (next, whole) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !whole.load(SeqCst) {
-                    if !cut_control_after(next.fetch_add(1, SeqCst)) {
+                    if !cut_control_after(dialogue, next.fetch_add(1, SeqCst)) {
                         whole.store(true, SeqCst);
                     }
                 }
             });
         }
     });
-    assert!(next.load(SeqCst) > 500, "the dialogue has {} bytes only", next.load(SeqCst));
+    assert!(next.load(SeqCst) > dialogue.length_min, "the dialogue has {} bytes only", next.load(SeqCst));
+}
+
+#[test]
+fn a_control_connection_cut_after_any_byte_is_an_error_in_time_and_the_next_one_works() {
+    let behaviour = || Behaviour::requiring_reuse(Dialect::ProFtpd, Tickets::counted(2, 1));
+    cut_everywhere(Dialogue { behaviour, opens_ahead: false, uses: reads, length_min: 500 });
+}
+
+#[test]
+fn an_upload_a_rename_and_a_deletion_cut_after_any_byte_are_done_or_not_and_nothing_in_between() {
+    cut_everywhere(Dialogue { behaviour: Behaviour::default, opens_ahead: false, uses: writes, length_min: 400 });
+}
+
+#[test]
+fn a_listing_on_the_control_connection_cut_after_any_byte_is_no_short_one() {
+    let behaviour = || Behaviour { status: true, ..Behaviour::default().without_facts() };
+    cut_everywhere(Dialogue { behaviour, opens_ahead: false, uses: reads, length_min: 500 });
+}
+
+#[test]
+fn data_connections_opened_early_do_not_change_what_a_cut_does() {
+    let behaviour = || Behaviour::default().with(Fault::say(Step::Greeting, "220 (vsFTPd 3.0.3)"));
+    cut_everywhere(Dialogue { behaviour, opens_ahead: true, uses: reads, length_min: 500 });
+}
+
+#[test]
+fn an_upload_cut_after_any_byte_leaves_its_beginning_and_the_next_one_is_whole() {
+    for act in [Act::HangUp, Act::Reset] {
+        let server = Server::start(Behaviour::default(), tree());
+        let client = client(&server);
+        for count in 0..CONTENT.len() {
+            server.fault(Fault::new(Step::Stored(count as u64), act.clone()).once());
+            let kind = upload(&client, "/in/new").unwrap_err();
+            assert_eq!(kind, ErrorKind::Lost, "{act:?} after {count} bytes");
+            let stored = read(&client, "/in/new", None).unwrap();
+            assert!(CONTENT.starts_with(&stored) && stored.len() <= count, "{act:?} after {count} bytes: {stored:?}");
+            upload(&client, "/in/new").unwrap();
+            assert_eq!(read(&client, "/in/new", None).unwrap(), CONTENT);
+        }
+    }
 }
 
 #[test]

@@ -10,3 +10,5 @@ pub mod server;
 pub mod exerciser;
 pub mod mountpoint;
 pub mod tree;
+
+pub mod soak;

@@ -66,11 +66,20 @@ impl Mount {
     /// As [`Mount::new`].
     pub fn of(server: &Server, path: &str, options: &[&str]) -> Self {
         let directory = run_directory();
+        let command = command(server, &directory, options);
+        Self::run(command, &server.url(path), directory)
+    }
+
+    /// Mounts `url` by `command`, which has all options; everything that belongs to the mount lies in `directory`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Mount::new`].
+    pub fn run(mut command: Command, url: &str, directory: PathBuf) -> Self {
         let point = directory.join("mnt");
         fs::create_dir(&point).expect("the directory is ours");
         let log = File::create(directory.join("log")).expect("the directory is ours");
-        let mut command = command(server, &directory, options);
-        command.arg("-f").arg(server.url(path)).arg(&point);
+        command.arg("-f").arg(url).arg(&point);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let mut mount = Self { point, directory, process: process.expect("the program starts"), watchdog: None };
         mount.wait_until_mounted();
@@ -114,6 +123,11 @@ impl Mount {
     /// The number of the process.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Whether the process has not ended.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
     }
 
     /// The most memory that the process ever used, in KiB (`VmHWM`, proc(5)).

@@ -43,6 +43,18 @@ fn clear_bytes_between_the_234_and_the_handshake_are_refused() {
     assert_eq!(clear, ["AUTH TLS"]);
 }
 
+/// Its end behind the 234 was once taken for bytes in clear: an open file was refused for ever (EPERM) when a server restarted.
+#[test]
+fn a_server_that_ends_between_the_234_and_the_handshake_is_lost_and_not_a_cheat() {
+    for act in [Act::HangUp, Act::Reset] {
+        for _ in 0..10 {
+            let (error, _) = refused(Behaviour::default().with(Fault::new(Step::Handshake, act.clone())));
+            assert!(!matches!(error, Error::Insecure { .. }), "{act:?}: {error}");
+            assert!(error.closes_connection(), "{act:?}: {error}");
+        }
+    }
+}
+
 #[test]
 fn a_server_without_auth_tls_never_hears_the_account() {
     for reply in

@@ -94,8 +94,14 @@ impl Session<'_> {
         };
         let Some(mut data) = self.open(self.shared.behaviour.tickets.upload)? else { return Ok(()) };
         let mut bytes = before;
-        let ended = data.stream.read_to_end(&mut bytes);
+        let fault = self.shared.faults.while_storing();
+        let wanted = fault.as_ref().map_or(u64::MAX, |(position, _)| *position);
+        let ended = (&mut data.stream).take(wanted).read_to_end(&mut bytes);
         self.shared.tree.lock().unwrap().insert(path, Content::Bytes(bytes.into()));
+        if let Some((_, act)) = fault {
+            self.act_on_data(&mut data, act)?;
+            return self.finish("426 Failure reading network stream.");
+        }
         data.close();
         drop(data);
         self.finish(if ended.is_ok() { "226 Transfer complete." } else { "426 Failure reading network stream." })
@@ -115,11 +121,13 @@ impl Session<'_> {
         if sent == Sent::Whole {
             match self.shared.faults.at(Step::CloseNotify) {
                 Some(act) => self.act_on_data(&mut data, act)?,
-                None => data.close(),
+                None => {
+                    data.close();
+                    if self.shared.behaviour.waits_for_close {
+                        data.socket.drain(CLIENT_LIMIT);
+                    }
+                }
             }
-        }
-        if self.shared.behaviour.waits_for_close && sent == Sent::Whole {
-            data.socket.drain(CLIENT_LIMIT);
         }
         drop(data);
         self.finish(match sent {

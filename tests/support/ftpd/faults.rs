@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 /// A point in a session where a [`Fault`] can strike.
@@ -14,6 +15,8 @@ pub enum Step {
     Command(&'static str),
     /// When any command has come.
     AnyCommand,
+    /// When this command for a change has been obeyed; what is said stands in place of the reply.
+    Reply(&'static str),
     /// Before the data connection is accepted.
     DataAccept,
     /// Before the 150; what is said stands in its place.
@@ -26,6 +29,8 @@ pub enum Step {
     Half,
     /// When all bytes but one were sent.
     LastByte,
+    /// When so many bytes of an upload were taken.
+    Stored(u64),
     /// When all bytes were sent, before close_notify.
     CloseNotify,
     /// Before the 226; what is said stands in its place.
@@ -95,19 +100,22 @@ impl Fault {
 
 /// The faults still to come.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Fault>>);
+pub struct Faults {
+    planned: Mutex<Vec<Fault>>,
+    struck: AtomicUsize,
+}
 
 impl Faults {
     pub fn new(faults: Vec<Fault>) -> Self {
-        Self(Mutex::new(faults))
+        Self { planned: Mutex::new(faults), struck: AtomicUsize::new(0) }
     }
 
     pub fn add(&self, fault: Fault) {
-        self.0.lock().unwrap().push(fault);
+        self.planned.lock().unwrap().push(fault);
     }
 
     pub fn clear(&self) {
-        self.0.lock().unwrap().clear();
+        self.planned.lock().unwrap().clear();
     }
 
     /// Counts that `step` was reached and says what happens.
@@ -124,6 +132,23 @@ impl Faults {
         self.take(strikes).map(|(_, act)| act)
     }
 
+    /// The same for its reply.
+    pub fn at_reply(&self, verb: &str) -> Option<Act> {
+        self.take(|fault| matches!(fault.step, Step::Reply(planned) if planned == verb)).map(|(_, act)| act)
+    }
+
+    /// The fault that strikes during an upload, and after how many bytes.
+    pub fn while_storing(&self) -> Option<(u64, Act)> {
+        let position = |step| if let Step::Stored(count) = step { Some(count) } else { None };
+        let (step, act) = self.take(|fault| position(fault.step).is_some())?;
+        Some((position(step)?, act))
+    }
+
+    /// How often any struck.
+    pub fn struck(&self) -> usize {
+        self.struck.load(SeqCst)
+    }
+
     /// The fault that strikes during a transfer of `length` bytes, and after how many of them.
     pub fn during(&self, length: u64) -> Option<(u64, Act)> {
         let position = |step| match step {
@@ -138,11 +163,12 @@ impl Faults {
 
     fn take(&self, matches: impl Fn(&Fault) -> bool) -> Option<(Step, Act)> {
         let mut struck = None;
-        for fault in self.0.lock().unwrap().iter_mut().filter(|fault| matches(fault)) {
+        for fault in self.planned.lock().unwrap().iter_mut().filter(|fault| matches(fault)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
             } else if fault.times > 0 && struck.is_none() {
                 fault.times -= 1;
+                self.struck.fetch_add(1, SeqCst);
                 struck = Some((fault.step, fault.act.clone()));
             }
         }

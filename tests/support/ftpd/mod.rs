@@ -319,6 +319,11 @@ impl Server {
         self.shared.faults.clear();
     }
 
+    /// How often a fault struck.
+    pub fn struck(&self) -> usize {
+        self.shared.faults.struck()
+    }
+
     /// The sessions of all control connections so far are forgotten.
     pub fn expire_sessions(&self) {
         self.shared.stores.lock().unwrap().iter().for_each(|store| store.expire());

@@ -315,7 +315,10 @@ impl<'a> Session<'a> {
             _ => "550 No such file or directory",
         };
         drop(tree);
-        self.say(reply)
+        match self.shared.faults.at_reply(verb) {
+            Some(act) => self.act(act),
+            None => self.say(reply),
+        }
     }
 
     /// Does what a fault asks of the control connection.

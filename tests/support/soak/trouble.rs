@@ -1,0 +1,70 @@
+//! What fails, every few seconds.
+
+use super::random::Random;
+use crate::support::link::Link;
+use crate::support::server::Server;
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(super) struct Troubles {
+    random: Random,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Troubles {
+    pub(super) fn new(random: Random) -> Self {
+        Self { random, counts: BTreeMap::new() }
+    }
+
+    /// One after the other until `until`, at which everything works.
+    pub(super) fn make(&mut self, server: &mut Server, link: &Link, until: Instant) {
+        loop {
+            self.pause(2_000, 5_000);
+            if Instant::now() >= until {
+                return;
+            }
+            let name = self.one(server, link);
+            *self.counts.entry(name).or_default() += 1;
+        }
+    }
+
+    pub(super) fn counts(&self) -> Vec<(&'static str, usize)> {
+        self.counts.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    fn one(&mut self, server: &mut Server, link: &Link) -> &'static str {
+        match self.random.below(5) {
+            0 => {
+                link.cut();
+                self.pause(1_000, 8_000);
+                link.mend();
+                "cuts of the link"
+            }
+            1 => {
+                server.stop();
+                self.pause(0, 2_000);
+                server.start_again();
+                "restarts after kill -9"
+            }
+            2 => {
+                server.suspend();
+                self.pause(500, 6_000);
+                server.resume();
+                "SIGSTOP and SIGCONT"
+            }
+            3 => {
+                server.kill_sessions();
+                "kills of all sessions"
+            }
+            _ => {
+                link.forget();
+                "resets of all connections"
+            }
+        }
+    }
+
+    fn pause(&mut self, at_least: u64, at_most: u64) {
+        thread::sleep(Duration::from_millis(at_least + self.random.below(at_most - at_least)));
+    }
+}
