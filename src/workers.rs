@@ -3,6 +3,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -77,6 +78,20 @@ impl Workers {
         }
         true
     }
+}
+
+/// Does `work` on a thread of its own, and again after each pause that it asks for, until it asks for none.
+///
+/// # Errors
+///
+/// If no thread can be started.
+pub fn repeat(name: &str, mut work: impl FnMut() -> Option<Duration> + Send + 'static) -> io::Result<()> {
+    let run = move || {
+        while let Some(pause) = work() {
+            thread::sleep(pause);
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
 
 impl Shared {

@@ -5,14 +5,13 @@ use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
 use crate::ftp::stream::remaining;
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// A bounded set of sessions. Connecting and every command happen outside its lock.
@@ -89,12 +88,9 @@ impl Pool {
             on_spare: OnceLock::new(),
         });
         let weak = Arc::downgrade(&pool);
-        let janitor = thread::Builder::new().name("pool".to_owned()).spawn(move || {
-            while let Some(pool) = weak.upgrade() {
-                pool.close_idle(Instant::now());
-                drop(pool);
-                thread::sleep(JANITOR_INTERVAL);
-            }
+        let janitor = workers::repeat("pool", move || {
+            weak.upgrade()?.close_idle(Instant::now());
+            Some(JANITOR_INTERVAL)
         });
         if let Err(error) = janitor {
             log::warn!("idle connections will not be closed: {error}");

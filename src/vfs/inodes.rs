@@ -44,6 +44,7 @@ pub(crate) struct Inodes {
     nodes: HashMap<Ino, Node>,
     /// Candidates for removal, the oldest first. One that is in use again when its turn comes stays.
     forgotten: VecDeque<Ino>,
+    forgotten_max: usize,
     /// Numbers that stood for a path and now, or since, for another: not to be made of the first again.
     moved: HashSet<Ino>,
     /// The last number that was counted, and not made of anything.
@@ -66,6 +67,11 @@ struct Node {
 
 impl Inodes {
     pub(crate) fn new() -> Self {
+        Self::keeping(FORGOTTEN_MAX)
+    }
+
+    /// As [`Inodes::new`], where no more than `forgotten_max` that the kernel forgot keep their number.
+    pub(crate) fn keeping(forgotten_max: usize) -> Self {
         let root = Node {
             parent: Ino::ROOT,
             name: None,
@@ -78,6 +84,7 @@ impl Inodes {
         Self {
             nodes: HashMap::from([(Ino::ROOT, root)]),
             forgotten: VecDeque::new(),
+            forgotten_max,
             moved: HashSet::new(),
             counted: Ino::ROOT.0,
         }
@@ -214,7 +221,7 @@ impl Inodes {
             _ => return,
         }
         self.forgotten.push_back(ino);
-        while self.forgotten.len() > FORGOTTEN_MAX {
+        while self.forgotten.len() > self.forgotten_max {
             self.drop_oldest();
         }
     }

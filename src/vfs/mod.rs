@@ -23,7 +23,7 @@ pub mod settings;
 
 pub mod attr;
 mod counters;
-mod flight;
+pub(crate) mod flight;
 mod link;
 mod names;
 mod owners;
