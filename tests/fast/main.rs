@@ -17,6 +17,7 @@ mod names;
 mod properties;
 mod protocol;
 mod reading;
+mod reliability;
 mod sandbox;
 mod space;
 mod stored;

@@ -133,8 +133,9 @@ pub(crate) fn warm_up<P: Place>(place: &P, program: &mut Program, room: &Room) -
     let mut complaints = Vec::new();
     after(place, program, room, &mut complaints);
     assert!(complaints.is_empty(), "without any fault: {complaints:?}\n{}", place.mount().log());
-    // A connection may be there that was not before, and a thread or two that a first use starts for good.
-    Rest { threads: before.threads + 2, descriptors: before.descriptors + 3 }
+    // Connections may be there that were not before, each with a data connection that was opened early, and a thread or two
+    // that a first use starts for good.
+    Rest { threads: before.threads + 2, descriptors: before.descriptors + 5 }
 }
 
 /// Lets `fault` strike in the middle of `operation` in `room`; `next` is for what comes afterwards.
@@ -164,10 +165,13 @@ pub(crate) fn cell<P: Place>(
         work.start(place.mount(), program);
     }
     let ended = program.end(done, HUNG);
+    // The end of an answer is not what a program waits for.
+    let strikes = || match (fault.struck)(place) {
+        Some(times) if times == struck => Err("the fault did not strike".to_owned()),
+        _ => Ok(()),
+    };
+    cell.complaints.extend(eventually(strikes).err());
     (fault.mend)(place);
-    if (fault.struck)(place).is_some_and(|times| times == struck) {
-        cell.complaints.push("the fault did not strike".to_owned());
-    }
     let Some(done) = ended else {
         cell.complaints.push(format!("a call hangs for more than {HUNG:?}: {}", last_lines(&place.mount().log())));
         end_by_force(&place.mount().point, place.mount().pid());

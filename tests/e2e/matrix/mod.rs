@@ -6,6 +6,7 @@
 
 mod calls;
 mod cell;
+mod clock;
 mod real;
 mod scripted;
 

@@ -5,7 +5,7 @@ use super::calls::Program;
 use super::cell::{
     Cell, Expected, Fault, OPERATIONS, OPTIONS, Operation, Place, Room, THREADS_MAX, at_rest, cell, warm_up, whole_row,
 };
-use crate::ftpd::{self, Act, Behaviour, Content, PASSWORD, Server, Step, Tree};
+use crate::ftpd::{self, Act, Behaviour, Content, Dialect, PASSWORD, Server, Step, Tickets, Tree};
 use crate::support::mountpoint::{Mount, long_run, program};
 use crate::support::server::run_directory;
 use std::fs;
@@ -26,6 +26,32 @@ fn a_server_that_hangs_up_once_at_any_step_is_not_noticed() {
 #[test]
 fn a_connection_reset_once_at_any_step_is_not_noticed() {
     assert_table(OPERATIONS, |operation| column(operation, &Act::Reset, 1, Expected::Unnoticed));
+}
+
+/// The server forgets the TLS sessions of every connection, and refuses data connections that resume none.
+#[test]
+fn sessions_that_expire_are_not_noticed() {
+    assert_table([()], |()| {
+        let behaviour = Behaviour::requiring_reuse(Dialect::ProFtpd, Tickets::counted(2, 1));
+        let rig = &mut Rig::new(OPERATIONS.len(), behaviour);
+        let mut program = Program::start();
+        let rest = warm_up(rig, &mut program, &Room::new("warm", WARM));
+        let fault = Fault {
+            name: "sessions expire".to_owned(),
+            expected: Expected::Unnoticed,
+            comes_first: true,
+            strike: &|rig: &mut Rig| rig.server.expire_sessions(),
+            mend: &|_| (),
+            struck: &|_| None,
+        };
+        let mut cells = Vec::new();
+        for (number, operation) in OPERATIONS.into_iter().enumerate() {
+            let rooms = [&Room::new("cell", number), &Room::new("next", NEXT + number)];
+            cells.push(cell(rig, &mut program, "scripted", operation, &fault, rooms, rest));
+        }
+        assert!(rig.server.refused() > 0, "no session had expired");
+        cells
+    });
 }
 
 /// The steps that `operation` has to take, and whether they come only with a new login.
@@ -58,7 +84,7 @@ fn steps(operation: Operation) -> Vec<(Step, bool)> {
 /// One operation, with `act` at each step, so many times.
 fn column(operation: Operation, act: &Act, times: usize, expected: Expected) -> Vec<Cell> {
     let steps = steps(operation);
-    let rig = &mut Rig::new(steps.len());
+    let rig = &mut Rig::new(steps.len(), Behaviour::default());
     let mut program = Program::start();
     let rest = warm_up(rig, &mut program, &Room::new("warm", WARM));
     let mut cells = Vec::new();
@@ -94,13 +120,13 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(cells: usize) -> Self {
+    fn new(cells: usize, behaviour: Behaviour) -> Self {
         let mut tree = furnish(Tree::new(), &Room::new("warm", WARM));
         for number in 0..cells {
             tree = furnish(tree, &Room::new("cell", number));
             tree = furnish(tree, &Room::new("next", NEXT + number));
         }
-        let server = Server::start(Behaviour::default(), tree);
+        let server = Server::start(behaviour, tree);
         let mount = mount(&server, &[&OPTIONS[..], &["connections=1"]].concat());
         Self { mount, server }
     }

@@ -164,6 +164,8 @@ impl Program {
                 Err(error) => return rest_after(&error),
             }
         }
+        // What the kernel has costs nothing but this machine's time, which others need.
+        thread::sleep(READER_PAUSE);
     }
 
     fn rsync(&mut self, tally: &Tally) {
@@ -318,6 +320,8 @@ pub(super) const BIG_BYTES: usize = 64 << 20;
 const MAIN: &str = "git/repository/.git/refs/heads/main";
 
 const BLOCK: usize = 100_000;
+
+const READER_PAUSE: Duration = Duration::from_millis(20);
 
 const PAUSE: Duration = Duration::from_millis(200);
 
