@@ -3,7 +3,7 @@
 use crate::ftp::error::{DATA_PORT, Error};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Tcp {
     socket: TcpStream,
-    peer: IpAddr,
+    peer: SocketAddr,
     limit: Option<Duration>,
 }
 
@@ -35,36 +35,25 @@ pub struct Attempt {
 }
 
 impl Tcp {
-    /// Connects to the first address of `host` that answers; name resolution and all attempts share `timeout`. What becomes
-    /// of each is kept in `dialled`.
+    /// Connects to the address of `host` that answers first: they are tried one after the other, without waiting for the
+    /// end of a try that takes long (RFC 8305). Name resolution and all attempts share `timeout`. What becomes of each is
+    /// kept in `dialled`.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] with the last address's failure, or [`Error::Deadline`].
     pub fn connect(host: &str, port: u16, timeout: Duration, dialled: &mut Dialled) -> Result<Self, Error> {
         let began = Instant::now();
-        let deadline = began + timeout;
-        let addresses = resolve(host, port, timeout)?;
+        let addresses = by_turns(&resolve(host, port, timeout)?);
         dialled.looked_up = host.parse::<IpAddr>().is_err().then(|| began.elapsed());
         dialled.attempts = addresses.iter().map(|to| Attempt { address: to.ip(), outcome: None }).collect();
         let step = || format!("connecting to {host} port {port}");
-        let mut last = Error::Deadline { step: step() };
-        for (index, (address, attempt)) in addresses.iter().zip(&mut dialled.attempts).enumerate() {
-            // The first addresses must not eat the time of the last.
-            let share = remaining(deadline) / u32::try_from(addresses.len() - index).unwrap_or(1);
-            let began = Instant::now();
-            match connect(*address, share, timeout) {
-                Ok(tcp) => {
-                    attempt.outcome = Some(Ok(began.elapsed()));
-                    return Ok(tcp);
-                }
-                Err(source) => {
-                    attempt.outcome = Some(Err(source.to_string()));
-                    last = Error::io(step(), source);
-                }
-            }
-        }
-        Err(last)
+        let tcp = race(&addresses, began + timeout, timeout, &mut dialled.attempts)
+            .map_err(|source| Error::io(step(), source))?;
+        // What is sent to a control connection is short: a peer that acknowledges none of it is gone, and half of the time
+        // is left to do without it.
+        tcp.acknowledge_within((timeout / 2).max(ACKNOWLEDGED_MIN)).map_err(|source| Error::io(step(), source))?;
+        Ok(tcp)
     }
 
     /// Connects to another port of the same peer: a data connection goes nowhere else, whatever a `227` says.
@@ -73,18 +62,31 @@ impl Tcp {
     ///
     /// [`Error::Io`] or [`Error::Deadline`].
     pub fn connect_data(&self, port: u16, timeout: Duration) -> Result<Self, Error> {
-        connect(SocketAddr::new(self.peer, port), timeout, timeout)
-            .map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))
+        let mut address = self.peer;
+        address.set_port(port);
+        connect(address, timeout, timeout).map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))
     }
 
     /// The server's address.
     pub fn peer(&self) -> IpAddr {
-        self.peer
+        self.peer.ip()
+    }
+
+    /// Whether the address that we had when we connected is ours no more: nothing that is sent arrives, and nobody says so.
+    pub fn has_lost_address(&self) -> bool {
+        let Ok(mut ours) = self.socket.local_addr() else { return true };
+        ours.set_port(0);
+        UdpSocket::bind(ours).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    }
+
+    /// How long sent bytes may stay without any acknowledgement before the connection counts as lost.
+    fn acknowledge_within(&self, limit: Duration) -> io::Result<()> {
+        SockRef::from(&self.socket).set_tcp_user_timeout(Some(limit))
     }
 
     /// The server's address as a `227` would write it, where it is one of IPv4.
     pub fn peer_octets(&self) -> Option<[u8; 4]> {
-        match self.peer {
+        match self.peer.ip() {
             IpAddr::V4(address) => Some(address.octets()),
             IpAddr::V6(_) => None,
         }
@@ -133,7 +135,7 @@ impl Tcp {
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {
-            match retry(|| self.socket.write_vectored(left))? {
+            match retry(|| self.socket.write_vectored(left)).map_err(lost)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => IoSlice::advance_slices(&mut left, count),
             }
@@ -157,13 +159,13 @@ impl Tcp {
 
 impl Read for Tcp {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| self.socket.read(buffer))
+        retry(|| self.socket.read(buffer)).map_err(lost)
     }
 }
 
 impl Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        retry(|| self.socket.write(bytes))
+        retry(|| self.socket.write(bytes)).map_err(lost)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -185,6 +187,68 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+/// The kernel's own "timed out" is the end of the connection: no acknowledgement came. That a limit of ours is over is told
+/// by other errors.
+fn lost(error: io::Error) -> io::Error {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::TimedOut, Some(_)) => {
+            io::Error::new(io::ErrorKind::ConnectionAborted, "nothing was acknowledged any more")
+        }
+        _ => error,
+    }
+}
+
+/// Alternates the families of `addresses`, beginning with the first one's (RFC 8305 section 4).
+fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first() else { return Vec::new() };
+    let (same, other): (Vec<_>, Vec<_>) =
+        addresses.iter().copied().partition(|address| address.is_ipv6() == first.is_ipv6());
+    let turns = same.len().max(other.len());
+    let mut ordered: Vec<_> =
+        (0..turns).flat_map(|turn| [same.get(turn), other.get(turn)]).flatten().copied().collect();
+    ordered.truncate(ADDRESSES_MAX);
+    ordered
+}
+
+/// Connects to whichever of `addresses` answers first (RFC 8305 section 5). What is still under way then ends by itself.
+fn race(addresses: &[SocketAddr], deadline: Instant, limit: Duration, attempts: &mut [Attempt]) -> io::Result<Tcp> {
+    if let [address] = addresses {
+        let began = Instant::now();
+        let connected = connect(*address, remaining(deadline), limit);
+        return note(&mut attempts[0], began.elapsed(), connected);
+    }
+    let (sender, results) = mpsc::channel();
+    let (mut started, mut ended) = (0, 0);
+    let mut last = io::Error::from(io::ErrorKind::TimedOut);
+    while ended < addresses.len() {
+        if let Some(&address) = addresses.get(started) {
+            let (sender, index) = (sender.clone(), started);
+            started += 1;
+            thread::Builder::new().name("connect".to_owned()).spawn(move || {
+                let began = Instant::now();
+                let connected = connect(address, remaining(deadline), limit);
+                // Nobody may be waiting any more.
+                let _ = sender.send((index, began.elapsed(), connected));
+            })?;
+        }
+        let pause = if started < addresses.len() { ATTEMPT_DELAY } else { ATTEMPT_DELAY + remaining(deadline) };
+        match results.recv_timeout(pause) {
+            Ok((index, took, connected)) => match note(&mut attempts[index], took, connected) {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => (ended, last) = (ended + 1, error),
+            },
+            Err(_) if remaining(deadline).is_zero() => break,
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+fn note(attempt: &mut Attempt, took: Duration, connected: io::Result<Tcp>) -> io::Result<Tcp> {
+    attempt.outcome = Some(connected.as_ref().map(|_| took).map_err(ToString::to_string));
+    connected
+}
+
 fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<Tcp> {
     if time.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
@@ -194,7 +258,8 @@ fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<T
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
     options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL))?;
-    let mut tcp = Tcp { socket, peer: address.ip(), limit: None };
+    let mut tcp = Tcp { socket, peer: address, limit: None };
+    tcp.acknowledge_within(limit)?;
     tcp.set_limit(limit)?;
     Ok(tcp)
 }
@@ -223,5 +288,74 @@ fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, 
     }
 }
 
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// A name with more addresses than this is not tried on: each costs a thread.
+const ADDRESSES_MAX: usize = 8;
+/// After this time without an answer the next address is tried as well (RFC 8305 section 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// So long a lossy link may take to get something through.
+const ACKNOWLEDGED_MIN: Duration = Duration::from_secs(5);
+/// Less than most routers remember a silent connection for.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn fresh(addresses: &[SocketAddr]) -> Vec<Attempt> {
+        addresses.iter().map(|to| Attempt { address: to.ip(), outcome: None }).collect()
+    }
+
+    #[test]
+    fn families_are_tried_by_turns() {
+        let [a, b, c] = ["[::1]:1", "[::2]:1", "[::3]:1"].map(address);
+        let [x, y] = ["10.0.0.1:1", "10.0.0.2:1"].map(address);
+        assert_eq!(by_turns(&[a, b, c, x, y]), [a, x, b, y, c]);
+        assert_eq!(by_turns(&[x, a]), [x, a]);
+        assert_eq!(by_turns(&[]), []);
+    }
+
+    #[test]
+    fn an_address_that_does_not_answer_costs_a_moment_and_one_that_refuses_nothing() {
+        // Its queue is full, so that the kernel answers to no more: as an address behind a firewall.
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        silent.bind(&address("127.0.0.1:0").into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
+        let _full: Vec<_> = (0..2)
+            .filter_map(|_| TcpStream::connect_timeout(&silent_address, Duration::from_millis(100)).ok())
+            .collect();
+        let refusing = {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let answering = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = answering.local_addr().unwrap();
+        let limit = Duration::from_secs(5);
+        for (addresses, least, most) in [
+            (vec![silent_address, good], 250, 2000),
+            (vec![refusing, good], 0, 240),
+            (vec![silent_address, refusing, good], 250, 2000),
+        ] {
+            let began = Instant::now();
+            let mut attempts = fresh(&addresses);
+            let tcp = race(&addresses, began + limit, limit, &mut attempts).unwrap();
+            let took = began.elapsed().as_millis();
+            assert_eq!(tcp.peer, good, "{addresses:?}");
+            assert!((least..most).contains(&took), "{addresses:?} took {took} ms");
+            assert!(matches!(attempts.last().unwrap().outcome, Some(Ok(_))), "{attempts:?}");
+        }
+        let limit = Duration::from_millis(600);
+        let began = Instant::now();
+        let addresses = [silent_address, refusing];
+        let error = race(&addresses, began + limit, limit, &mut fresh(&addresses)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(!race(&[good], began + limit * 9, limit, &mut fresh(&[good])).unwrap().has_lost_address());
+    }
+}
