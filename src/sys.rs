@@ -218,6 +218,16 @@ pub fn is_root() -> bool {
     effective_user() == 0
 }
 
+/// The time since the machine was started, the time that it slept included: what [`std::time::Instant`] leaves out, and what
+/// a connection gets old by.
+pub fn since_boot() -> Duration {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a timespec of ours, which the call fills.
+    let told = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    debug_assert_eq!(told, 0, "Linux has had this clock since 2.6.39");
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// The permission bits that the user takes away from new files.
 pub fn umask() -> u16 {
     // SAFETY: takes no memory. The mask is put back at once; called before there are threads.

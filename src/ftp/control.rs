@@ -2,11 +2,13 @@
 
 use crate::ftp::command::{Command, Unsendable};
 use crate::ftp::counters::Counters;
+use crate::ftp::door::GREETING;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::reply::{Outcome, Reader, Reply};
 use crate::ftp::settings::{Settings, TlsMode};
 use crate::ftp::stream::{Dialled, Tcp, remaining};
 use crate::ftp::tls::{Connected, Heard, Received, Records, Sessions, Tls};
+use crate::sys;
 use core::net::IpAddr;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub struct Control {
     long_line: bool,
     /// A long line was refused: what replies follow, and to what, is not known.
     out_of_step: bool,
+    /// The verb of the last command that left, if all of the last write did.
+    sent: Option<&'static str>,
+    /// When the server was last heard, by the clock that goes on while the machine sleeps.
+    heard: Duration,
 }
 
 /// What a control connection told while it was made, as far as that came.
@@ -110,9 +116,11 @@ impl Control {
             doubles_iac: false,
             long_line: false,
             out_of_step: false,
+            sent: None,
+            heard: sys::since_boot(),
         };
         if settings.tls == TlsMode::Implicit {
-            let reply = control.reply("the greeting")?;
+            let reply = control.reply(GREETING)?;
             witness.greeting = Some(reply.clone());
             greeting(reply)?;
         }
@@ -158,7 +166,7 @@ impl Control {
     /// [`Error::Unsendable`] before anything was sent, or the network's.
     pub fn send(&mut self, commands: &[Command<'_>]) -> Result<(), Error> {
         let mut lines = Zeroizing::new(Vec::with_capacity(COMMANDS_BYTES));
-        self.long_line = false;
+        (self.long_line, self.sent) = (false, None);
         for command in commands {
             let start = lines.len();
             command.encode_into(&mut lines).map_err(unsendable)?;
@@ -171,13 +179,48 @@ impl Control {
         self.counters.commands.add(commands.len() as u64);
         self.tcp.quick_ack();
         let step = commands.last().map_or("", Command::verb);
-        self.tcp.set_limit(self.timeout).and_then(|()| self.records.write(&mut self.tcp, &lines)).map_err(|source| {
-            // A connection that the server closed long ago shows here first.
-            if source.kind() == io::ErrorKind::BrokenPipe || source.kind() == io::ErrorKind::ConnectionReset {
-                return Error::Closed { step: step.to_owned() };
-            }
-            Error::io(step, source)
-        })
+        self.tcp.set_limit(self.timeout).and_then(|()| self.records.write(&mut self.tcp, &lines)).map_err(
+            |source| {
+                // A connection that the server closed long ago shows here first.
+                if source.kind() == io::ErrorKind::BrokenPipe || source.kind() == io::ErrorKind::ConnectionReset {
+                    return Error::Closed { step: step.to_owned() };
+                }
+                Error::io(step, source)
+            },
+        )?;
+        self.sent = commands.last().map(Command::verb);
+        Ok(())
+    }
+
+    /// Whether `verb` is the last command that left: the server may have done it even if no reply came.
+    pub fn has_sent(&self, verb: &str) -> bool {
+        self.sent == Some(verb)
+    }
+
+    /// Sees that the server still answers, where it was not heard for `quiet`: a connection that a router forgot, or that
+    /// slept as long as this machine, is found out in a moment instead of a whole time limit.
+    ///
+    /// # Errors
+    ///
+    /// Any: the connection is of no more use.
+    pub fn see_alive(&mut self, quiet: Duration) -> Result<(), Error> {
+        let silence = sys::since_boot().saturating_sub(self.heard);
+        if silence >= QUIET_MOMENT && self.tcp.has_lost_address() {
+            return Err(Error::Closed { step: "the address that it was made from".to_owned() });
+        }
+        if silence < quiet {
+            return Ok(());
+        }
+        self.send(&[Command::Noop])?;
+        match self.reply_within("NOOP", self.timeout.min(ALIVE))? {
+            reply if reply.code.number() == 421 => Err(Error::Closed { step: "NOOP".to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was seen makes it doubtful that the server is still there: it has to answer before the next request.
+    pub fn doubt(&mut self) {
+        self.heard = Duration::ZERO;
     }
 
     /// Waits for the next reply.
@@ -330,6 +373,7 @@ impl Control {
         self.tcp.quick_ack();
         match received {
             Received::Bytes(count) => {
+                self.heard = sys::since_boot();
                 self.reader.feed(&buffer[..count]);
                 Ok(())
             }
@@ -370,7 +414,7 @@ impl Control {
 /// The clear part of an explicit connection: greeting and `AUTH TLS`, and not a byte more.
 fn negotiate(tcp: &mut Tcp, deadline: Instant, witness: &mut Witness) -> Result<(), Error> {
     let mut reader = Reader::new();
-    let reply = clear_reply(tcp, &mut reader, deadline, "the greeting").map_err(no_greeting)?;
+    let reply = clear_reply(tcp, &mut reader, deadline, GREETING).map_err(no_greeting)?;
     witness.greeting = Some(reply.clone());
     greeting(reply)?;
     log::trace!("> {}", Command::AuthTls);
@@ -426,7 +470,9 @@ fn no_greeting(error: Error) -> Error {
 fn greeting(reply: Reply) -> Result<(), Error> {
     match reply.code.number() {
         421 => Err(busy(&reply)),
-        _ => reply.completion("the greeting").map(drop),
+        // ProFTPD (MaxConnectionsPerHost) answers 530 to nobody's login.
+        400.. if says_too_many(&reply) => Err(busy(&reply)),
+        _ => reply.completion(GREETING).map(drop),
     }
 }
 
@@ -434,12 +480,21 @@ fn busy(reply: &Reply) -> Error {
     Error::Busy { why: format!("the server said: {reply}") }
 }
 
-/// ProFTPD and others answer `530` to a right password when there are too many connections.
+/// ProFTPD and others answer `530` to a right password when there are too many connections. Not what speaks of attempts to
+/// log in: that is a wrong password, which must not be tried on and on.
 fn says_too_many(reply: &Reply) -> bool {
     let text = reply.text().to_lowercase();
-    ["too many", "maximum number", "max number", "connection limit", "more than"]
-        .iter()
-        .any(|phrase| text.contains(phrase))
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    says(&[
+        "too many",
+        "maximum",
+        "max number",
+        "max. number",
+        "limit",
+        "more than",
+        "already connected",
+        "no more users",
+    ]) && !says(&["attempt", "tries", "incorrect", "failed", "failure", "password"])
 }
 
 /// Doubles each 0xFF in `lines` from `start` on.
@@ -467,5 +522,9 @@ const LINE_BYTES_SAFE: usize = 1024;
 const COMMANDS_BYTES: usize = 256;
 /// So much is taken at once of what comes: a TLS record.
 const RECEIVED_BYTES: usize = 16 * 1024;
+/// How long a server may take to answer that it is there. One that takes longer costs a new login.
+const ALIVE: Duration = Duration::from_secs(3);
+/// Before this our own address is not looked at.
+const QUIET_MOMENT: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);

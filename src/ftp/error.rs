@@ -90,6 +90,18 @@ pub enum Error {
         /// What was said, by the server or by us.
         why: String,
     },
+    /// Whether a change was done is not known, and it must not be tried again.
+    Uncertain {
+        /// The command.
+        verb: &'static str,
+        /// What was seen afterwards.
+        found: &'static str,
+    },
+    /// Somebody else made the directory that was to be made.
+    Taken {
+        /// The command.
+        verb: &'static str,
+    },
     /// The argument cannot be sent in a command.
     Unsendable {
         /// Which byte or length.
@@ -178,12 +190,16 @@ impl Error {
     /// Whether the control connection that met this error must not be used again.
     pub fn closes_connection(&self) -> bool {
         match self {
+            // Nothing was sent that waits for an answer.
+            Self::Io { .. } | Self::Deadline { .. } if self.is_of_data_port() => false,
             Self::Refused { reply, .. } | Self::NoSuchMount { reply, .. } | Self::ReuseRefused { reply, .. } => {
                 reply.code.number() == 421
             }
             Self::Unsendable { .. }
             | Self::Unsupported { .. }
             | Self::WrongChecksum
+            | Self::Uncertain { .. }
+            | Self::Taken { .. }
             | Self::NotEmpty { .. }
             | Self::NotListed { .. }
             | Self::NotKept { .. }
@@ -205,6 +221,8 @@ impl Error {
     /// too old.
     pub fn another_connection_may_help(&self) -> bool {
         match self {
+            // Behind a firewall all ports are closed, whoever asks.
+            Self::Io { .. } if self.is_of_data_port() => false,
             Self::Io { .. }
             | Self::Closed { .. }
             | Self::Tls { .. }
@@ -239,6 +257,8 @@ impl fmt::Display for Error {
             }
             Self::LoginRefused { reply } => write!(f, "login refused; the server said: {reply}"),
             Self::Busy { why } => write!(f, "no connection to spare: {why}"),
+            Self::Uncertain { verb, found } => write!(f, "{verb}: the connection broke before the reply came; {found}"),
+            Self::Taken { verb } => write!(f, "{verb}: somebody else made it"),
             Self::Unsendable { why } => write!(f, "the name cannot be sent in an FTP command: {why}"),
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),

@@ -30,6 +30,7 @@ pub mod listing;
 pub mod passive;
 
 pub mod clock;
+pub mod door;
 pub mod order;
 pub mod rungs;
 pub mod status;

@@ -1,18 +1,25 @@
 //! The sessions of a mount: at most so many, taken for one request or one transfer, kept while they are good.
 
+use crate::ftp::door::{Door, Failed, Knock};
 use crate::ftp::error::Error;
-use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
-use crate::ftp::session::Session;
+use crate::ftp::session::{Care, Session};
 use crate::ftp::stream::remaining;
 use crate::workers::{self, Workers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
+
+mod errand;
+mod lease;
+mod request;
+
+use errand::{Errand, Knocking};
+pub use lease::Lease;
+use request::Request;
 
 /// A bounded set of sessions. Connecting and every command happen outside its lock.
 pub struct Pool {
@@ -41,23 +48,21 @@ struct State {
     opening: usize,
     /// How many requests wait for a session, whichever.
     waiters: usize,
+    /// How many of those are not for transfers.
+    questions: usize,
     /// When opening one beforehand failed.
     opening_failed: Option<Instant>,
-    /// The limit that the server turned out to have.
-    learnt_max: Option<LearntMax>,
+    /// Whether the server lets more in.
+    door: Door,
     /// Transfers that may be asked to give their session up.
     transfers: Vec<Weak<dyn Reclaim>>,
+    /// A server was seen to end a download that was paused, and its session with it.
+    ends_paused: bool,
     closed: bool,
 }
 
 struct Idle {
     session: Session,
-    since: Instant,
-}
-
-#[derive(Clone, Copy)]
-struct LearntMax {
-    sessions: usize,
     since: Instant,
 }
 
@@ -68,12 +73,9 @@ pub trait Reclaim: Send + Sync {
 
     /// When it was last used.
     fn idle_since(&self) -> Instant;
-}
 
-/// A session lent out. Dropped without [`Lease::give_back`], the session is discarded.
-pub struct Lease {
-    session: Option<Session>,
-    pool: Arc<Pool>,
+    /// Whether it can give its session up without waiting for the server.
+    fn is_download(&self) -> bool;
 }
 
 impl Pool {
@@ -89,7 +91,9 @@ impl Pool {
         });
         let weak = Arc::downgrade(&pool);
         let janitor = workers::repeat("pool", move || {
-            weak.upgrade()?.close_idle(Instant::now());
+            let pool = weak.upgrade()?;
+            pool.put_paused_aside();
+            pool.close_idle(Instant::now());
             Some(JANITOR_INTERVAL)
         });
         if let Err(error) = janitor {
@@ -105,16 +109,34 @@ impl Pool {
     ///
     /// [`Error::Busy`] when none came free in time; what opening a session met.
     pub fn take(self: &Arc<Self>) -> Result<Lease, Error> {
+        self.take_for(Care::Usual)
+    }
+
+    /// As [`Pool::take`], for a request that needs some `care`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    pub fn take_for(self: &Arc<Self>, care: Care) -> Result<Lease, Error> {
+        self.take_as(care, false)
+    }
+
+    fn take_as(self: &Arc<Self>, care: Care, is_transfer: bool) -> Result<Lease, Error> {
         let since = Instant::now();
         let deadline = since + self.server.settings.timeout;
+        let mut request = Request { care, is_transfer, since, deadline, has_waited: false };
         loop {
-            match self.next_move(since, deadline)? {
+            let next = self.next_move(&request)?;
+            request.has_waited = true;
+            match next {
                 Move::Use(session) => return Ok(self.lease(*session)),
-                Move::Open(others) => match Session::open(&self.server) {
+                Move::Open => match self.open() {
                     Ok(session) => return Ok(self.lease(session)),
-                    Err(error) => {
+                    Err(failed) => {
                         self.lent_no_more();
-                        self.learn_limit(error, others)?;
+                        if let Failed::Fails(error) = failed {
+                            return Err(error);
+                        }
                     }
                 },
                 Move::Again => {}
@@ -131,7 +153,7 @@ impl Pool {
         self: &Arc<Self>,
         mut work: impl FnMut(&mut Session) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.with_lease(|mut lease| match work(&mut lease) {
+        let work = |mut lease: Lease| match work(&mut lease) {
             Ok(value) => {
                 lease.give_back();
                 Ok(value)
@@ -140,23 +162,34 @@ impl Pool {
                 lease.give_back_unless_broken(&error);
                 Err(error)
             }
-        })
+        };
+        self.again_and_again(false, work)
     }
 
-    /// As [`Pool::with_session`], for work that keeps the session when it succeeds.
+    /// As [`Pool::with_session`], for a transfer: `work` keeps the session when it succeeds.
     ///
     /// # Errors
     ///
     /// As [`Pool::with_session`].
-    pub fn with_lease<T>(self: &Arc<Self>, mut work: impl FnMut(Lease) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn with_lease<T>(self: &Arc<Self>, work: impl FnMut(Lease) -> Result<T, Error>) -> Result<T, Error> {
+        self.again_and_again(true, work)
+    }
+
+    fn again_and_again<T>(
+        self: &Arc<Self>,
+        is_transfer: bool,
+        mut work: impl FnMut(Lease) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut attempts = ATTEMPTS_MAX;
         loop {
             attempts -= 1;
-            match work(self.take()?) {
+            match work(self.take_as(Care::Usual, is_transfer)?) {
                 Err(error) if attempts > 0 && error.another_connection_may_help() => {
                     log::debug!("trying again on another connection: {error}");
                     self.server.counters.retried.up();
-                    if !matches!(error, Error::ReuseRefused { .. } | Error::SessionWornOut) {
+                    // The second one in a row is no chance: the server has forgotten them all.
+                    let is_worn_out = matches!(error, Error::ReuseRefused { .. } | Error::SessionWornOut);
+                    if !is_worn_out || attempts + 1 < ATTEMPTS_MAX {
                         self.forget_idle();
                     }
                 }
@@ -167,8 +200,11 @@ impl Pool {
 
     /// Takes in a session that was opened elsewhere.
     pub fn adopt(&self, session: Session) {
-        self.state.lock().idle.push_back(Idle { session, since: Instant::now() });
-        self.changed.notify_one();
+        let (mut state, since) = (self.state.lock(), Instant::now());
+        state.door.opened(since);
+        state.idle.push_back(Idle { session, since });
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// How many sessions are idle and may be used for what nobody waits for: where there is only one, none.
@@ -195,6 +231,30 @@ impl Pool {
         state.transfers.push(transfer);
     }
 
+    /// A download broke off whose reader had paused for so long: others must not.
+    pub fn paused_in_vain(&self, paused: Duration) {
+        let mut state = self.state.lock();
+        if paused >= PAUSED_MIN && !std::mem::replace(&mut state.ends_paused, true) {
+            log::info!(
+                "a download that was not read for {paused:.1?} broke off: paused ones give their connection back sooner"
+            );
+        }
+    }
+
+    /// Takes their sessions from downloads that nobody reads: servers end what stands still, and the session with it.
+    fn put_paused_aside(self: &Arc<Self>) {
+        let (transfers, limit) = {
+            let state = self.state.lock();
+            (by_idleness(&state.transfers), if state.ends_paused { PAUSED_MIN } else { PAUSED_MAX })
+        };
+        let is_paused =
+            |transfer: &&Arc<dyn Reclaim>| transfer.is_download() && transfer.idle_since().elapsed() >= limit;
+        for lease in transfers.iter().filter(is_paused).filter_map(|transfer| transfer.reclaim()) {
+            log::debug!("a paused download gives its connection back");
+            lease.give_back();
+        }
+    }
+
     /// Whether somebody waits for a session.
     pub fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -202,7 +262,10 @@ impl Pool {
 
     /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.
     pub fn forget_idle(&self) {
-        let forgotten = std::mem::take(&mut self.state.lock().idle);
+        let mut state = self.state.lock();
+        let forgotten = std::mem::take(&mut state.idle);
+        state.door.distrust();
+        drop(state);
         drop(forgotten);
     }
 
@@ -216,86 +279,128 @@ impl Pool {
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
 
-    fn next_move(self: &Arc<Self>, since: Instant, deadline: Instant) -> Result<Move, Error> {
+    fn next_move(self: &Arc<Self>, request: &Request) -> Result<Move, Error> {
+        let care = request.care;
         let mut state = self.state.lock();
-        if let Some(idle) = take_idle(&mut state) {
+        let is_its_turn = request.has_its_turn(&state);
+        if let Some(idle) = is_its_turn.then(|| take_idle(&mut state)).flatten() {
             state.lent += 1;
             drop(state);
-            return Ok(self.check(idle.session));
+            return Ok(self.check(idle.session, care));
         }
-        if state.coming > 0 && since.elapsed() < COMING_MAX {
+        if state.coming > 0 && request.since.elapsed() < COMING_MAX {
             // Sooner than a new one; which is for the next who finds none.
             self.open_beforehand(&mut state);
-            return self.wait(state, deadline, false);
+            return self.wait(state, request, false);
         }
-        if state.lent < self.limit(&state) {
-            let others = state.lent;
-            state.lent += 1;
-            return Ok(Move::Open(others));
+        match self.knock(&state) {
+            Knock::Now => {
+                state.lent += 1;
+                state.door.knocks();
+                return Ok(Move::Open);
+            }
+            Knock::Refused(reply) => return Err(Error::LoginRefused { reply }),
+            Knock::Aside => self.open_beforehand(&mut state),
+            Knock::Wait => {}
         }
         let transfers = by_idleness(&state.transfers);
         drop(state);
         // Outside the lock: giving up takes the transfer's own lock, and dropping it may come back here.
         if let Some(session) = transfers.iter().find_map(|transfer| transfer.reclaim()).and_then(Lease::into_session) {
-            return Ok(self.check(session));
+            return Ok(self.check(session, care));
         }
         let state = self.state.lock();
-        if !state.idle.is_empty() || state.lent < self.limit(&state) {
+        if (request.has_its_turn(&state) && !state.idle.is_empty()) || self.knock(&state) == Knock::Now {
             return Ok(Move::Again);
         }
-        self.wait(state, deadline, true)
+        self.wait(state, request, true)
     }
 
     /// An idle session is looked at before it is trusted with a request. It counts as lent already.
-    fn check(&self, mut session: Session) -> Move {
+    fn check(&self, mut session: Session, care: Care) -> Move {
         let error = match session.is_stale(Instant::now()) {
-            false => match session.settle() {
+            false => match session.see_alive(care) {
                 Ok(()) => return Move::Use(Box::new(session)),
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    // What happened to it happened to the others; each would have to be waited for.
+                    if matches!(error, Error::Deadline { .. }) {
+                        self.forget_idle();
+                    }
+                    error.to_string()
+                }
             },
             true => "it is too old, or the server closed it".to_owned(),
         };
         log::debug!("replacing an idle control connection: {error}");
         drop(session);
+        self.state.lock().door.distrust();
         self.lent_no_more();
         Move::Again
     }
 
     /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
-    fn wait(&self, mut state: MutexGuard<'_, State>, deadline: Instant, wants_transfers: bool) -> Result<Move, Error> {
+    fn wait(&self, mut state: MutexGuard<'_, State>, request: &Request, wants_transfers: bool) -> Result<Move, Error> {
+        let (deadline, is_question) = (request.deadline, !request.is_for_long());
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
         state.waiters += 1;
+        state.questions += usize::from(is_question);
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
         state.waiters -= 1;
+        state.questions -= usize::from(is_question);
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         if timed_out && remaining(deadline).is_zero() {
-            return Err(Error::Busy { why: format!("all {} connections are in use", state.lent) });
+            return Err(self.nothing_came(&state));
         }
         Ok(Move::Again)
     }
 
+    /// How many sessions there may be, as far as is known.
     fn limit(&self, state: &State) -> usize {
         let wanted = self.server.settings.connections_max.get();
-        match state.learnt_max {
-            Some(learnt) if learnt.since.elapsed() < LEARNT_MAX_BELIEVED => wanted.min(learnt.sessions),
-            _ => wanted,
+        state.door.room().map_or(wanted, |room| room.min(wanted))
+    }
+
+    /// Why a request that waited got no session.
+    fn nothing_came(&self, state: &State) -> Error {
+        let busy = |why: &str| Error::Busy { why: why.to_owned() };
+        match (state.lent + state.idle.len(), state.door.why()) {
+            (_, Some(why)) => busy(why),
+            (held, None) if held <= state.door.knocking() => {
+                Error::Deadline { step: format!("connecting to {}", self.server.settings.host) }
+            }
+            (held, None) => busy(&format!("all {held} connections are in use")),
         }
     }
 
-    /// "Too many connections" while others are open teaches the limit, and the request waits. Any other error is for the
-    /// caller.
-    fn learn_limit(&self, error: Error, others: usize) -> Result<(), Error> {
+    fn knock(&self, state: &State) -> Knock {
+        let max = self.server.settings.connections_max.get();
+        state.door.knock(state.lent + state.idle.len(), max, Instant::now())
+    }
+
+    /// Opens another session, which counts as lent already, and tells the door what came of it.
+    fn open(&self) -> Result<Session, Failed> {
+        let mut knocking = Knocking { pool: self, is_over: false };
+        let began = Instant::now();
+        let opened = Session::open(&self.server);
+        knocking.is_over = true;
         let mut state = self.state.lock();
-        let sessions = others.max(state.lent + state.idle.len());
-        match error {
-            Error::Busy { why } if sessions > 0 => {
-                log::info!("the server allows {sessions} connections for now ({why})");
-                state.learnt_max = Some(LearntMax { sessions, since: Instant::now() });
-                Ok(())
+        let held = state.lent + state.idle.len();
+        let told = match opened {
+            Ok(session) => {
+                let open = held + 1 - state.door.knocking().min(held);
+                state.door.let_in(open, Instant::now());
+                Ok(session)
             }
-            other => Err(other),
-        }
+            Err(error) => {
+                let open = held - state.door.knocking().min(held);
+                Err(state.door.turned_away(error, open, began, Instant::now()))
+            }
+        };
+        drop(state);
+        // Others may have waited for what it tells.
+        self.changed.notify_all();
+        told
     }
 
     fn lease(self: &Arc<Self>, session: Session) -> Lease {
@@ -304,31 +409,30 @@ impl Pool {
 
     fn lent_no_more(&self) {
         self.state.lock().lent -= 1;
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     /// Has another session opened, if there may be one.
     fn open_beforehand(self: &Arc<Self>, state: &mut State) {
         let failed = state.opening_failed.is_some_and(|failed| failed.elapsed() < OPENING_PAUSE);
-        if state.closed || failed || state.opening > 0 || state.lent + state.idle.len() >= self.limit(state) {
+        if state.closed || failed || state.opening > 0 || !matches!(self.knock(state), Knock::Now | Knock::Aside) {
             return;
         }
-        let others = state.lent;
         let errand = Errand::begin(self, state, |state| &mut state.opening);
-        self.workers.spawn(move || errand.pool.open_one(others));
+        state.door.knocks();
+        self.workers.spawn(move || errand.pool.open_one());
     }
 
-    fn open_one(self: &Arc<Self>, others: usize) {
-        match Session::open(&self.server) {
+    fn open_one(self: &Arc<Self>) {
+        match self.open() {
             Ok(mut session) => {
                 session.expect_transfer();
                 self.shelve(session);
             }
-            Err(error) => {
+            Err(Failed::Waits) => {}
+            Err(Failed::Fails(error)) => {
                 self.state.lock().opening_failed = Some(Instant::now());
-                if let Err(error) = self.learn_limit(error, others) {
-                    log::debug!("opening another connection: {error}");
-                }
+                log::debug!("opening another connection: {error}");
             }
         }
     }
@@ -369,7 +473,7 @@ impl Pool {
         state.idle.push_back(Idle { session, since: now });
         let is_spare = state.waiters == 0 && !is_cold;
         drop(state);
-        self.changed.notify_one();
+        self.changed.notify_all();
         if is_cold {
             let pool = Arc::clone(self);
             self.workers.spawn(move || pool.warm_one());
@@ -403,98 +507,16 @@ impl Pool {
     }
 }
 
-/// Work on a session that counts as lent meanwhile; whatever becomes of it, the counts are right again.
-struct Errand {
-    pool: Arc<Pool>,
-    count: fn(&mut State) -> &mut usize,
-}
-
-impl Errand {
-    fn begin(pool: &Arc<Pool>, state: &mut State, count: fn(&mut State) -> &mut usize) -> Self {
-        state.lent += 1;
-        *count(state) += 1;
-        Self { pool: Arc::clone(pool), count }
-    }
-}
-
-impl Drop for Errand {
-    fn drop(&mut self) {
-        let mut state = self.pool.state.lock();
-        *(self.count)(&mut state) -= 1;
-        state.lent -= 1;
-        drop(state);
-        self.pool.changed.notify_one();
-    }
-}
-
 enum Move {
     Use(Box<Session>),
-    /// Open a new one, beside so many others.
-    Open(usize),
+    Open,
     Again,
-}
-
-impl Lease {
-    /// Returns the session for others to use.
-    pub fn give_back(mut self) {
-        if let Some(session) = self.session.take() {
-            self.pool.put_back(session);
-        }
-    }
-
-    /// Returns the session after `error`, if that leaves it of use.
-    pub fn give_back_unless_broken(self, error: &Error) {
-        if !error.closes_connection() && !error.another_connection_may_help() {
-            self.give_back();
-        }
-    }
-
-    /// Returns the session, unless one of `replies` waits for another command: there the session is of no other use.
-    pub fn give_back_unless_asked_for_more(self, replies: &[Reply]) {
-        if replies.iter().all(|reply| reply.code.outcome() != Outcome::Intermediate) {
-            self.give_back();
-        }
-    }
-
-    /// Takes the session out; it goes on counting as lent.
-    fn into_session(mut self) -> Option<Session> {
-        self.session.take()
-    }
-}
-
-impl Deref for Lease {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        self.session.as_ref().expect(LENT)
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut Session {
-        self.session.as_mut().expect(LENT)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            drop(session);
-            self.pool.lent_no_more();
-        }
-    }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("Pool").field("idle", &state.idle.len()).field("lent", &state.lent).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
@@ -519,12 +541,14 @@ fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
 const COMING_MAX: Duration = Duration::from_secs(1);
 /// How long no connection is opened beforehand after that failed.
 const OPENING_PAUSE: Duration = Duration::from_secs(10);
-const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";
 /// How often idle sessions are looked at.
-const JANITOR_INTERVAL: Duration = Duration::from_secs(2);
+const JANITOR_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a download that nobody reads keeps its session. vsftpd and pyftpdlib end the session after 300 s, by default; giving it
+/// up costs what was on its way.
+const PAUSED_MAX: Duration = Duration::from_secs(20);
+/// The same where the server turned out to be less patient.
+const PAUSED_MIN: Duration = Duration::from_secs(2);
 /// How long a waiting request sleeps before it looks again by itself.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
-/// After this time a limit that the server once had is tried again.
-const LEARNT_MAX_BELIEVED: Duration = Duration::from_secs(60);
 /// A dead connection, its successor taken away meanwhile, and one more.
 const ATTEMPTS_MAX: usize = 3;

@@ -47,6 +47,25 @@ struct Running {
     offered: bool,
 }
 
+/// How sure a request has to be that the server is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// It may be repeated.
+    Usual,
+    /// It is a change, of which a broken connection leaves open whether it was done.
+    Change,
+}
+
+impl Care {
+    /// For how long the server may have said nothing.
+    fn quiet(self) -> Duration {
+        match self {
+            Self::Usual => Duration::from_secs(30),
+            Self::Change => Duration::from_secs(5),
+        }
+    }
+}
+
 /// A transfer that ended as the server says it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -132,15 +151,35 @@ impl Session {
             Err(Error::Deadline { .. }) => None,
             Err(error) => return Err(error),
         };
-        let mut noop = self.control.exchange(&Command::Noop)?;
+        let limit = self.server.settings.timeout.min(SETTLED);
+        self.control.send(&[Command::Noop])?;
+        let mut noop = self.control.reply_within("NOOP", limit)?;
         if said.is_none() && noop.code.number() != 200 {
             // That was the final reply, and late.
-            noop = self.control.reply("NOOP")?;
+            noop = self.control.reply_within("NOOP", limit)?;
         }
         if noop.code.number() == 200 {
             return Ok(());
         }
         Err(Error::Misbehaved { step: BROKEN_OFF.to_owned(), what: format!("NOOP was answered with {noop}") })
+    }
+
+    /// Makes the session ready for a request: as [`Session::settle`], and where the server was not heard for long it has to
+    /// answer first.
+    ///
+    /// # Errors
+    ///
+    /// Any: the session is of no more use.
+    pub fn see_alive(&mut self, care: Care) -> Result<(), Error> {
+        match self.reply_owed {
+            true => self.settle(),
+            false => self.control.see_alive(care.quiet()),
+        }
+    }
+
+    /// Whether `verb` is the last command that left: the server may have done it even if no reply came.
+    pub fn has_sent(&self, verb: &str) -> bool {
+        self.control.has_sent(verb)
     }
 
     /// Whether [`Session::settle`] has something to do.
@@ -244,7 +283,7 @@ impl Session {
                 Received::Cut => break End::Cut,
             }
         };
-        let reply = self.finish(data, received)?;
+        let reply = self.finish(data, received).map_err(|error| broken_off(error, received))?;
         if end == End::Cut && self.server.omits_close_notify.set() {
             log::warn!("the server ends data connections without TLS's close_notify; its 226 has to be believed");
         }
@@ -420,6 +459,16 @@ impl Session {
     }
 }
 
+/// That the data connection broke is told as a refusal, and is none: the listing may be asked for again.
+fn broken_off(error: Error, received: u64) -> Error {
+    match error {
+        Error::Refused { reply, .. } if reply.code.number() == 426 => {
+            Error::CutShort { received, why: format!("the server said: {reply}") }
+        }
+        other => other,
+    }
+}
+
 /// The number in a `213` to `SIZE` or `AVBL`.
 pub fn size_of(reply: &Reply) -> Option<u64> {
     let text = reply.lines.first().filter(|_| reply.code.number() == 213)?;
@@ -509,6 +558,8 @@ pub fn refuses_session(reply: &Reply, resumed: bool) -> bool {
 const TOGETHER_BYTES_MAX: usize = 2 * 1024;
 /// The step of [`Session::settle`].
 const BROKEN_OFF: &str = "the end of a transfer that was broken off";
+/// How long the answer to the `NOOP` of [`Session::settle`] may take.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long to wait for a server's word on a data connection that is closed already. Most need milliseconds; Pure-FTPd may
 /// never say any.
 const FINAL_REPLY: Duration = Duration::from_millis(400);

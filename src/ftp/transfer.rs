@@ -23,6 +23,8 @@ pub struct Transfer {
     /// Bytes that came before anybody asked, and how many of them were given.
     ahead: (Vec<u8>, usize),
     ended: bool,
+    /// The longest time that nobody read.
+    paused: Duration,
 }
 
 /// What the transfer holds, reachable for the pool.
@@ -49,7 +51,17 @@ impl Transfer {
         let weak: Weak<Holding> = Arc::downgrade(&holding);
         pool.register(weak);
         let (pool, server) = (Arc::clone(pool), Arc::clone(server));
-        Self { holding, pool, server, since, received: 0, expected, ahead: (Vec::new(), 0), ended: false }
+        Self {
+            holding,
+            pool,
+            server,
+            since,
+            received: 0,
+            expected,
+            ahead: (Vec::new(), 0),
+            ended: false,
+            paused: Duration::ZERO,
+        }
     }
 
     /// Waits for the first bytes and keeps them: a server that requires session reuse refuses a data connection only
@@ -72,6 +84,14 @@ impl Transfer {
     ///
     /// [`Error::Preempted`] when the session was given to somebody else; else why the transfer broke off.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.read_on(buffer).inspect_err(|error| {
+            if error.another_connection_may_help() {
+                self.pool.paused_in_vain(self.paused);
+            }
+        })
+    }
+
+    fn read_on(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if let (bytes, given) = &mut self.ahead
             && let Some(rest) = bytes.get(*given..).filter(|rest| !rest.is_empty())
         {
@@ -91,7 +111,10 @@ impl Transfer {
             lease.give_back();
             return Err(Error::Preempted);
         }
-        match lease.read(&mut data, buffer, self.received)? {
+        // What the server sent before it gave up comes first.
+        self.paused = self.paused.max(state.used.elapsed());
+        let received = lease.read(&mut data, buffer, self.received)?;
+        match received {
             Received::Bytes(count) => {
                 self.received += count as u64;
                 state.used = Instant::now();
@@ -146,6 +169,10 @@ impl Reclaim for Holding {
         let (mut lease, data) = state.running.take()?;
         lease.abandon(data);
         Some(lease)
+    }
+
+    fn is_download(&self) -> bool {
+        true
     }
 
     fn idle_since(&self) -> Instant {

@@ -102,7 +102,8 @@ impl Outgoing {
         if let Err(error) = running.lease.write(&mut running.data, bytes, running.sent) {
             drop(running.data);
             running.lease.give_back_unless_broken(&error);
-            return Err(error);
+            drop(state);
+            return Err(self.explained(error));
         }
         running.sent += bytes.len() as u64;
         if let Some(digest) = &mut self.digest {
@@ -153,11 +154,11 @@ impl Outgoing {
                     return Ok(Some((lease, replies)));
                 }
                 lease.give_back_unless_asked_for_more(&replies);
-                judged.map(|_| None)
+                judged.map_err(|error| self.explained(error)).map(|_| None)
             }
             Err(error) => {
                 lease.give_back_unless_broken(&error);
-                self.check_after(error, expected).map(|()| None)
+                self.check_after(error, expected).map_err(|error| self.explained(error)).map(|()| None)
             }
         }
     }
@@ -196,8 +197,31 @@ impl Outgoing {
             }
             Err(error) => {
                 lease.give_back_unless_broken(&error);
-                self.check_after(error, expected)
+                self.check_after(error, expected).map_err(|error| self.explained(error))
             }
+        }
+    }
+
+    /// ProFTPD says "Input/output error" of a disk that had room for a part of its write; what is written next is told that the
+    /// disk is full. The file is of no use any more, unless something was there before.
+    fn explained(&self, error: Error) -> Error {
+        let is_vague = |reply: &Reply| reply.text().to_lowercase().contains("input/output error");
+        if self.before > 0 || !matches!(&error, Error::Refused { reply, .. } if is_vague(reply)) {
+            return error;
+        }
+        let said = append(&self.pool, &self.holding.server, &self.holding.pathname).and_then(|running| {
+            let Running { mut lease, mut data, .. } = running;
+            let written = lease.write(&mut data, &[0; EXPLAINED_BYTES], 0);
+            let ended = written.and_then(|()| lease.finish_upload(data, EXPLAINED_BYTES as u64));
+            match &ended {
+                Ok(()) => lease.give_back(),
+                Err(error) => lease.give_back_unless_broken(error),
+            }
+            ended
+        });
+        match said {
+            Err(said @ Error::Refused { .. }) => said,
+            _ => error,
         }
     }
 
@@ -280,6 +304,10 @@ impl Reclaim for Holding {
         self.put_aside(&mut state)
     }
 
+    fn is_download(&self) -> bool {
+        false
+    }
+
     fn idle_since(&self) -> Instant {
         // One that is locked is in use now.
         self.state.try_lock().map_or_else(Instant::now, |state| state.used)
@@ -339,6 +367,8 @@ fn append(pool: &Arc<Pool>, server: &Server, pathname: &[u8]) -> Result<Running,
     }
 }
 
+/// More than a disk that is full has left (bytes).
+const EXPLAINED_BYTES: usize = 64 * 1024;
 /// An upload that nobody wrote to for so long may be put aside.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The same where it is not known whether the server lets it go on.

@@ -28,6 +28,7 @@ mod fstab;
 mod hard_names;
 mod holds;
 mod ladder;
+mod limits;
 mod link;
 mod lost;
 mod matrix;

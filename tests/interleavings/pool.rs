@@ -79,6 +79,10 @@ impl Reclaim for Transfer {
     fn idle_since(&self) -> Instant {
         Instant::now()
     }
+
+    fn is_download(&self) -> bool {
+        true
+    }
 }
 
 fn a_transfer_gives_way() {

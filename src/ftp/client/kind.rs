@@ -13,6 +13,8 @@ pub(super) fn translate(error: Error) -> remote::Error {
 fn kind(error: &Error) -> ErrorKind {
     match error {
         Error::Io { .. } | Error::Closed { .. } | Error::Tls { .. } | Error::CutShort { .. } => ErrorKind::Lost,
+        Error::Uncertain { .. } => ErrorKind::Lost,
+        Error::Taken { .. } => ErrorKind::Exists,
         Error::Deadline { .. } => ErrorKind::TimedOut,
         Error::Insecure { .. } | Error::Untrusted { .. } => ErrorKind::Insecure,
         Error::ReuseRefused { .. } | Error::SessionWornOut => ErrorKind::Insecure,
@@ -42,6 +44,9 @@ pub(super) fn refusal(reply: &Reply) -> ErrorKind {
         452 | 552 if says(&["quota"]) => ErrorKind::Quota,
         452 | 552 => ErrorKind::NoSpace,
         _ if says(&["no space left", "disk full", "not enough space", "insufficient storage"]) => ErrorKind::NoSpace,
+        // vsftpd's and Pure-FTPd's only words for a file that they could open and not write. A quota of the file system and a
+        // broken disk look the same there.
+        451 if says(&["failure writing to local file", "error during write to file"]) => ErrorKind::NoSpace,
         _ if says(&["quota"]) => ErrorKind::Quota,
         _ if says(&["name too long", "command too long", "line too long"]) => ErrorKind::NameTooLong,
         // `502 No such command` speaks of no file.

@@ -90,7 +90,12 @@ impl Session {
         let commands = [Command::Rnfr(&from), Command::Rnto(&to)];
         let [first, second] = if self.server.order().is_kept() && fit_together(&commands) {
             self.control.send(&commands)?;
-            [self.control.reply("RNFR")?, self.control.reply("RNTO")?]
+            let first = self.control.reply("RNFR")?;
+            // The server's goodbye answers both.
+            if first.code.number() == 421 {
+                return first.intermediate("RNFR").map(drop);
+            }
+            [first, self.control.reply("RNTO")?]
         } else {
             let first = self.control.exchange(&commands[0])?.intermediate("RNFR")?;
             [first, self.control.exchange(&commands[1])?]

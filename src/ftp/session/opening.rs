@@ -12,6 +12,7 @@ use crate::ftp::passive;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::{FINAL_REPLY, Running, Session, refuses_session};
 use crate::ftp::stream::Tcp;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ impl Session {
         if self.spare.is_none() && self.has_transferred {
             match self.connect_data() {
                 Ok(tcp) => self.spare = Some(Spare { tcp, since: Instant::now() }),
-                Err(error) if error.closes_connection() && !error.is_of_data_port() => return Err(error),
+                Err(error) if error.closes_connection() => return Err(error),
                 Err(error) => {
                     log::debug!("no data connection ahead: {error}");
                     self.has_transferred = false;
@@ -122,12 +123,28 @@ impl Session {
 
     /// Connects to the port that is known, or to the one that the server tells now.
     fn connect_data(&mut self) -> Result<Tcp, Error> {
-        if let Some((port, since)) = self.port.take()
-            && since.elapsed() < SPARE_AGE_MAX
+        let known = self.port.take().filter(|(_, since)| since.elapsed() < SPARE_AGE_MAX);
+        if let Some((port, _)) = known
             && let Ok(tcp) = self.control.connect_data(port)
         {
             return Ok(tcp);
         }
+        let is_first = known.is_none();
+        match self.connect_to_passive_port() {
+            // Another port may be open.
+            Err(Error::Io { source, .. }) if is_first && source.kind() == io::ErrorKind::ConnectionRefused => {
+                self.connect_to_passive_port()
+            }
+            other => other,
+        }
+        .inspect_err(|error| {
+            if error.is_of_data_port() {
+                self.control.doubt();
+            }
+        })
+    }
+
+    fn connect_to_passive_port(&mut self) -> Result<Tcp, Error> {
         let port = self.passive_port()?;
         self.control.connect_data(port)
     }

@@ -54,6 +54,13 @@ pub struct Session {
     has_transferred: bool,
 }
 
+/// As the real one.
+#[derive(Debug, Clone, Copy)]
+pub enum Care {
+    Usual,
+    Change,
+}
+
 impl Session {
     pub(crate) fn open(_server: &Arc<Server>) -> Result<Self, Error> {
         let far = FAR.with_borrow(|far| far.clone().unwrap());
@@ -92,6 +99,10 @@ impl Session {
         yield_now();
         self.is_settled = true;
         if self.far.is_in_trouble() { Err(lost()) } else { Ok(()) }
+    }
+
+    pub(crate) fn see_alive(&mut self, _care: Care) -> Result<(), Error> {
+        self.settle()
     }
 
     pub(crate) fn warm(&mut self) -> Result<(), Error> {

@@ -63,6 +63,8 @@ pub enum Act {
     EndlessLines,
     /// close_notify and TCP's end, as if the transfer were complete.
     End,
+    /// Another client puts these files there; a directory where the name ends with a slash. Then [`Act::HangUp`].
+    PutAndHangUp(Vec<(&'static str, &'static str)>),
 }
 
 /// An act at a step, so many times.

@@ -158,8 +158,14 @@ pub enum DashA {
 pub enum TooMany {
     /// 421 in place of the greeting.
     AtConnect,
+    /// 530 in place of the greeting (ProFTPD's MaxConnectionsPerHost).
+    AtConnectRefused,
     /// 530 in reply to PASS.
     AfterPass,
+    /// 421 in reply to PASS, and the end of the connection (FileZilla Server).
+    AfterPassGoodbye,
+    /// The end of the connection, and no word.
+    Silently,
 }
 
 impl Default for Behaviour {
@@ -376,6 +382,7 @@ pub struct Shared {
     clear_lines: Mutex<Vec<String>>,
     connections: AtomicUsize,
     open: AtomicUsize,
+    logged_in: AtomicUsize,
     control: Mutex<Handshakes>,
     data: Mutex<Handshakes>,
     refused: AtomicUsize,
@@ -402,6 +409,7 @@ impl Shared {
             clear_lines: Mutex::default(),
             connections: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            logged_in: AtomicUsize::new(0),
             control: Mutex::default(),
             data: Mutex::default(),
             refused: AtomicUsize::new(0),
@@ -461,9 +469,11 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let shared = Arc::clone(shared);
         sessions.retain(|session| !session.is_finished());
         sessions.push(std::thread::spawn(move || {
-            shared.open.fetch_add(1, SeqCst);
+            let beside = shared.open.fetch_add(1, SeqCst);
             // An error is the end of the connection, which the client sees for itself.
-            let _ = Session::new(&shared, socket, number).serve();
+            let mut session = Session::new(&shared, socket, number, beside);
+            let _ = session.serve();
+            shared.logged_in.fetch_sub(usize::from(session.is_logged_in()), SeqCst);
             shared.open.fetch_sub(1, SeqCst);
         }));
     }

@@ -24,6 +24,8 @@ pub struct Session<'a> {
     number: usize,
     directory: Vec<u8>,
     is_logged_in: bool,
+    /// How many others there were when it came.
+    beside: usize,
     rename_from: Option<Vec<u8>>,
     /// How many bytes may still be said.
     cut: Option<usize>,
@@ -35,7 +37,7 @@ pub fn over() -> io::Error {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(shared: &'a Shared, socket: Socket, number: usize) -> Self {
+    pub fn new(shared: &'a Shared, socket: Socket, number: usize, beside: usize) -> Self {
         let store = Store::new(shared.behaviour.memory);
         shared.stores.lock().unwrap().push(Arc::clone(&store));
         Self {
@@ -50,14 +52,25 @@ impl<'a> Session<'a> {
             number,
             directory: b"/".to_vec(),
             is_logged_in: false,
+            beside,
             rename_from: None,
             cut: shared.cut.lock().unwrap().take(),
         }
     }
 
-    pub fn serve(mut self) -> io::Result<()> {
+    pub fn is_logged_in(&self) -> bool {
+        self.is_logged_in
+    }
+
+    pub fn serve(&mut self) -> io::Result<()> {
         if self.shared.behaviour.implicit {
             self.encrypt()?;
+        }
+        if self.is_too_many(TooMany::Silently) {
+            return Err(over());
+        }
+        if self.is_too_many(TooMany::AtConnectRefused) {
+            return self.say("530 Sorry, the maximum number of connections (2) for your host are already connected.");
         }
         if self.is_too_many(TooMany::AtConnect) {
             return self.say("421 There are too many connections from your internet address.");
@@ -223,13 +236,20 @@ impl<'a> Session<'a> {
         if self.is_too_many(TooMany::AfterPass) {
             return self.say("530 Sorry, the maximum number of clients from your host are already connected.");
         }
+        if self.is_too_many(TooMany::AfterPassGoodbye) {
+            return self.act(Act::SayAndHangUp("421 Too many active connections, try again later".to_owned()));
+        }
         self.is_logged_in = true;
+        self.shared.logged_in.fetch_add(1, SeqCst);
         self.say("230 Welcome.")
     }
 
     fn is_too_many(&self, when: TooMany) -> bool {
-        let open = self.shared.open.load(SeqCst);
-        self.shared.behaviour.connections_max.is_some_and(|(max, how)| how == when && open > max)
+        let others = match when {
+            TooMany::AtConnect | TooMany::AtConnectRefused | TooMany::Silently => self.beside,
+            TooMany::AfterPass | TooMany::AfterPassGoodbye => self.shared.logged_in.load(SeqCst),
+        };
+        self.shared.behaviour.connections_max.is_some_and(|(max, how)| how == when && others >= max)
     }
 
     fn pwd(&mut self) -> io::Result<()> {
@@ -294,7 +314,7 @@ impl<'a> Session<'a> {
             "RMD" if is_directory && tree.remove(&path) => "250 Removed.",
             "MKD" if exists => "550 File exists",
             "MKD" => {
-                tree.insert(&path, Content::Directory);
+                tree.insert_new(&path, Content::Directory);
                 "257 Created."
             }
             "RNFR" if exists => {
@@ -348,6 +368,16 @@ impl<'a> Session<'a> {
                 Err(over())
             }
             Act::HangUp => Err(over()),
+            Act::PutAndHangUp(files) => {
+                let mut tree = self.shared.tree.lock().unwrap();
+                for (path, content) in files {
+                    match path.strip_suffix('/') {
+                        Some(path) => tree.insert_new(path, Content::Directory),
+                        None => tree.insert_new(path, Content::Bytes(content.as_bytes().into())),
+                    }
+                }
+                Err(over())
+            }
             Act::End => {
                 self.wire.close();
                 Err(over())

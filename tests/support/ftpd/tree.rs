@@ -91,6 +91,12 @@ impl Tree {
         self.0.insert(path.as_ref().to_vec(), Node { content, modified: MODIFIED.to_owned() });
     }
 
+    /// The same, made just now.
+    pub fn insert_new(&mut self, path: impl AsRef<[u8]>, content: Content) {
+        let modified = to_time_val(SystemTime::now()).unwrap();
+        self.0.insert(path.as_ref().to_vec(), Node { content, modified: modified[..14].to_owned() });
+    }
+
     pub fn remove(&mut self, path: &[u8]) -> bool {
         path != b"/" && self.0.remove(path).is_some()
     }

@@ -320,6 +320,15 @@ impl Server {
     ///
     /// Without /proc.
     pub fn kill_sessions(&self) {
+        self.signal_sessions("KILL");
+    }
+
+    /// Sends a signal to every process of the server that serves a client.
+    ///
+    /// # Panics
+    ///
+    /// Without /proc.
+    pub fn signal_sessions(&self, signal: &str) {
         let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
             .expect("/proc is there")
             .filter_map(|entry| {
@@ -341,7 +350,8 @@ impl Server {
             next += 1;
         }
         for session in sessions {
-            let _ = Command::new("kill").args(["-KILL", &session.to_string()]).stderr(Stdio::null()).status();
+            let _ =
+                Command::new("kill").args([format!("-{signal}"), session.to_string()]).stderr(Stdio::null()).status();
         }
     }
 

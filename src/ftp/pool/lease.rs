@@ -1,0 +1,74 @@
+//! A session that is lent out.
+
+use crate::ftp::error::Error;
+use crate::ftp::pool::Pool;
+use crate::ftp::reply::{Outcome, Reply};
+use crate::ftp::session::Session;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+/// A session lent out. Dropped without [`Lease::give_back`], the session is discarded.
+pub struct Lease {
+    pub(super) session: Option<Session>,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Lease {
+    /// Returns the session for others to use.
+    pub fn give_back(mut self) {
+        if let Some(session) = self.session.take() {
+            self.pool.put_back(session);
+        }
+    }
+
+    /// Returns the session after `error`, if that leaves it of use.
+    pub fn give_back_unless_broken(self, error: &Error) {
+        if !error.closes_connection() && !error.another_connection_may_help() {
+            self.give_back();
+        }
+    }
+
+    /// Returns the session, unless one of `replies` waits for another command: there the session is of no other use.
+    pub fn give_back_unless_asked_for_more(self, replies: &[Reply]) {
+        if replies.iter().all(|reply| reply.code.outcome() != Outcome::Intermediate) {
+            self.give_back();
+        }
+    }
+
+    /// Takes the session out; it goes on counting as lent.
+    pub(super) fn into_session(mut self) -> Option<Session> {
+        self.session.take()
+    }
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.session.as_ref().expect(LENT)
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect(LENT)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            drop(session);
+            self.pool.lent_no_more();
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";
