@@ -94,6 +94,37 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// As [`Remote::list`]; [`ErrorKind::Exists`] where the server does not replace.
     fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error>;
 
+    /// As [`Remote::remove_file`], of what was `seen`: where the connection breaks before the reply, that tells whether it was
+    /// done. [`ErrorKind::Lost`] where it cannot be told: nothing is removed twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::remove_file`].
+    fn remove_seen_file(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
+        let _ = seen;
+        self.remove_file(path)
+    }
+
+    /// As [`Remote::remove_directory`], of what was `seen`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::remove_directory`].
+    fn remove_seen_directory(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
+        let _ = seen;
+        self.remove_directory(path)
+    }
+
+    /// As [`Remote::rename`], of what was `seen` at `from`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Remote::rename`].
+    fn rename_seen(&self, from: &RemotePath, to: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
+        let _ = seen;
+        self.rename(from, to)
+    }
+
     /// Sets the time of last change of the content, to the server's precision.
     ///
     /// # Errors
@@ -136,6 +167,17 @@ pub trait Remote: Send + Sync + fmt::Debug {
     fn free_space(&self) -> Result<u64, Error> {
         Err(Error::new(ErrorKind::Unsupported, "the server does not tell its free space"))
     }
+}
+
+/// What is known of something that is to be removed or renamed.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// Nothing.
+    Nothing,
+    /// What it was when it was last looked at.
+    As(&'a Metadata),
+    /// Nobody else uses the name: what has it is what we put there.
+    Ours,
 }
 
 /// A change of a file's attributes.

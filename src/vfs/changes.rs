@@ -1,7 +1,7 @@
 //! The operations that change which names there are.
 
 use crate::path::{Name, RemotePath};
-use crate::remote::{self, ErrorKind, FileKind, Metadata, Modified};
+use crate::remote::{self, ErrorKind, FileKind, Metadata, Modified, Seen};
 use crate::vfs::attr::Kind;
 use crate::vfs::draft::{Draft, Form};
 use crate::vfs::drafts::Moment;
@@ -81,8 +81,9 @@ impl Vfs {
         let moment = Moment::new(now);
         let draft = self.drafts.of(found.ino);
         if !self.drafts.is_open(found.ino) {
-            if !self.drop_waiting(found.ino, draft.as_deref(), moment, || self.remove_file(parent, &path))? {
-                self.remove_file(parent, &path)?;
+            let remove = || self.remove_file(parent, &path, &found.metadata);
+            if !self.drop_waiting(found.ino, draft.as_deref(), moment, remove)? {
+                remove()?;
             }
             self.tree.removed(parent, &name);
             return Ok(());
@@ -149,7 +150,7 @@ impl Vfs {
             return Ok(None);
         }
         match self.keep(found.ino, path, draft, moment)? {
-            None => self.remove_file(parent, path).map(|()| None),
+            None => self.remove_file(parent, path, &found.metadata).map(|()| None),
             kept => Ok(kept),
         }
     }
@@ -180,8 +181,8 @@ impl Vfs {
         Ok(None)
     }
 
-    fn remove_file(&self, parent: Ino, path: &RemotePath) -> Result<(), Error> {
-        self.tree.remote().remove_file(path).map_err(|error| {
+    fn remove_file(&self, parent: Ino, path: &RemotePath, seen: &Metadata) -> Result<(), Error> {
+        self.tree.remote().remove_seen_file(path, Seen::As(seen)).map_err(|error| {
             self.tree.doubt(parent);
             Error::logged("unlink", path, &error, true)
         })
@@ -201,7 +202,7 @@ impl Vfs {
         if self.tree.has_created(found.ino) {
             return Err(not_empty("files in it are being written"));
         }
-        if let Err(error) = self.tree.remote().remove_directory(&path) {
+        if let Err(error) = self.tree.remote().remove_seen_directory(&path, Seen::As(&found.metadata)) {
             self.sweep(&path, error)?;
         }
         self.tree.removed(parent, &name);
@@ -226,7 +227,7 @@ impl Vfs {
             return Err(not_empty(if uploads { "files in it are open or being written" } else { "it has entries" }));
         }
         for entry in entries {
-            let _ = remote.remove_file(&path.join(&entry.name));
+            let _ = remote.remove_seen_file(&path.join(&entry.name), Seen::As(&entry.metadata));
         }
         remote.remove_directory(path).map_err(|error| Error::logged("rmdir", path, &error, true))
     }
@@ -281,7 +282,7 @@ impl Vfs {
                 None => None,
             };
             self.tree.forget_renamed(found.ino, &from, &to);
-            self.rename_remote(&from, &to).inspect_err(|_| {
+            self.rename_remote(&from, &to, &found.metadata).inspect_err(|_| {
                 self.put_back(kept.as_ref(), &to);
                 self.tree.doubt(parent);
                 self.tree.doubt(new_parent);
@@ -345,9 +346,9 @@ impl Vfs {
         }
     }
 
-    fn rename_remote(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+    fn rename_remote(&self, from: &RemotePath, to: &RemotePath, seen: &Metadata) -> Result<(), Error> {
         let remote = self.tree.remote();
-        match remote.rename(from, to) {
+        match remote.rename_seen(from, to, Seen::As(seen)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind == ErrorKind::Exists => {
                 let is_file = |path| remote.stat(path).is_ok_and(|metadata| metadata.kind == FileKind::File);

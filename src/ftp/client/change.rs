@@ -1,18 +1,19 @@
 //! Changes: what is done once, whatever the network does in between.
 
 use crate::ftp::client::Client;
-use crate::ftp::client::kind::{refusal, translate};
+use crate::ftp::client::kind::refusal;
 use crate::ftp::client::odd::is_doubtful;
+use crate::ftp::client::uncertain::Verdict;
 use crate::ftp::client::way::Way;
 use crate::ftp::command::{Command, PATH_BYTES_MAX, Unsendable};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::pool::Lease;
 use crate::ftp::reply::Reply;
 use crate::ftp::server::{Server, TimeWay};
-use crate::ftp::session::Session;
+use crate::ftp::session::{Care, Session};
 use crate::ftp::time::to_time_val;
 use crate::path::RemotePath;
-use crate::remote::{Alteration, ErrorKind, FileKind, Metadata};
+use crate::remote::{Alteration, ErrorKind, Metadata, Seen};
 use std::time::SystemTime;
 
 impl Client {
@@ -21,26 +22,24 @@ impl Client {
         let pathname = self.server.pathname(path)?;
         self.check_new_name(&pathname)?;
         self.check_spelling(path, None)?;
-        self.change(
-            |session| complete(session, &Command::Mkd(&pathname)),
-            || Ok(self.kind_of(path)? == Some(FileKind::Directory)),
-        )
-        .map_err(|error| match error {
-            // ProFTPD says `550 …: Invalid argument` to what its system does not take.
-            Error::Refused { reply, .. }
-                if pathname.len() >= PATH_BYTES_MAX && refusal(&reply) == ErrorKind::Unavailable =>
-            {
-                Error::Unsendable { why: Unsendable::TooLong }
-            }
-            other => other,
-        })
+        let began = SystemTime::now();
+        self.change("MKD", |session| complete(session, &Command::Mkd(&pathname)), || self.was_made(path, began))
+            .map_err(|error| match error {
+                // ProFTPD says `550 …: Invalid argument` to what its system does not take.
+                Error::Refused { reply, .. }
+                    if pathname.len() >= PATH_BYTES_MAX && refusal(&reply) == ErrorKind::Unavailable =>
+                {
+                    Error::Unsendable { why: Unsendable::TooLong }
+                }
+                other => other,
+            })
     }
 
     /// `RMD`. A refusal without a reason is looked into: hidden files are the usual one.
-    pub(super) fn delete_directory(&self, path: &RemotePath) -> Result<(), Error> {
+    pub(super) fn delete_directory(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
         let removed =
-            self.change(|session| complete(session, &Command::Rmd(&pathname)), || Ok(self.kind_of(path)?.is_none()));
+            self.change("RMD", |session| complete(session, &Command::Rmd(&pathname)), || self.was_removed(path, seen));
         match removed {
             Err(Error::Refused { verb, reply })
                 if matches!(refusal(&reply), ErrorKind::Unavailable | ErrorKind::Refused) =>
@@ -55,20 +54,17 @@ impl Client {
     }
 
     /// `DELE`.
-    pub(super) fn delete_file(&self, path: &RemotePath) -> Result<(), Error> {
+    pub(super) fn delete_file(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
         let pathname = self.server.pathname(path)?;
-        self.change(|session| complete(session, &Command::Dele(&pathname)), || Ok(self.kind_of(path)?.is_none()))
+        self.change("DELE", |session| complete(session, &Command::Dele(&pathname)), || self.was_removed(path, seen))
     }
 
     /// `RNFR` and `RNTO`.
-    pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+    pub(super) fn move_to(&self, from: &RemotePath, to: &RemotePath, seen: Seen<'_>) -> Result<(), Error> {
         let (old, new) = (self.server.pathname(from)?, self.server.pathname(to)?);
         self.check_new_name(&new)?;
         self.check_spelling(to, Some(from))?;
-        self.change(
-            |session| session.rename(&old, &new),
-            || Ok(self.kind_of(from)?.is_none() && self.kind_of(to)?.is_some()),
-        )
+        self.change("RNTO", |session| session.rename(&old, &new), || self.was_moved(from, to, seen))
     }
 
     /// `MFMT`, or `MDTM` with two arguments, or `SITE UTIME`: the first that works, then always that.
@@ -143,9 +139,10 @@ impl Client {
         let pathname = self.server.pathname(path)?;
         self.check_new_name(&pathname)?;
         self.check_spelling(path, None)?;
+        let shown = target;
         let target = &*self.server.to_server(target)?;
         let sendable = !target.contains(&b' ') && !pathname.contains(&b' ');
-        self.pool.with_session(|session| {
+        let link = |session: &mut Session| {
             if !session.features().site_symlink || !sendable {
                 return Err(Error::Unsupported { what: "create this symbolic link" });
             }
@@ -154,55 +151,50 @@ impl Client {
                 session.change_directory(&self.server.pathname(&parent)?)?;
             }
             complete(session, &Command::SiteSymlink(target, &pathname))
-        })
+        };
+        self.change("SITE", link, || self.was_linked(path, shown))
     }
 
-    /// Does `work` once. Where the connection broke before the reply, `done` looks whether the server did it; if not, it is
-    /// asked again.
+    /// Does `work` once. Where the connection broke after `verb` had left and before its reply came, `look` tells whether the
+    /// server did it; only if not, it is asked again.
     fn change(
         &self,
+        verb: &'static str,
         mut work: impl FnMut(&mut Session) -> Result<(), Error>,
-        done: impl Fn() -> Result<bool, Error>,
+        look: impl Fn() -> Result<Verdict, Error>,
     ) -> Result<(), Error> {
-        let mut attempts = ATTEMPTS_MAX;
+        let (mut attempts, mut is_in_question) = (ATTEMPTS_MAX, false);
         loop {
             attempts -= 1;
-            let mut lease: Lease = self.pool.take()?;
-            match work(&mut lease) {
+            let mut lease: Lease = self.pool.take_for(Care::Change)?;
+            let error = match work(&mut lease) {
                 Ok(()) => {
                     lease.give_back();
                     return Ok(());
                 }
-                Err(error) if attempts > 0 && error.another_connection_may_help() => {
-                    drop(lease);
-                    self.server.counters.retried.up();
-                    self.pool.forget_idle();
-                    log::debug!("looking whether it was done: {error}");
-                    if done()? {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    lease.give_back_unless_broken(&error);
-                    return Err(error);
+                Err(error) => error,
+            };
+            let is_lost = error.another_connection_may_help();
+            // With a 421 the server says that it did nothing.
+            let may_be_done = is_lost && lease.has_sent(verb) && !matches!(error, Error::Refused { .. });
+            lease.give_back_unless_broken(&error);
+            if is_lost {
+                self.server.counters.retried.up();
+                self.pool.forget_idle();
+            }
+            // A command that was in question may have been done only now, so that its repetition is refused.
+            is_in_question |= may_be_done;
+            if is_in_question && (is_lost || matches!(error, Error::Refused { .. })) {
+                log::debug!("looking whether {verb} was done: {error}");
+                match look()? {
+                    Verdict::Done => return Ok(()),
+                    Verdict::Taken => return Err(Error::Taken { verb }),
+                    Verdict::Uncertain(found) if is_lost => return Err(Error::Uncertain { verb, found }),
+                    Verdict::NotDone | Verdict::Uncertain(_) => {}
                 }
             }
-        }
-    }
-
-    /// The kind of what is at `path`; `None` where there is nothing.
-    fn kind_of(&self, path: &RemotePath) -> Result<Option<FileKind>, Error> {
-        match self.stat_path(path) {
-            Ok(metadata) => Ok(Some(metadata.kind)),
-            Err(error) => {
-                let error = translate(error);
-                match error.kind {
-                    ErrorKind::NotFound | ErrorKind::Unavailable => Ok(None),
-                    _ => Err(Error::Misbehaved {
-                        step: "looking whether it was done".to_owned(),
-                        what: error.to_string(),
-                    }),
-                }
+            if !is_lost || attempts == 0 {
+                return Err(error);
             }
         }
     }

@@ -8,6 +8,7 @@ mod ladder;
 mod look;
 mod naming;
 mod odd;
+mod uncertain;
 mod way;
 
 use crate::ftp::command::Command;
@@ -22,7 +23,7 @@ use crate::ftp::settings::Settings;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
-use crate::remote::{self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Start, Upload};
+use crate::remote::{self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Seen, Start, Upload};
 use entrance::Entrance;
 use kind::translate;
 
@@ -190,18 +191,30 @@ impl Remote for Client {
     }
 
     fn remove_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
-        self.pass()?;
-        self.delete_directory(path).map_err(translate)
+        self.remove_seen_directory(path, Seen::Nothing)
     }
 
     fn remove_file(&self, path: &RemotePath) -> Result<(), remote::Error> {
-        self.pass()?;
-        self.delete_file(path).map_err(translate)
+        self.remove_seen_file(path, Seen::Nothing)
     }
 
     fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), remote::Error> {
+        self.rename_seen(from, to, Seen::Nothing)
+    }
+
+    fn remove_seen_file(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
         self.pass()?;
-        self.move_to(from, to).map_err(translate)
+        self.delete_file(path, seen).map_err(translate)
+    }
+
+    fn remove_seen_directory(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
+        self.pass()?;
+        self.delete_directory(path, seen).map_err(translate)
+    }
+
+    fn rename_seen(&self, from: &RemotePath, to: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
+        self.pass()?;
+        self.move_to(from, to, seen).map_err(translate)
     }
 
     fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), remote::Error> {

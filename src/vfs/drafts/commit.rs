@@ -1,7 +1,7 @@
 //! How a content gets to its name on the server.
 
 use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming};
+use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming, Seen};
 use crate::vfs::draft::{Base, Draft, Form, Origin};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
@@ -10,6 +10,7 @@ use crate::vfs::settings::{Conflict, UploadWay};
 use crate::vfs::spool::{self, Spool};
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::Target;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -239,9 +240,11 @@ impl Drafts {
         self.tree.forget_stored(&to);
         let remote = self.tree.remote();
         let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
-        // It may have been done all the same.
+        // It may have been done all the same, if the connection broke.
+        let is_in_question = Cell::new(false);
         let is_done = |error: &remote::Error| {
-            is_lost(error)
+            is_in_question.set(is_in_question.get() || is_lost(error));
+            is_in_question.get()
                 && remote.stat(&from).is_err_and(|error| error.kind == ErrorKind::NotFound)
                 && remote.stat(&to).is_ok_and(|metadata| metadata.size == Some(size))
         };
@@ -254,7 +257,7 @@ impl Drafts {
                 Err(error) => return Err(Error::logged("rename", &from, &error, true)),
             }
         }
-        match remote.rename(&from, &to) {
+        match remote.rename_seen(&from, &to, Seen::Ours) {
             Ok(()) => Ok(None),
             Err(error) if error.kind == ErrorKind::Exists => self.tree.replace(&from, &to).map(|()| None),
             Err(error) if is_done(&error) => Ok(None),

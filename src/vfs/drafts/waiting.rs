@@ -1,7 +1,7 @@
 //! What waits in the journal for its upload.
 
 use crate::path::{Name, RemotePath};
-use crate::remote::{ErrorKind, FileKind, Metadata};
+use crate::remote::{ErrorKind, FileKind, Metadata, Seen};
 use crate::vfs::draft::{Draft, Form, Origin};
 use crate::vfs::drafts::queue::{Outcome, Queue};
 use crate::vfs::drafts::{Drafts, Moment, usable};
@@ -295,7 +295,7 @@ impl Drafts {
             Err(error) => Err(Error::logged("stat", path, &error, true)),
         };
         if size(&temporary)?.is_some() {
-            let _ = remote.remove_file(&temporary);
+            let _ = remote.remove_seen_file(&temporary, Seen::Ours);
             return Ok(false);
         }
         if size(path)? != Some(record.size) {

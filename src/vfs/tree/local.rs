@@ -1,7 +1,7 @@
 //! What was done here: the caches tell it at once, and no answer that was asked for before is kept.
 
 use crate::path::{Name, RemotePath};
-use crate::remote::{self, Entry, FileKind, Metadata, Remote};
+use crate::remote::{self, Entry, FileKind, Metadata, Remote, Seen};
 use crate::vfs::attr::Kind;
 use crate::vfs::cache::Epoch;
 use crate::vfs::cache::attributes::Known;
@@ -379,7 +379,7 @@ impl Tree {
     fn discard_path(&self, path: RemotePath) {
         let remote = Arc::clone(&self.remote);
         self.workers.spawn(move || {
-            if let Err(error) = remote.remove_file(&path) {
+            if let Err(error) = remote.remove_seen_file(&path, Seen::Ours) {
                 log::debug!("remove {path}: {error}");
             }
         });

@@ -8,10 +8,12 @@ pub(crate) mod ftpd;
 pub(crate) mod script;
 
 mod ahead;
+mod broken;
 mod change;
 mod dialects;
 mod hostile;
 mod ladder;
+mod limits;
 mod listing;
 mod login;
 mod naming;
@@ -25,6 +27,7 @@ mod timeouts;
 mod times;
 mod transfer;
 mod trust;
+mod uncertain;
 mod upload;
 
 use ftpd::{PASSWORD, Server};
