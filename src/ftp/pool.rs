@@ -13,8 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+// tests/interleavings builds this file once more from another place, from where it looks for them.
+#[path = "pool/errand.rs"]
 mod errand;
+#[path = "pool/lease.rs"]
 mod lease;
+#[path = "pool/request.rs"]
 mod request;
 
 use errand::{Errand, Knocking};

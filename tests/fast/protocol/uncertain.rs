@@ -60,7 +60,7 @@ fn a_change_whose_reply_is_lost_is_done_once() {
                 let server = server(greeting);
                 let client = client(&server);
                 let seen = before(&client, what);
-                server.fault(Fault::new(Step::Obeyed(verb(what)), loss.clone()).once());
+                server.fault(Fault::new(Step::Reply(verb(what)), loss.clone()).once());
                 let story = format!("{greeting} {what} {loss:?}");
                 assert_eq!(change(&client, what, Seen::As(&seen)), Ok(()), "{story}");
                 assert_done(&server, what, &story);
@@ -112,7 +112,7 @@ fn a_connection_that_ended_while_idle_is_replaced_before_a_change() {
 #[test]
 fn a_renaming_that_breaks_between_its_commands_is_begun_again() {
     for loss in losses() {
-        for step in [Step::Command("RNFR"), Step::Obeyed("RNFR")] {
+        for step in [Step::Command("RNFR"), Step::Reply("RNFR")] {
             for greeting in GREETINGS {
                 let server = server(greeting);
                 let client = client(&server);
@@ -138,7 +138,7 @@ fn what_another_client_put_at_the_name_is_left_alone() {
         let server = server(GREETINGS[0]);
         let client = client(&server);
         let seen = before(&client, what);
-        server.fault(Fault::new(Step::Obeyed(verb(what)), Act::PutAndHangUp(vec![put])).once());
+        server.fault(Fault::new(Step::Reply(verb(what)), Act::PutAndHangUp(vec![put])).once());
         assert_eq!(change(&client, what, Seen::As(&seen)), told, "{what}");
         assert_eq!(server.count(verb(what)), 1, "{what}");
         let tree = server.tree();
@@ -203,7 +203,7 @@ fn a_change_that_is_not_answered_is_not_repeated() {
         let server = server(GREETINGS[0]);
         let client = client(&server);
         let seen = before(&client, what);
-        server.fault(Fault::new(Step::Obeyed(verb(what)), Act::Stall).once());
+        server.fault(Fault::new(Step::Reply(verb(what)), Act::Stall).once());
         assert_eq!(change(&client, what, Seen::As(&seen)), Err(ErrorKind::TimedOut), "{what}");
         assert_eq!(server.count(verb(what)), 1, "{what}");
     }
