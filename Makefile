@@ -37,7 +37,7 @@ check: ## Checks format and lints.
 	$(CARGO) clippy --all-targets -- -D warnings
 
 bench: ## Measures listings and, across a link beside other programs, what users do; writes docs/benchmarks.md.
-	$(CARGO) bench --bench listing
+	$(CARGO) bench --bench listing --bench scale
 	FTPSFS_TEST_LONG=1 $(CARGO) bench --bench network -- $(ARGS)
 
 soak: ## Uses a mount for half an hour while something fails every few seconds, and compares (ARGS='--seconds 300 --seed 7').

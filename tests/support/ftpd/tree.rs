@@ -122,10 +122,10 @@ impl Tree {
 
     pub fn children(&self, directory: &[u8]) -> impl Iterator<Item = (&[u8], &Node)> {
         let prefix = if directory == b"/" { b"/".to_vec() } else { [directory, b"/"].concat() };
-        self.0.iter().filter_map(move |(path, node)| {
-            let name = path.strip_prefix(&*prefix)?;
-            (!name.is_empty() && !name.contains(&b'/')).then_some((name, node))
-        })
+        let below = self.0.range(prefix.clone()..);
+        below
+            .map_while(move |(path, node)| Some((path.strip_prefix(&*prefix)?, node)))
+            .filter_map(|(name, node)| (!name.is_empty() && !name.contains(&b'/')).then_some((name, node)))
     }
 
     fn add_disk(&mut self, directory: &Path, prefix: &[u8]) -> io::Result<()> {
