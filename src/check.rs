@@ -6,12 +6,13 @@ pub mod diagnose;
 pub mod report;
 pub mod screen;
 
-use crate::config::{Config, Request};
+use crate::config::{self, Config, Request};
 use crate::credentials::Sources;
 use crate::failure::Failure;
 use crate::ftp::check::facts::{Stage, Version};
 use crate::ftp::check::{self, Wishes};
 use crate::logger;
+use crate::sandbox;
 use log::LevelFilter;
 use report::{Paste, Report};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -47,6 +48,7 @@ pub fn run(check: Check, sources: Sources) -> Result<u8, Failure> {
         // What there is to say is in the report.
         log::set_max_level(LevelFilter::Off);
     }
+    sandbox::enter(&config::rights_of(&config.ftp.trust));
     let progress = Progress { is_shown: io::stderr().is_terminal() && !trace };
     let facts = check::examine(&config.ftp, wishes, &mut |stage| progress.tell(stage));
     progress.end();

@@ -5,12 +5,15 @@ mod trust;
 
 use crate::credentials::{Credentials, Sources};
 use crate::failure::Failure;
-use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode};
+use crate::ftp::settings::{Directory, Settings as FtpSettings, TlsMode, Trust};
 use crate::options::{AccessTimes, Options};
+use crate::sandbox::Rights;
 use crate::sys::{self, MountFlags};
 use crate::url::{Scheme, Url};
 use crate::vfs::settings::Settings as VfsSettings;
 use log::LevelFilter;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,6 +161,27 @@ impl Config {
             ftp,
         })
     }
+}
+
+/// What verifying a server takes of this machine's files. A directory that is to be written gets made here: there is no right
+/// to what is not there.
+pub fn rights_of(trust: &Trust) -> Rights {
+    let mut rights = Rights::default();
+    match trust {
+        Trust::FirstUse(known) => {
+            let directory = known.parent().unwrap_or(known);
+            // Where it fails, whoever needs it says so.
+            let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            rights.writable.push(directory.to_owned());
+        }
+        // Where OpenSSL, and who does as it does, looks for roots besides `/etc` and `/usr`.
+        Trust::System => {
+            let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(std::env::var_os);
+            rights.readable.extend(named.map(PathBuf::from));
+        }
+        _ => {}
+    }
+    rights
 }
 
 impl Request {
@@ -314,7 +338,7 @@ fn directory(variable: &str) -> Option<PathBuf> {
 
 /// This host's name up to its first dot, as far as it can stand in a file name.
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let short = name.trim().split('.').next().unwrap_or_default();
     let name: String = short.chars().filter(char::is_ascii_alphanumeric).take(HOST_CHARS_MAX).collect();
     if name.is_empty() { "localhost".to_owned() } else { name }
@@ -323,7 +347,6 @@ fn host() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::settings::Trust;
     use crate::secret::Secret;
 
     fn config(url: &str, options: &str) -> Result<Config, Failure> {

@@ -5,12 +5,12 @@ mod keeper;
 mod point;
 
 use crate::background::{self, Report, Side, Watch};
-use crate::config::{Config, DiskCacheSettings, MountSettings};
+use crate::config::{self, Config, DiskCacheSettings, MountSettings};
 use crate::failure::Failure;
 use crate::ftp::certificate;
 use crate::ftp::client::Client;
 use crate::ftp::error::Error;
-use crate::ftp::settings::{Settings, Trust};
+use crate::ftp::settings::Settings;
 use crate::fuse::Adapter;
 use crate::logger;
 use crate::registry;
@@ -126,7 +126,7 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
 /// is not there.
 fn rights(config: &Config) -> Rights {
     let Config { ftp, vfs, mount } = config;
-    let mut rights = Rights::default();
+    let mut rights = config::rights_of(&ftp.trust);
     let mut writable = |directory: &Path, is_wanted: bool| {
         if is_wanted {
             // Where it fails, whoever needs it says so.
@@ -139,22 +139,14 @@ fn rights(config: &Config) -> Rights {
     } else {
         writable(&mount.journal_dir, vfs.writeback);
         writable(&vfs.recovery_dir, true);
-        writable(&vfs.spool_dir, true);
+        // Which is often everybody's.
+        let _ = fs::create_dir_all(&vfs.spool_dir);
+        writable(&vfs.spool_dir, false);
     }
     if let Some(cache) = &mount.disk_cache {
         writable(&cache.directory, true);
     }
-    match &ftp.trust {
-        Trust::FirstUse(known) => writable(known.parent().unwrap_or(known), true),
-        Trust::System => rights.readable.extend(system_roots()),
-        _ => {}
-    }
     rights
-}
-
-/// Where OpenSSL, and who does as it does, looks for roots besides `/etc` and `/usr`.
-fn system_roots() -> impl Iterator<Item = PathBuf> {
-    ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(std::env::var_os).map(PathBuf::from)
 }
 
 /// A mount that answers.

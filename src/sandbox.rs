@@ -56,6 +56,8 @@ pub struct Rights {
 pub struct Extent {
     /// What the kernel enforces of the rules for files and sockets, or why it does not.
     pub landlock: Result<&'static str, String>,
+    /// Why the kernel does not refuse the system calls that are not needed, if it does not.
+    pub calls: Result<(), String>,
     /// The capabilities that are left.
     pub capabilities: Vec<String>,
 }
@@ -67,12 +69,16 @@ impl fmt::Display for Extent {
             Ok(enforced) => enforced,
             Err(error) => &*format!("not in force ({error})"),
         };
-        write!(f, "Landlock: {landlock}; capabilities: {capabilities}")
+        let calls = match &self.calls {
+            Ok(()) => "in force",
+            Err(error) => &*format!("not in force ({error})"),
+        };
+        write!(f, "Landlock: {landlock}; seccomp: {calls}; capabilities: {capabilities}")
     }
 }
 
 /// Gives up everything but `rights`, connections to others, and the answers to the kernel: no program is started any more, no
-/// file opened elsewhere, no port of ours bound, no other process traced or signalled, nothing mounted. To be called while
+/// file opened elsewhere, no mode or owner changed, no port of ours bound, no other process traced or signalled, nothing mounted. To be called while
 /// there is one thread.
 ///
 /// What this kernel does not offer is left out: the rest still holds.
@@ -80,7 +86,8 @@ pub fn enter(rights: &Rights) -> Extent {
     sys::forbid_dumps();
     sys::forbid_new_privileges();
     let landlock = restrict(rights).map_err(|error| error.to_string());
-    Extent { landlock, capabilities: give_up_capabilities(&rights.writable) }
+    let capabilities = give_up_capabilities(&rights.writable);
+    Extent { landlock, calls: sys::refuse_calls(), capabilities }
 }
 
 fn restrict(rights: &Rights) -> Result<&'static str, RulesetError> {

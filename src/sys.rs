@@ -1,8 +1,13 @@
 //! What the standard library does not offer of Linux: every unsafe call, behind safe signatures.
 #![allow(unsafe_code)]
 
+// Its numbers are known for these.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+mod calls;
 mod line;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+pub use calls::refuse_calls;
 pub use line::Line;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -199,6 +204,16 @@ pub fn forbid_new_privileges() {
 pub fn name_process(name: &CStr) {
     // SAFETY: the name ends with NUL and outlives the call.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Where this processor's system calls are not known, none is refused.
+///
+/// # Errors
+///
+/// That it is so.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+pub fn refuse_calls() -> Result<(), String> {
+    Err("not known for this processor".to_owned())
 }
 
 /// The real user and group.

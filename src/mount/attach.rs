@@ -92,8 +92,7 @@ fn options_of_user(settings: &MountSettings) -> String {
 
 /// The kernel's end, or what fusermount3 complained of.
 fn mount_as_user(mountpoint: &Path, options: &str) -> io::Result<Result<OwnedFd, String>> {
-    let (ours, theirs) = Line::pair()?;
-    let theirs = OwnedFd::from(theirs);
+    let (ours, theirs) = Line::stream_pair()?;
     let mut child = FUSERMOUNT
         .iter()
         .map(|program| {

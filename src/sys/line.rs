@@ -7,6 +7,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// The longest message (bytes).
@@ -25,6 +26,16 @@ impl Line {
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Self(one), Self(other)))
+    }
+
+    /// As libfuse talks to fusermount3: what comes is a stream, whose pieces are no messages.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn stream_pair() -> io::Result<(Self, OwnedFd)> {
+        let (one, other) = UnixStream::pair()?;
+        Ok((Self(one.into()), other.into()))
     }
 
     /// How long [`Self::receive`] waits at most.
@@ -70,12 +81,6 @@ impl Line {
         };
         message.truncate(length);
         Ok((message, descriptors.into_iter().next()))
-    }
-}
-
-impl From<Line> for OwnedFd {
-    fn from(line: Line) -> Self {
-        line.0
     }
 }
 

@@ -277,7 +277,8 @@ fn a_log_is_opened_again_systemd_hears_of_the_mount_and_a_namespace_is_entered()
     let script = r#"
         mount.ftpsfs "$source" "$mnt" -o "$options,log=$place/log"; mv "$place/log" "$place/log.1"
         kill -HUP "$(pgrep -x mount.ftpsfs)"
-        for try in {1..100}; do [ ! -s "$place/log" ] || break; sleep 0.05; done
+        for try in {1..600}; do [ ! -s "$place/log" ] || break; sleep 0.05; done
+        [ -s "$place/log" ] || { echo "the log is not opened again"; exit 96; }
         reads; umount "$mnt"; gone
         grep -q "info: .* is mounted" "$place/log.1"; grep -q "is unmounted" "$place/log"
         [ "$(stat -c %a "$place/log")" = 600 ]

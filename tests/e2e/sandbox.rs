@@ -6,18 +6,24 @@ use crate::support::mountpoint::{Mount, program, write_credentials};
 use crate::support::run::shell;
 use crate::support::server::{Kind, Mode, Tls, run_directory};
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn case() -> Case {
     Case::start(Kind::Vsftpd, Tls::V13, Mode::Explicit)
 }
 
+const NONE: &str = "0000000000000000";
+/// Of one that has given up everything: no new privileges, no capabilities, and a filter of system calls.
+const NOTHING: [&str; 7] = ["1", NONE, NONE, NONE, NONE, NONE, "2"];
+
 /// What `/proc/…/status` tells of a process or thread; nothing of one that has ended.
-fn rights(status: &Path) -> Option<[String; 6]> {
+fn rights(status: &Path) -> Option<[String; 7]> {
     let status = fs::read_to_string(status).ok()?;
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let fields = ["NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
+    let fields = ["NoNewPrivs", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Seccomp"];
     Some(fields.map(|name| field(name).unwrap().trim().to_owned()))
 }
 
@@ -33,7 +39,6 @@ fn keeper(mount: &Mount) -> u32 {
 
 #[test]
 fn no_thread_of_the_mount_has_any_right_that_it_does_not_need() {
-    const NONE: &str = "0000000000000000";
     /// CAP_DAC_OVERRIDE and CAP_SYS_ADMIN.
     const MOUNTING: &str = "0000000000200002";
     let case = case();
@@ -42,13 +47,34 @@ fn no_thread_of_the_mount_has_any_right_that_it_does_not_need() {
     let threads = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap().map(Result::unwrap);
     let all: Vec<_> = threads.filter_map(|thread| rights(&thread.path().join("status"))).collect();
     assert!(all.len() > 3, "{all:?}");
-    assert!(all.iter().all(|rights| *rights == ["1", NONE, NONE, NONE, NONE, NONE]), "{all:?}");
+    assert!(all.iter().all(|rights| *rights == NOTHING), "{all:?}");
     let its = Path::new("/proc").join(keeper(&mount).to_string());
-    let expected = ["1", NONE, MOUNTING, MOUNTING, MOUNTING, NONE].map(str::to_owned);
+    let expected = ["1", NONE, MOUNTING, MOUNTING, MOUNTING, NONE, "0"].map(str::to_owned);
     assert_eq!(rights(&its.join("status")), Some(expected));
-    assert!(mount.log().contains("sandbox: Landlock: in force; capabilities: none"), "{}", mount.log());
+    assert!(
+        mount.log().contains("sandbox: Landlock: in force; seccomp: in force; capabilities: none"),
+        "{}",
+        mount.log()
+    );
     mount.end();
     assert!(!its.exists(), "it stays");
+}
+
+/// A check talks to servers that nobody knows yet.
+#[test]
+fn a_check_gives_up_as_much() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ftps://joe@127.0.0.1:{}/", listener.local_addr().unwrap().port());
+    let mut check = Command::new(program());
+    check.args(["check", &url]).env("FTPSFS_PASSWORD", "none").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut check = check.spawn().unwrap();
+    // It waits for a greeting.
+    let (stream, _) = listener.accept().unwrap();
+    let rights = rights(Path::new(&format!("/proc/{}/status", check.id())));
+    check.kill().unwrap();
+    check.wait().unwrap();
+    drop(stream);
+    assert_eq!(rights, Some(NOTHING.map(str::to_owned)));
 }
 
 /// root may write there; without its capabilities it is a user as any other.

@@ -3,13 +3,16 @@
 use ftpsfs::sandbox::{self, Rights};
 use ftpsfs::sys::{self, MountFlags};
 use landlock::{ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, Scope};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::{ExitStatusExt as _, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -55,7 +58,19 @@ fn what_is_given_up_cannot_be_had_any_more() {
         assert_eq!(outcome(allowed), "ok", "{allowed}");
     }
     // Not of Landlock.
-    for forbidden in ["mount", "unmount"] {
+    for forbidden in [
+        "mount",
+        "unmount",
+        "run a program",
+        "run a set-user-ID program",
+        "trace another",
+        "change a mode",
+        "change an owner",
+        "make a set-user-ID file",
+        "make a set-group-ID file",
+        "listen without a name",
+        "enter a namespace",
+    ] {
         assert_eq!(outcome(forbidden), "EPERM", "{forbidden}");
     }
     assert_eq!(outcome("new privileges"), "NoNewPrivs 1 CapEff 0000000000000000 CapPrm 0000000000000000");
@@ -68,7 +83,7 @@ fn what_is_given_up_cannot_be_had_any_more() {
         );
         return;
     }
-    assert_eq!(outcome("extent"), "Landlock: in force; capabilities: none");
+    assert_eq!(outcome("extent"), "Landlock: in force; seccomp: in force; capabilities: none");
     for (forbidden, errno) in [
         ("write elsewhere", "EACCES"),
         ("a thread writes elsewhere", "EACCES"),
@@ -84,9 +99,6 @@ fn what_is_given_up_cannot_be_had_any_more() {
         ("read another's environment", "EACCES"),
         ("listen", "EACCES"),
         ("listen on all", "EACCES"),
-        ("run a program", "EACCES"),
-        ("run a set-user-ID program", "EACCES"),
-        ("trace another", "EPERM"),
         ("signal another", "EPERM"),
     ] {
         assert_eq!(outcome(forbidden), errno, "{forbidden}");
@@ -176,6 +188,17 @@ fn attempt_all() {
     tell("listen on all", TcpListener::bind("[::]:0"));
     tell("run a program", Command::new("/bin/true").status());
     tell("run a set-user-ID program", Command::new("/bin/su").arg("--help").stdout(Stdio::null()).status());
+    let ours = mine.join("c");
+    tell("change a mode", fs::set_permissions(&ours, fs::Permissions::from_mode(0o4755)));
+    tell("change an owner", chown(&ours, None, Some(nix::unistd::getgid().as_raw())));
+    for (name, mode) in [("user", 0o4755), ("group", 0o2755)] {
+        let mut options = File::options();
+        options.write(true).create(true).mode(mode);
+        tell(&format!("make a set-{name}-ID file"), options.open(mine.join(name)));
+    }
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    tell("listen without a name", socket.listen(1));
+    tell("enter a namespace", unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from));
     let parent = Pid::from_raw(parent_id().cast_signed());
     tell("trace another", ptrace::attach(parent).map_err(io::Error::from));
     tell("signal another", kill(parent, None::<Signal>).map_err(io::Error::from));
