@@ -223,7 +223,7 @@ fn a_listing_of_any_endless_text_is_given_up() {
     ] {
         let (text, before) = (line.repeat(64 * 1024 / line.len()), peak_kib());
         let mut parser = Parser::facts();
-        let pieces = (0..).take_while(|_| parser.feed(text.as_bytes()).is_ok()).count();
+        let pieces = (0..10_000).take_while(|_| parser.feed(text.as_bytes()).is_ok()).count();
         assert!(pieces * text.len() <= 512 << 20, "{line}");
         drop(parser);
         let more = peak_kib() - before;
