@@ -54,7 +54,7 @@ pub fn run(check: Check, sources: Sources) -> Result<u8, Failure> {
     progress.end();
     let troubles = diagnose::diagnose(&facts, &config.ftp);
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let paste = Paste::new(&url, &config.ftp.host, &typed, &here);
+    let paste = Paste::new(&url, &config.ftp.host, &typed, &here, config.is_anonymous());
     let report = Report::new(url, facts, troubles, paste);
     let text = match json {
         true => serde_json::to_string_pretty(&report).map_err(Failure::system)? + "\n",

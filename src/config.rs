@@ -68,6 +68,8 @@ pub struct MountSettings {
     pub allow_other: bool,
     /// What the kernel is told of the mount.
     pub flags: MountFlags,
+    /// The labels of SELinux, by the option's name.
+    pub contexts: Vec<(String, String)>,
     /// Nothing is mounted.
     pub fake: bool,
     /// The mount namespace to mount in, where it is not ours.
@@ -96,6 +98,11 @@ pub struct DiskCacheSettings {
 }
 
 impl Config {
+    /// Whether the account is one that needs no password, and none was given.
+    pub fn is_anonymous(&self) -> bool {
+        self.ftp.password.expose() == account::ANONYMOUS_PASSWORD.as_bytes()
+    }
+
     /// Sees the parts of `request` together, reads the files they name and finds the password.
     ///
     /// # Errors
@@ -150,6 +157,7 @@ impl Config {
                 foreground: foreground || options.debug,
                 allow_other: options.allow_other,
                 flags: flags(&options),
+                contexts: options.contexts.clone(),
                 fake,
                 namespace,
                 delay_connect: options.delay_connect,

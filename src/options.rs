@@ -39,7 +39,8 @@ impl Options {
     ///
     /// [`Error`] names the option and what is wrong with it.
     pub fn add(&mut self, argument: &str) -> Result<(), Error> {
-        split(argument).iter().filter(|option| !option.is_empty()).try_for_each(|option| self.set(option))
+        let options = generic::with_whole_labels(split(argument));
+        options.iter().filter(|option| !option.is_empty()).try_for_each(|option| self.set(option))
     }
 
     fn set(&mut self, option: &str) -> Result<(), Error> {
@@ -159,6 +160,15 @@ mod tests {
     fn what_fstab_brings_along_is_taken() {
         let line = "rw,noauto,user,_netdev,nofail,x-systemd.automount,comment=foo,nodev,nosuid,noatime,defaults,,exec";
         assert_eq!(options(line).user, None);
+    }
+
+    #[test]
+    fn a_label_of_selinux_may_hold_commas_in_quotes() {
+        let options =
+            options(r#"ro,context="system_u:object_r:x_t:s0:c1,c2",fscontext=a,rootcontext=b,fscontext=c,uid=5"#);
+        let labels = [("context", "system_u:object_r:x_t:s0:c1,c2"), ("rootcontext", "b"), ("fscontext", "c")];
+        assert_eq!(options.contexts, labels.map(|(name, label)| (name.to_owned(), label.to_owned())));
+        assert_eq!(options.uid, Some(5));
     }
 
     #[test]

@@ -107,6 +107,9 @@ impl Page {
         if let Some(command) = &report.command {
             self.line(&format!("  by hand     {command}"));
         }
+        if let Some(prepare) = &report.prepare {
+            self.line(&format!("  first       {prepare}"));
+        }
         if let Some(fstab) = &report.fstab {
             self.line(&format!("  /etc/fstab  {fstab}"));
         }

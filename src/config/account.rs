@@ -7,7 +7,7 @@ use crate::secret::Secret;
 use crate::url::Url;
 
 /// What servers that know anonymous accounts want to see (RFC 1635).
-const ANONYMOUS_PASSWORD: &str = "anonymous@";
+pub(super) const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// One account, however often it is named; where nobody names one, netrc(5) may.
 pub(super) fn user(url: &Url, options: &Options, file: &Credentials, sources: &Sources) -> Result<String, Failure> {

@@ -21,6 +21,8 @@ const DISPATCHERS: usize = 2;
 const READ_BYTES_MAX: usize = 1 << 20;
 /// Started by mount(8) there may be no PATH.
 const FUSERMOUNT: &[&str] = &["fusermount3", "/usr/bin/fusermount3", "/bin/fusermount3"];
+/// There where SELinux is.
+const SELINUX: &str = "/sys/fs/selinux/enforce";
 const APPARMOR: &str = "/etc/apparmor.d/fusermount3";
 
 /// Puts a mount into the tree. What comes back is the kernel's end of it.
@@ -57,13 +59,26 @@ fn attach_as_root(device: OwnedFd, mountpoint: &Path, settings: &MountSettings) 
     if settings.allow_other {
         data.push_str(",allow_other");
     }
+    if Path::new(SELINUX).exists() {
+        data.push_str(&labels(&settings.contexts));
+    }
     sys::mount(&settings.source, mountpoint, &format!("fuse.{SUBTYPE}"), settings.flags, &data)
         .map_err(|error| refused(error.kind() == ErrorKind::PermissionDenied, mountpoint, &error.to_string()))?;
     Ok(device)
 }
 
+/// The labels as the kernel wants them. Without SELinux it knows no such option, and mount(8) leaves them out as well.
+fn labels(contexts: &[(String, String)]) -> String {
+    contexts.iter().map(|(name, label)| format!(",{name}=\"{label}\"")).collect()
+}
+
 /// By fusermount3, which is allowed to mount for a user.
 fn attach_as_user(mountpoint: &Path, settings: &MountSettings) -> Result<OwnedFd, Failure> {
+    if let Some((name, _)) = settings.contexts.first()
+        && Path::new(SELINUX).exists()
+    {
+        log::warn!("fusermount3 does not pass {name}= on: only root can");
+    }
     match mount_as_user(mountpoint, &options_of_user(settings)) {
         Ok(Ok(device)) => Ok(device),
         Ok(Err(said)) => {
@@ -148,5 +163,18 @@ pub(crate) fn unmount_as_user(mountpoint: &Path, lazy: bool) -> io::Result<()> {
         true => Ok(()),
         false if said.contains("busy") => Err(ErrorKind::ResourceBusy.into()),
         false => Err(io::Error::other(format!("fusermount3: {said}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_in_quotes_as_they_may_hold_commas() {
+        let contexts = [("context", "u:r:t:s0:c1,c2"), ("rootcontext", "u:r:t:s0")];
+        let contexts = contexts.map(|(name, label)| (name.to_owned(), label.to_owned()));
+        assert_eq!(labels(&contexts), r#",context="u:r:t:s0:c1,c2",rootcontext="u:r:t:s0""#);
+        assert_eq!(labels(&[]), "");
     }
 }

@@ -46,6 +46,26 @@ pub(super) const GENERIC: &[&str] = &[
     "_rnetdev",
 ];
 
+/// The labels of SELinux (mount(8)).
+const CONTEXTS: &[&str] = &["context", "fscontext", "defcontext", "rootcontext"];
+
+/// Puts a label together again that holds commas and stands in quotes, as mount(8) passes it on.
+pub(super) fn with_whole_labels(options: Vec<String>) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for option in options {
+        match whole.last_mut().filter(|last| has_open_label(last)) {
+            Some(last) => *last = format!("{last},{option}"),
+            None => whole.push(option),
+        }
+    }
+    whole
+}
+
+fn has_open_label(option: &str) -> bool {
+    let label = option.split_once('=').filter(|(name, _)| CONTEXTS.contains(name)).map(|(_, label)| label);
+    label.is_some_and(|label| label.starts_with('"') && (label.len() == 1 || !label.ends_with('"')))
+}
+
 /// Which uses of a file the kernel is to note (mount(8)). A FUSE file system notes them itself, or not at all: this is what
 /// is shown of the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +89,11 @@ impl Options {
             || name == "comment"
             || name.starts_with("x-")
             || name.starts_with("X-");
+        if let (true, Some(value)) = (CONTEXTS.contains(&name), value) {
+            self.contexts.retain(|(taken, _)| *taken != name);
+            self.contexts.push((name.to_owned(), value.trim_matches('"').to_owned()));
+            return true;
+        }
         match name {
             _ if !known => {}
             "exec" => self.noexec = false,

@@ -103,6 +103,8 @@ pub struct Options {
     pub access_times: AccessTimes,
     /// `nodiratime`
     pub no_directory_times: bool,
+    /// `context=` and the like, by name; of each the last.
+    pub contexts: Vec<(String, String)>,
     /// `delay_connect`
     pub delay_connect: bool,
     /// `mount_timeout=`
@@ -169,6 +171,7 @@ impl Default for Options {
             journal_dir: None,
             access_times: AccessTimes::default(),
             no_directory_times: false,
+            contexts: Vec::new(),
             delay_connect: false,
             mount_timeout: Duration::ZERO,
             log: None,

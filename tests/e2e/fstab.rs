@@ -75,7 +75,9 @@ fn a_line_of_fstab_is_mounted_found_and_unmounted() {
     let case = case();
     for kind in ["ftpsfs", "fuse.ftpsfs"] {
         let script = r#"
-            fstab "$source $mnt KIND $options,_netdev,nofail,noatime,comment=foo,x-systemd.automount 0 0"
+            # Without SELinux mount(8) leaves its labels out, and so does what it calls.
+            label='context="system_u:object_r:nfs_t:s0:c1,c2"'
+            fstab "$source $mnt KIND $options,_netdev,nofail,noatime,comment=foo,x-systemd.automount,$label 0 0"
             mount -a; reads
             [ "$(findmnt -no SOURCE,FSTYPE "$mnt")" = "$source fuse.ftpsfs" ]
             [[ $(findmnt -no OPTIONS "$mnt") == ro,nosuid,nodev,noatime,user_id=0,group_id=0,default_permissions,* ]]
