@@ -18,7 +18,7 @@ version := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 manuals := ftpsfs.8 mount.ftpsfs.8 umount.fuse.ftpsfs.8
 documents := README.md $(filter-out docs/benchmarks.%,$(wildcard docs/*.md docs/*.svg))
 
-.PHONY: help demo test check bench soak fuzz build install uninstall deb rpm package-check
+.PHONY: help demo test check documents bench soak fuzz build install uninstall deb rpm package-check
 
 help: ## Shows this.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
@@ -35,6 +35,9 @@ test: ## Prepares this machine (Debian, as root) and runs every check and test.
 check: ## Checks format and lints.
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+
+documents: ## Writes anew what is made of the table of options: docs/options.md and the completions.
+	FTPSFS_TEST_WRITE=1 $(CARGO) test --release --test fast documents::
 
 bench: ## Measures listings and, across a link beside other programs, what users do; writes docs/benchmarks.md.
 	$(CARGO) bench --bench listing --bench scale

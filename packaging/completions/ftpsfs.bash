@@ -1,5 +1,6 @@
-# Completion of ftpsfs(8) for bash.
+# Completion of ftpsfs(8) and mount.ftpsfs(8) for bash.
 
+# Made of the table of options by `make documents`:
 _ftpsfs_options='
 user=
 port=
@@ -42,8 +43,8 @@ conflict=
 server_tz=
 ignore_perms
 spool_dir=
-journal_dir=
 recovery_dir=
+journal_dir=
 noexec
 delay_connect
 mount_timeout=
@@ -52,28 +53,45 @@ log=
 debug
 '
 
+# What compgen is to be told about the values of an option.
+_ftpsfs_values() {
+    case $1 in
+        credentials | cafile | known_servers | cert | key | log) echo '-f' ;;
+        capath | cache_dir | spool_dir | recovery_dir | journal_dir) echo '-d' ;;
+        roots) echo '-W webpki system' ;;
+        tls_min) echo '-W 1.2 1.3' ;;
+        tls) echo '-W explicit implicit' ;;
+        charset) echo '-W auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' ;;
+        prefetch) echo '-W files metadata off' ;;
+        idmap) echo '-W none numeric name' ;;
+        upload) echo '-W temporary direct' ;;
+        verify) echo '-W size hash' ;;
+        conflict) echo '-W refuse overwrite' ;;
+        log_level) echo '-W error warn info debug trace' ;;
+    esac
+}
+# As far as it is made.
+
+_ftpsfs_compgen() {
+    local before=$1 typed=$2 kind=$3
+    shift 3
+    case $kind in
+        -W) mapfile -t COMPREPLY < <(compgen -P "$before" -W "$*" -- "$typed") ;;
+        -?) mapfile -t COMPREPLY < <(compgen "$kind" -P "$before" -- "$typed") ;;
+    esac
+}
+
 _ftpsfs_complete_option() {
     # The option after the last comma; bash parts words at "=" as well, unless asked for the line itself.
     local typed=$1 done='' last
     last=${typed##*,}
     [[ $typed == *,* ]] && done=${typed%,*},
-    case $last in
-        credentials=* | cafile=* | cert=* | key=* | known_servers=* | log=*) mapfile -t COMPREPLY < <(compgen -f -P "$done${last%%=*}=" -- "${last#*=}") ;;
-        tls=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls=" -W 'explicit implicit' -- "${last#*=}") ;;
-        roots=*) mapfile -t COMPREPLY < <(compgen -P "${done}roots=" -W 'webpki system' -- "${last#*=}") ;;
-        tls_min=*) mapfile -t COMPREPLY < <(compgen -P "${done}tls_min=" -W '1.2 1.3' -- "${last#*=}") ;;
-        upload=*) mapfile -t COMPREPLY < <(compgen -P "${done}upload=" -W 'temporary direct' -- "${last#*=}") ;;
-        charset=*) mapfile -t COMPREPLY < <(compgen -P "${done}charset=" -W 'auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' -- "${last#*=}") ;;
-        prefetch=*) mapfile -t COMPREPLY < <(compgen -P "${done}prefetch=" -W 'files metadata off' -- "${last#*=}") ;;
-        idmap=*) mapfile -t COMPREPLY < <(compgen -P "${done}idmap=" -W 'none numeric name' -- "${last#*=}") ;;
-        verify=*) mapfile -t COMPREPLY < <(compgen -P "${done}verify=" -W 'size hash' -- "${last#*=}") ;;
-        conflict=*) mapfile -t COMPREPLY < <(compgen -P "${done}conflict=" -W 'refuse overwrite' -- "${last#*=}") ;;
-        capath=* | cache_dir=* | spool_dir=* | journal_dir=* | recovery_dir=*) mapfile -t COMPREPLY < <(compgen -d -P "$done${last%%=*}=" -- "${last#*=}") ;;
-        log_level=*)
-            mapfile -t COMPREPLY < <(compgen -P "${done}log_level=" -W 'error warn info debug trace' -- "${last#*=}")
-            ;;
-        *) mapfile -t COMPREPLY < <(compgen -P "$done" -W "$_ftpsfs_options" -- "$last") ;;
-    esac
+    if [[ $last == *=* ]]; then
+        # shellcheck disable=SC2046 # words for compgen, of which -W takes the rest
+        _ftpsfs_compgen "$done${last%%=*}=" "${last#*=}" $(_ftpsfs_values "${last%%=*}")
+    else
+        mapfile -t COMPREPLY < <(compgen -P "$done" -W "$_ftpsfs_options" -- "$last")
+    fi
     compopt -o nospace
 }
 
@@ -87,6 +105,8 @@ _ftpsfs() {
         _ftpsfs_complete_option "$word"
     elif [[ $word == -* && $before =~ ^[^[:space:]]+[[:space:]]+check[[:space:]] ]]; then
         mapfile -t COMPREPLY < <(compgen -W '-o --write --limits --json --trace -h --help' -- "$word")
+    elif [[ $word == -* && ${before%%[[:space:]]*} == *mount.ftpsfs ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-s -f -n -v -N -o -t -h -V --help --version' -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '-f -d -v -o -h -V --foreground --debug --verbose --help --version' -- "$word")
     elif [[ $word == ftp* ]]; then
@@ -94,7 +114,7 @@ _ftpsfs() {
         compopt -o nospace
     else
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
-        if [[ $before =~ ^[^[:space:]]+[[:space:]]+$ && check == "$word"* ]]; then
+        if [[ $before =~ ^[^[:space:]]*ftpsfs[[:space:]]+$ && $before != *mount.* && check == "$word"* ]]; then
             COMPREPLY+=(check)
         fi
     fi
@@ -105,4 +125,4 @@ _ftpsfs() {
     fi
 }
 
-complete -F _ftpsfs ftpsfs
+complete -F _ftpsfs ftpsfs mount.ftpsfs

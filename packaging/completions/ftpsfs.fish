@@ -1,64 +1,107 @@
-# Completion of ftpsfs(8) for fish.
+# Completion of ftpsfs(8) and mount.ftpsfs(8) for fish.
+
+# Made of the table of options by `make documents`:
+function __ftpsfs_known
+    printf '%s\t%s\n' 'user=' 'the account, where the URL names none'
+    printf '%s\t%s\n' 'port=' 'the port, where the URL names none'
+    printf '%s\t%s\n' 'credentials=' 'lines username=NAME and password=WORD; only its owner may read it'
+    printf '%s\t%s\n' 'password_command=' 'a shell command that prints the password'
+    printf '%s\t%s\n' 'cafile=' 'believe the certificate authorities in this file and no others'
+    printf '%s\t%s\n' 'capath=' 'as cafile, all certificates in the files of this directory'
+    printf '%s\t%s\n' 'roots=' 'believe Mozilla\'s roots as built in, or those of this machine'
+    printf '%s\t%s\n' 'roots=webpki' 'believe Mozilla\'s roots as built in, or those of this machine'
+    printf '%s\t%s\n' 'roots=system' 'believe Mozilla\'s roots as built in, or those of this machine'
+    printf '%s\t%s\n' 'pin=' 'believe a server that has this key, sha256/BASE64, and no other'
+    printf '%s\t%s\n' 'tofu' 'believe the key that the server shows first, and from then on no other'
+    printf '%s\t%s\n' 'known_servers=' 'where tofu keeps the keys'
+    printf '%s\t%s\n' 'insecure-no-verify' 'believe every server; anybody in between can read everything'
+    printf '%s\t%s\n' 'cert=' 'the certificate that we show the server'
+    printf '%s\t%s\n' 'key=' 'its key, where it is not in the same file; the passphrase is asked for'
+    printf '%s\t%s\n' 'tls_min=' 'the oldest version of TLS that is spoken'
+    printf '%s\t%s\n' 'tls_min=1.2' 'the oldest version of TLS that is spoken'
+    printf '%s\t%s\n' 'tls_min=1.3' 'the oldest version of TLS that is spoken'
+    printf '%s\t%s\n' 'tls=' 'AUTH TLS after the greeting, or TLS from the first byte'
+    printf '%s\t%s\n' 'tls=explicit' 'AUTH TLS after the greeting, or TLS from the first byte'
+    printf '%s\t%s\n' 'tls=implicit' 'AUTH TLS after the greeting, or TLS from the first byte'
+    printf '%s\t%s\n' 'charset=' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=auto' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=utf-8' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=windows-1252' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=windows-1251' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=ibm866' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=koi8-r' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=shift_jis' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=gb18030' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=big5' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'charset=euc-kr' 'what names are in on the server, as windows-1252; auto finds out'
+    printf '%s\t%s\n' 'ignore_case' 'the server does not tell upper from lower case; of IIS that is known'
+    printf '%s\t%s\n' 'connections=' 'control connections at once, at most'
+    printf '%s\t%s\n' 'timeout=' 'how long the server may take for one step'
+    printf '%s\t%s\n' 'cache_size=' 'bytes of file content kept in memory, at most'
+    printf '%s\t%s\n' 'prefetch=' 'what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing'
+    printf '%s\t%s\n' 'prefetch=files' 'what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing'
+    printf '%s\t%s\n' 'prefetch=metadata' 'what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing'
+    printf '%s\t%s\n' 'prefetch=off' 'what to ask of the server ahead of programs that go through a tree: files too, listings, or nothing'
+    printf '%s\t%s\n' 'cache_dir=' 'keep content that was read on this machine\'s disk as well, not encrypted'
+    printf '%s\t%s\n' 'cache_dir_size=' 'bytes of the disk that the cache in cache_dir takes, at most'
+    printf '%s\t%s\n' 'attr_timeout=' 'how long size, time and mode of a file are believed'
+    printf '%s\t%s\n' 'dir_timeout=' 'how long a listing is believed'
+    printf '%s\t%s\n' 'uid=' 'who owns every file'
+    printf '%s\t%s\n' 'gid=' 'the group of every file'
+    printf '%s\t%s\n' 'idmap=' 'whether files belong to whom they belong to on the server, by number or by name'
+    printf '%s\t%s\n' 'idmap=none' 'whether files belong to whom they belong to on the server, by number or by name'
+    printf '%s\t%s\n' 'idmap=numeric' 'whether files belong to whom they belong to on the server, by number or by name'
+    printf '%s\t%s\n' 'idmap=name' 'whether files belong to whom they belong to on the server, by number or by name'
+    printf '%s\t%s\n' 'file_mode=' 'permission bits of files of which the server tells none'
+    printf '%s\t%s\n' 'dir_mode=' 'permission bits of directories of which the server tells none'
+    printf '%s\t%s\n' 'umask=' 'permission bits to take away'
+    printf '%s\t%s\n' 'allow_other' 'let other users in, as the permission bits allow'
+    printf '%s\t%s\n' 'ro' 'mount read-only'
+    printf '%s\t%s\n' 'rw' 'mount for reading and writing; so it does without'
+    printf '%s\t%s\n' 'upload=' 'write under another name and rename when whole, or in place'
+    printf '%s\t%s\n' 'upload=temporary' 'write under another name and rename when whole, or in place'
+    printf '%s\t%s\n' 'upload=direct' 'write under another name and rename when whole, or in place'
+    printf '%s\t%s\n' 'verify=' 'check uploads by their size, or by the server\'s checksum as well'
+    printf '%s\t%s\n' 'verify=size' 'check uploads by their size, or by the server\'s checksum as well'
+    printf '%s\t%s\n' 'verify=hash' 'check uploads by their size, or by the server\'s checksum as well'
+    printf '%s\t%s\n' 'writeback' 'close returns at once; the upload follows from a journal on this machine'
+    printf '%s\t%s\n' 'conflict=' 'what happens to a file that changed on the server since it was opened'
+    printf '%s\t%s\n' 'conflict=refuse' 'what happens to a file that changed on the server since it was opened'
+    printf '%s\t%s\n' 'conflict=overwrite' 'what happens to a file that changed on the server since it was opened'
+    printf '%s\t%s\n' 'server_tz=' 'in which time the server lists: UTC, +05:30 or Europe/Berlin'
+    printf '%s\t%s\n' 'ignore_perms' 'chmod and chown that the server cannot do succeed and do nothing'
+    printf '%s\t%s\n' 'spool_dir=' 'where content waits that is not written in order'
+    printf '%s\t%s\n' 'recovery_dir=' 'where content is kept that could not be uploaded'
+    printf '%s\t%s\n' 'journal_dir=' 'where closed files wait for their upload with writeback'
+    printf '%s\t%s\n' 'noexec' 'no program on the mount may be run'
+    printf '%s\t%s\n' 'delay_connect' 'mount at once and connect when somebody looks'
+    printf '%s\t%s\n' 'mount_timeout=' 'how long is tried again where the network or the server is not there yet'
+    printf '%s\t%s\n' 'log_level=' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log_level=error' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log_level=warn' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log_level=info' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log_level=debug' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log_level=trace' 'error, warn, info, debug or trace'
+    printf '%s\t%s\n' 'log=' 'where the log goes besides; opened again on SIGHUP'
+    printf '%s\t%s\n' 'debug' 'stay in the foreground and log at debug'
+end
+# As far as it is made.
 
 function __ftpsfs_options
-    set -l known \
-        user=\t'the account' \
-        port=\t'the port' \
-        credentials=\t'file with username= and password=' \
-        password_command=\t'a shell command that prints the password' \
-        cafile=\t'certificate authorities to believe' \
-        capath=\t'directory of certificate authorities to believe' \
-        roots=\t'webpki or system' \
-        pin=\t'key that the server must have' \
-        tofu\t'believe the key that is seen first' \
-        known_servers=\t'where tofu keeps the keys' \
-        insecure-no-verify\t'believe every server' \
-        cert=\t'our certificate' \
-        key=\t'the key of our certificate' \
-        tls_min=\t'1.2 or 1.3' \
-        tls=\t'explicit or implicit' \
-        charset=\t'what names are in on the server' \
-        ignore_case\t'the server does not tell upper from lower case' \
-        connections=\t'control connections at most' \
-        timeout=\t'how long the server may take for one step' \
-        cache_size=\t'bytes of file content kept in memory' \
-        prefetch=\t'files, metadata or off' \
-        cache_dir=\t'where content that was read is kept' \
-        cache_dir_size=\t'bytes of the disk that cache_dir takes' \
-        attr_timeout=\t'how long attributes are believed' \
-        dir_timeout=\t'how long a listing is believed' \
-        uid=\t'who owns every file' \
-        gid=\t'the group of every file' \
-        idmap=\t'whether files belong to whom they belong to on the server' \
-        file_mode=\t'permission bits of files of which the server tells none' \
-        dir_mode=\t'permission bits of directories of which the server tells none' \
-        umask=\t'permission bits to take away' \
-        allow_other\t'let other users in' \
-        ro\t'mount read-only' \
-        rw\t'mount for reading and writing' \
-        upload=\t'temporary or direct' \
-        verify=\t'size or hash' \
-        writeback\t'close does not wait for the server' \
-        conflict=\t'refuse or overwrite' \
-        server_tz=\t'in which time the server lists' \
-        ignore_perms\t'chmod and chown that the server cannot do succeed' \
-        spool_dir=\t'where content waits that is not written in order' \
-        journal_dir=\t'where closed files wait for their upload' \
-        recovery_dir=\t'where content is kept that could not be uploaded' \
-        noexec\t'no program may be run' \
-        delay_connect\t'connect when somebody looks' \
-        mount_timeout=\t'how long connecting is tried again' \
-        log_level=\t'error, warn, info, debug or trace' \
-        log=\t'file for the log' \
-        debug\t'stay in the foreground and log at debug'
-    # What stands before the last comma stays.
+    # What stands before the last comma stays; quoted, since nothing there would otherwise make nothing of the whole.
     set -l done (string match --regex --groups-only '^(.*,)[^,]*$' -- (commandline --current-token))
-    for option in $known
-        # Quoted, since nothing before a comma would otherwise make nothing of the whole.
+    for option in (__ftpsfs_known)
         echo "$done$option"
     end
 end
 
+complete --command mount.ftpsfs --no-files
+complete --command mount.ftpsfs --short-option s --description 'Leave options out that are not known'
+complete --command mount.ftpsfs --short-option f --description 'Look whether all is right, and do not mount'
+complete --command mount.ftpsfs --short-option v --description 'Log more'
+complete --command mount.ftpsfs --short-option N --require-parameter --description 'Mount namespace'
+complete --command mount.ftpsfs --short-option o --exclusive --arguments '(__ftpsfs_options)' --description 'Options'
+complete --command mount.ftpsfs --arguments 'ftps:// ftpes:// (__fish_complete_directories)'
 complete --command ftpsfs --no-files
 complete --command ftpsfs --short-option f --long-option foreground --description 'Stay in the foreground'
 complete --command ftpsfs --short-option d --long-option debug --description 'Stay in front and log at debug'

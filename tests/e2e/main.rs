@@ -21,6 +21,7 @@ mod attributes;
 mod check;
 mod counts;
 mod direct;
+mod documents;
 mod exercise;
 mod failures;
 mod flags;

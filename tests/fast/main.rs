@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod corpus;
 mod cut;
+mod documents;
 mod foresight;
 // The unit tests of the file system use it, too, and more of it.
 #[allow(dead_code, unreachable_pub)]
