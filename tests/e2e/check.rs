@@ -4,7 +4,7 @@ use crate::cases::Case;
 use crate::support::certs::{Ca, Validity, self_signed};
 use crate::support::mountpoint::{program, write_credentials};
 use crate::support::run::{Ran, finish, within};
-use crate::support::server::{Kind, Mode, Server, Spec, Tls, USER, run_directory};
+use crate::support::server::{Forbidden, Kind, Mode, Server, Spec, Tls, USER, run_directory};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;
@@ -60,6 +60,7 @@ fn check_as(server: &Server, password: &str, options: &[&str], flags: &[&str]) -
         ran
     };
     let Ran { status, stdout: screen, .. } = run(&[]);
+    server.wait_until_nobody_is_there();
     let json = run(&["--json", "--trace"]);
     assert_eq!(status, json.status, "{screen}\n{json:?}");
     let json: Value = serde_json::from_str(&json.stdout).unwrap_or_else(|error| panic!("{error}: {json:?}"));
@@ -153,20 +154,44 @@ fn certificates_that_are_not_believed_are_named_with_the_cure() {
         let case = Case::of(Spec::new(kind, "/"));
         check(&case.server, &[&stranger], &[]).assert_cannot_work("certificate-unknown-issuer", "does not lead to");
     }
-    let own = |validity| Spec { validity, ..Spec::new(Kind::Proftpd, "/") };
-    check(&Case::of(own(Validity::Expired)).server, &[], &[]).assert_cannot_work("certificate-expired", "has expired");
-    check(&Case::of(own(Validity::NotYet)).server, &[], &[])
-        .assert_cannot_work("certificate-not-yet-valid", "not valid yet");
+    let own = |kind, validity| Spec { validity, ..Spec::new(kind, "/") };
+    for kind in KINDS {
+        let case = Case::of(own(kind, Validity::Expired));
+        check(&case.server, &[], &[]).assert_cannot_work("certificate-expired", "has expired");
+        let case = Case::of(own(kind, Validity::NotYet));
+        check(&case.server, &[], &[]).assert_cannot_work("certificate-not-yet-valid", "not valid yet");
+    }
     let other = Spec { names: vec!["files.example"], ..Spec::new(Kind::Pyftpdlib, "/") };
     check(&Case::of(other).server, &[], &[]).assert_cannot_work("certificate-wrong-name", "files.example");
     // The cure works as it is told.
-    let identity = Some(self_signed(&["localhost"], Validity::Valid));
-    let case = Case::of(Spec { identity, ..Spec::new(Kind::Vsftpd, "/") });
-    let said = check(&case.server, &[], &[]);
-    said.assert_cannot_work("certificate-self-signed", "");
-    let pin = said.json["facts"]["certificates"][0]["pin"].as_str().unwrap();
-    said.assert_shows(&format!("-o pin={pin}"));
-    check_as(&case.server, &case.server.password, &[&format!("pin={pin}")], &[]).assert_status(0);
+    for kind in KINDS {
+        let identity = Some(self_signed(&["localhost"], Validity::Valid));
+        let case = Case::of(Spec { identity, ..Spec::new(kind, "/") });
+        let said = check(&case.server, &[], &[]);
+        said.assert_cannot_work("certificate-self-signed", "");
+        let pin = said.json["facts"]["certificates"][0]["pin"].as_str().unwrap();
+        said.assert_shows(&format!("-o pin={pin}"));
+        check_as(&case.server, &case.server.password, &[&format!("pin={pin}")], &[]).assert_status(0);
+    }
+}
+
+/// A server that does not encrypt gets no name and no password, and one that is not there is told from one that is.
+#[test]
+fn servers_that_do_not_encrypt_or_are_not_there_are_told() {
+    for (kind, words) in [
+        (Kind::Vsftpd, "530 Please login with USER and PASS."),
+        (Kind::Proftpd, "500 AUTH not understood"),
+        (Kind::PureFtpd, "500 This security scheme is not implemented"),
+        (Kind::Pyftpdlib, "500 Command \"AUTH\" not understood."),
+    ] {
+        let mut case = Case::of(Spec { forbidden: Some(Forbidden::Tls), ..Spec::new(kind, "/") });
+        check(&case.server, &[], &[]).assert_cannot_work("no-tls", words);
+        if kind != Kind::PureFtpd {
+            assert_eq!(case.server.count(&["USER", "PASS"]), 0, "{}", case.server.log());
+        }
+        case.server.stop();
+        check(&case.server, &[], &[]).assert_cannot_work("port-closed", "Connection refused");
+    }
 }
 
 #[test]
@@ -189,6 +214,7 @@ fn a_login_and_a_limit_are_quoted(kind: Kind, wrong: &str, full: &str) {
     let case = Case::of(Spec { clients_max: Some(1), ..Spec::new(kind, "/") });
     let cafile = format!("cafile={}", case.server.cafile.display());
     check_as(&case.server, "not the password", &[&cafile], &[]).assert_cannot_work("login-refused", wrong);
+    case.server.wait_until_nobody_is_there();
     let said = check(&case.server, &[], &["--limits"]);
     if full.is_empty() {
         return said.assert_shows("8 at once and no limit met");
@@ -200,9 +226,7 @@ fn a_login_and_a_limit_are_quoted(kind: Kind, wrong: &str, full: &str) {
 }
 
 #[test]
-fn servers_without_tls_behind_nat_and_with_an_old_library_are_told() {
-    let case = Case::of(Spec { lines: vec!["ssl_enable=NO"], ..Spec::new(Kind::Vsftpd, "/") });
-    check(&case.server, &[], &[]).assert_cannot_work("no-tls", "530 Please login with USER and PASS.");
+fn servers_behind_nat_and_with_an_old_library_are_told() {
     let spec = Spec { tls: Tls::V12, extended_master_secret: false, ..Spec::new(Kind::Vsftpd, "/") };
     let said = check(&Case::of(spec).server, &[], &[]);
     said.assert_status(0);
@@ -242,10 +266,7 @@ fn an_account_that_may_not_write_is_told_so() {
     said.assert_status(1);
     assert_eq!(said.ids()[0], "upload-failed", "{}", said.screen);
     said.assert_shows("550 Permission denied.");
-    let case = Case::empty_of(Spec {
-        forbidden: Some(crate::support::server::Forbidden::Renaming),
-        ..Spec::new(Kind::Proftpd, "/")
-    });
+    let case = Case::empty_of(Spec { forbidden: Some(Forbidden::Renaming), ..Spec::new(Kind::Proftpd, "/") });
     let said = check(&case.server, &[], &["--write"]);
     assert_eq!(said.ids()[0], "rename-refused", "{}", said.screen);
     said.assert_shows("upload=direct");

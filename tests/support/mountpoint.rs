@@ -83,6 +83,7 @@ impl Mount {
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         let mut mount = Self { point, directory, process: process.expect("the program starts"), watchdog: None };
         mount.wait_until_mounted();
+        mount.assert_that_no_password_shows();
         mount.watchdog = Some(mount.watch());
         mount
     }
@@ -180,6 +181,18 @@ impl Mount {
         ran.succeeded();
     }
 
+    /// Neither what everybody of the machine can see of the process, nor its environment, nor what it logged so far.
+    fn assert_that_no_password_shows(&self) {
+        let credentials = fs::read_to_string(self.directory.join("credentials")).expect("we wrote it");
+        let password = credentials.lines().find_map(|line| line.strip_prefix("password=")).expect("we wrote it");
+        let process = format!("/proc/{}", self.pid());
+        for place in [&format!("{process}/cmdline"), &format!("{process}/environ"), "/proc/self/mountinfo"] {
+            let shown = fs::read(place).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&shown).contains(password), "the password is in {place}");
+        }
+        assert!(!self.log().contains(password), "the password is in the log");
+    }
+
     fn wait_until_mounted(&mut self) {
         let deadline = Instant::now() + MOUNT_MAX;
         while !is_mounted(&self.point) {
@@ -229,6 +242,9 @@ impl Drop for Mount {
         if self.wait_for_the_end().is_none() {
             end_by_force(&self.point, self.pid());
             let _ = self.process.wait();
+        }
+        if !thread::panicking() {
+            self.assert_that_no_password_shows();
         }
         if thread::panicking() {
             eprintln!("log of {}:\n{}", self.point.display(), last_lines(&self.log()));

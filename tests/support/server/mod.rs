@@ -58,6 +58,8 @@ pub enum Forbidden {
     TemporaryNames,
     /// Renaming.
     Renaming,
+    /// Encrypting: the server knows no TLS.
+    Tls,
 }
 
 /// What to start.
@@ -292,6 +294,24 @@ impl Server {
             *counts.entry(command.to_owned()).or_default() += 1;
         }
         counts
+    }
+
+    /// Waits until the server has seen the end of every session: until then it counts against the limits. pyftpdlib's processes
+    /// of sessions stay.
+    ///
+    /// # Panics
+    ///
+    /// If somebody stays for [`STOP_MAX`].
+    pub fn wait_until_nobody_is_there(&self) {
+        let deadline = Instant::now() + STOP_MAX;
+        let sessions = || {
+            let shells = children(self.process.id());
+            shells.into_iter().flat_map(children).flat_map(children).count()
+        };
+        while self.spec.kind != Kind::Pyftpdlib && sessions() > 0 {
+            assert!(Instant::now() < deadline, "somebody stays logged in");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Ends every session as an administrator or a restart would: the connections break, the server lives on.

@@ -10,7 +10,7 @@ import sys
 
 from OpenSSL import SSL
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import TLS_FTPHandler
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.log import config_logging
 from pyftpdlib.servers import MultiprocessFTPServer, ThreadedFTPServer  # noqa: F401
 
@@ -32,8 +32,8 @@ permissions = "elradmwMT" if forbidden == "renaming" else "elradfmwMT"
 authorizer.add_user(os.environ["FTPSFS_TEST_USER"], os.environ["FTPSFS_TEST_PASSWORD"], root, perm=permissions)
 
 
-class Handler(TLS_FTPHandler):
-    """Encrypts everything."""
+class Handler(FTPHandler if forbidden == "tls" else TLS_FTPHandler):
+    """Encrypts everything, unless that is forbidden."""
 
     certfile = identity
     ssl_context = context

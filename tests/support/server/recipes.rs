@@ -53,6 +53,7 @@ impl Recipe<'_> {
         config += match self.spec.forbidden {
             Some(Forbidden::TemporaryNames) => "deny_file={*.ftpsfs-*}\n",
             Some(Forbidden::Renaming) => "cmds_denied=RNFR,RNTO\n",
+            Some(Forbidden::Tls) => "ssl_enable=NO\n",
             None => "",
         };
         if self.spec.clients.is_some() {
@@ -84,8 +85,9 @@ impl Recipe<'_> {
              PidFile {directory}/pid\nScoreboardFile {directory}/scoreboard\nDelayEngine off\nMaxInstances 60\n\
              SystemLog {directory}/system\nTransferLog none\nLogFormat commands \"COMMAND %r => %s\"\n\
              ExtendedLog {directory}/log ALL commands\nAllowStoreRestart on\nAllowRetrieveRestart on\n\
-             TLSEngine on\nTLSLog {directory}/tls\nTLSRequired on\nTLSProtocol TLSv1.{tls}\nTLSVerifyClient off\n\
+             TLSEngine {engine}\nTLSLog {directory}/tls\nTLSRequired on\nTLSProtocol TLSv1.{tls}\nTLSVerifyClient off\n\
              TLSECCertificateFile {directory}/cert.pem\nTLSECCertificateKeyFile {directory}/key.pem\n",
+            engine = if self.spec.forbidden == Some(Forbidden::Tls) { "off" } else { "on" },
             address = self.spec.address(),
             port = self.port,
             first = self.passive().0,
@@ -111,6 +113,7 @@ impl Recipe<'_> {
         config += match self.spec.forbidden {
             Some(Forbidden::TemporaryNames) => "PathDenyFilter \\.ftpsfs-\n",
             Some(Forbidden::Renaming) => "<Limit RNFR RNTO>\nDenyAll\n</Limit>\n",
+            Some(Forbidden::Tls) => "",
             None => "",
         };
         if let Some(limit) = self.spec.quota_mib {
@@ -170,6 +173,8 @@ impl Recipe<'_> {
             // All names that begin with a dot.
             Some(Forbidden::TemporaryNames) => drop(command.arg("-x")),
             Some(Forbidden::Renaming) => drop(command.arg("-G")),
+            // The last of two holds.
+            Some(Forbidden::Tls) => drop(command.args(["-Y", "0"])),
             None => {}
         }
         if let Some(mib) = self.spec.quota_mib {
@@ -201,6 +206,7 @@ impl Recipe<'_> {
             .arg(match self.spec.forbidden {
                 Some(Forbidden::TemporaryNames) => "temporary names",
                 Some(Forbidden::Renaming) => "renaming",
+                Some(Forbidden::Tls) => "tls",
                 None => "nothing",
             })
             .env("PYTHONPATH", format!("{HOME}/python"))
