@@ -1,11 +1,12 @@
-//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL` and, by the
-//! program's name, `mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPT[,OPT…]] [-t TYPE]` and
+//! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL`, `ftpsfs status
+//! [--watch|--json|--prometheus] [MOUNTPOINT]`, `ftpsfs refresh PATH…` and, by the program's name, `mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPT[,OPT…]] [-t TYPE]` and
 //! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as mount(8) and umount(8) call their helpers.
 
 use crate::check::Check;
 use crate::config::Request;
 use crate::failure::Failure;
 use crate::ftp::check::Wishes;
+use crate::inspect::{Form, Inspection};
 use crate::options::{self, Options};
 use crate::sys;
 use crate::url::Url;
@@ -22,6 +23,10 @@ pub enum Wish {
     Mount(Box<Request>, LevelFilter),
     /// To check a server.
     Check(Box<Check>),
+    /// To show how mounts are.
+    Status(Inspection),
+    /// To forget what is cached of these paths.
+    Refresh(Vec<PathBuf>),
     /// To unmount.
     Unmount(Parting),
     /// To print this and end.
@@ -50,8 +55,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
     let unmounts = program.as_encoded_bytes().starts_with(b"umount.");
     let helps = program.as_encoded_bytes().starts_with(b"mount.");
     // Helpers are given places, one of which may be called so.
-    if !unmounts && !helps && arguments.get(1).is_some_and(|first| first == "check") {
-        return check(arguments);
+    if !unmounts && !helps {
+        match arguments.get(1).and_then(|first| first.to_str()) {
+            Some("check") => return check(arguments),
+            Some("status") => return status(arguments),
+            Some("refresh") => return refresh(arguments),
+            _ => {}
+        }
     }
     let grammar = match (unmounts, helps) {
         (true, _) => unmount_grammar(),
@@ -112,6 +122,28 @@ fn check(mut arguments: Vec<OsString>) -> Result<Wish, Failure> {
     Ok(Wish::Check(Box::new(Check { request, typed, json, trace, wishes })))
 }
 
+fn status(mut arguments: Vec<OsString>) -> Result<Wish, Failure> {
+    arguments.remove(1);
+    let matches = match status_grammar().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Wish::Print(error.to_string())),
+        Err(error) => return Err(one_line(&error)),
+    };
+    let forms = [("watch", Form::Watch), ("json", Form::Json), ("prometheus", Form::Prometheus)];
+    let form = forms.into_iter().find(|(name, _)| matches.get_flag(name)).map_or(Form::Text, |(_, form)| form);
+    Ok(Wish::Status(Inspection { mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned(), form }))
+}
+
+fn refresh(mut arguments: Vec<OsString>) -> Result<Wish, Failure> {
+    arguments.remove(1);
+    let matches = match refresh_grammar().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Wish::Print(error.to_string())),
+        Err(error) => return Err(one_line(&error)),
+    };
+    Ok(Wish::Refresh(matches.get_many::<PathBuf>("path").unwrap_or_default().cloned().collect()))
+}
+
 /// A process of the namespace, or its file (mount(8)).
 fn namespace(typed: &str) -> PathBuf {
     match typed.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -141,8 +173,9 @@ fn grammar() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Mounts an FTPS server (FTP over TLS) as a directory.")
         .override_usage(
-            "ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT\n       ftpsfs check [-o OPTION[,OPTION...]] URL \
-             (see ftpsfs check --help)",
+            "ftpsfs [-f] [-o OPTION[,OPTION...]] [-v] URL MOUNTPOINT\n       ftpsfs check [-o OPTION[,OPTION...]] URL\n       \
+             ftpsfs status [--watch|--json|--prometheus] [MOUNTPOINT]\n       ftpsfs refresh PATH...\n\n\
+             See ftpsfs check --help, ftpsfs status --help and ftpsfs refresh --help.",
         )
         .args(what_and_where())
         .args([
@@ -178,6 +211,38 @@ fn check_grammar() -> Command {
         ])
         .args_override_self(true)
         .after_help("Exit status: 0 good, 1 works with warnings, 2 cannot work.")
+}
+
+fn status_grammar() -> Command {
+    let form = |name: &'static str, short: char, help: &'static str| {
+        Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue).group("form")
+    };
+    Command::new("ftpsfs status")
+        .about("Shows how mounts are: the server, connections, caches, transfers and uploads.")
+        .override_usage("ftpsfs status [--watch|--json|--prometheus] [MOUNTPOINT]")
+        .args([
+            Arg::new("mountpoint")
+                .value_name("MOUNTPOINT")
+                .value_parser(value_parser!(PathBuf))
+                .help("Where it is mounted; without it all mounts are shown, each in short"),
+            form("watch", 'w', "Show it anew each second, until Ctrl-C"),
+            form("json", 'j', "The whole document, for programs"),
+            form("prometheus", 'p', "In the text exposition format of Prometheus"),
+        ])
+        .after_help("Only root and the user who mounted it may ask.")
+}
+
+fn refresh_grammar() -> Command {
+    Command::new("ftpsfs refresh")
+        .about("Has a mount forget what is cached of files and directories, and of all below them.")
+        .override_usage("ftpsfs refresh PATH...")
+        .args([Arg::new("path")
+            .value_name("PATH")
+            .required(true)
+            .num_args(1..)
+            .value_parser(value_parser!(PathBuf))
+            .help("A file or a directory in a mount, or the mount point")])
+        .after_help("Only root and the user who mounted it may ask.")
 }
 
 /// The two arguments that both grammars have.

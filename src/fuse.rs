@@ -3,6 +3,7 @@
 //! A request is first tried in the dispatch loop with what is known. Only if it needs the network it goes to a worker
 //! thread, so that answers that are known are never stuck behind a server that is slow.
 
+use crate::status::Status;
 use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
 use crate::vfs::inodes::Ino;
@@ -14,6 +15,7 @@ use fuser::{
     RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
     ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -22,9 +24,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod extended;
 mod replies;
 
-use replies::{GENERATION, NOTHING, errno, file_attr, file_type, respond_attr, respond_empty, respond_entry};
+use extended::forget;
+use replies::{
+    GENERATION, NOTHING, errno, file_attr, file_type, respond_attr, respond_empty, respond_entry, respond_open,
+};
 
 /// Requests that the kernel sends without anybody waiting, read-ahead above all.
 const MAX_BACKGROUND: u16 = 64;
@@ -37,12 +43,13 @@ const MAX_WRITE: u32 = 1 << 20;
 pub struct Adapter {
     vfs: Arc<Vfs>,
     workers: Workers,
+    status: Arc<Status>,
 }
 
 impl Adapter {
-    /// Requests are answered by `vfs`.
-    pub fn new(vfs: Arc<Vfs>) -> Self {
-        Self { vfs, workers: Workers::default() }
+    /// Requests are answered by `vfs`, questions about the mount itself by `status`.
+    pub fn new(vfs: Arc<Vfs>, status: Status) -> Self {
+        Self { vfs, workers: Workers::default(), status: Arc::new(status) }
     }
 
     /// Those who answer requests, to wait for them at the end.
@@ -52,6 +59,8 @@ impl Adapter {
 
     /// Lets `vfs` take back what the kernel was told, through the session that the adapter went into.
     pub fn connect(vfs: &Vfs, notifier: Notifier) {
+        let forgetting = notifier.clone();
+        vfs.on_refresh(move |refreshed| forget(&forgetting, refreshed));
         vfs.on_change(move |ino| {
             // Without a range only the attributes go: no page is locked, so this is safe while a request is answered.
             if let Err(error) = notifier.inval_inode(INodeNo(ino.0), -1, 0) {
@@ -90,6 +99,8 @@ impl Filesystem for Adapter {
             InitFlags::FUSE_ASYNC_READ,
             // Opening and cutting off are one thing, so that no second upload of an empty file comes in between.
             InitFlags::FUSE_ATOMIC_O_TRUNC,
+            // Else each write is preceded by a question for an attribute of the file (`security.capability`).
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ] {
             if config.add_capabilities(capability).is_err() {
                 log::debug!("the kernel does not offer {capability:?}");
@@ -137,7 +148,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -158,9 +169,14 @@ impl Filesystem for Adapter {
             TimeOrNow::Now => SystemTime::now(),
         });
         let changes = Changes { mode, uid, gid, size, modified };
+        // FATTR_KILL_SUIDGID does not come through to us.
+        let kills = size.is_some() && !is_root(request);
         self.answer(
             reply,
             move |vfs, now, patience| {
+                if kills {
+                    vfs.drop_privileges(Ino(ino.0), now, patience)?;
+                }
                 Ok((ino, vfs.setattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)), changes, now, patience)?))
             },
             respond_attr,
@@ -256,25 +272,26 @@ impl Filesystem for Adapter {
         reply.error(fuser::Errno::EPERM);
     }
 
-    fn open(&self, _request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let writes = flags.acc_mode() != OpenAccMode::O_RDONLY;
         let access = match (writes, flags.0 & Open::TRUNCATE != 0) {
             (_, true) => Access::Truncate,
             (true, false) => Access::Write,
             (false, false) => Access::Read,
         };
+        // Nor does FUSE_OPEN_KILL_SUIDGID.
+        let kills = access == Access::Truncate && !is_root(request);
         self.answer(
             reply,
-            move |vfs, now, patience| Ok((vfs.open(Ino(ino.0), access, now, patience)?, access)),
-            |reply, opened| match opened {
-                Ok((Opened { fh, keep_cache }, access)) => {
-                    let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
-                    // Who only reads has nothing to hear when it closes.
-                    let silent = if access == Access::Read { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };
-                    reply.opened(FileHandle(fh.0), keep | silent);
+            move |vfs, now, patience| {
+                let opened = vfs.open(Ino(ino.0), access, now, patience)?;
+                if kills && let Err(error) = vfs.drop_privileges(Ino(ino.0), now, patience) {
+                    let _ = vfs.release(opened.fh, now, patience);
+                    return Err(error);
                 }
-                Err(errno) => reply.error(errno),
+                Ok((opened, access))
             },
+            respond_open,
         );
     }
 
@@ -302,11 +319,11 @@ impl Filesystem for Adapter {
     fn write(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
@@ -314,8 +331,9 @@ impl Filesystem for Adapter {
         let fh = Fh(fh.0);
         // The kernel gives at most `MAX_WRITE`.
         let count = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let kills = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID).then_some(Ino(ino.0));
         // Copied here into its place, as long as there is room: the buffer belongs to the dispatch loop.
-        let written = attempt(|| self.vfs.write(fh, offset, data, Instant::now(), Patience::CacheOnly));
+        let written = attempt(|| write(&self.vfs, kills, fh, offset, data, Patience::CacheOnly));
         let respond = move |reply: ReplyWrite, written: Result<(), Error>| match written {
             Ok(()) => reply.written(count),
             Err(error) => reply.error(errno(&error)),
@@ -325,7 +343,7 @@ impl Filesystem for Adapter {
         }
         let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
         self.workers.spawn(move || {
-            respond(reply, attempt(|| vfs.write(fh, offset, data, Instant::now(), Patience::Network)));
+            respond(reply, attempt(|| write(&vfs, kills, fh, offset, data, Patience::Network)));
         });
     }
 
@@ -420,12 +438,12 @@ impl Filesystem for Adapter {
         reply.error(fuser::Errno::ENOSYS);
     }
 
-    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        // The kernel remembers ENOSYS, says EOPNOTSUPP from then on, and spares us a question for each file of `ls -l`.
-        reply.error(fuser::Errno::ENOSYS);
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.value(request, Ino(ino.0), name, size, reply);
     }
 
     fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
+        // Those that there are tell nothing of a file, and are nothing to copy along.
         reply.error(fuser::Errno::ENOSYS);
     }
 
@@ -536,6 +554,27 @@ impl Filesystem for Adapter {
         // The kernel does without: everything is data.
         reply.error(fuser::Errno::ENOSYS);
     }
+}
+
+/// Writes; what is in `kills` loses its privileges first.
+fn write<'a>(
+    vfs: &Vfs,
+    kills: Option<Ino>,
+    fh: Fh,
+    offset: u64,
+    data: impl Into<Cow<'a, [u8]>>,
+    patience: Patience,
+) -> Result<(), Error> {
+    let now = Instant::now();
+    if let Some(ino) = kills {
+        vfs.drop_privileges(ino, now, patience)?;
+    }
+    vfs.write(fh, offset, data, now, patience)
+}
+
+/// Whom the kernel leaves the bits that [`Vfs::drop_privileges`] takes away.
+fn is_root(request: &Request) -> bool {
+    request.uid() == 0
 }
 
 /// A panic is one failed request; the mount lives.

@@ -12,7 +12,8 @@
 //! [`mount`] runs in the process that [`background`] split off, until the kernel lets go or a signal comes; before it hears
 //! of the server it enters the [`sandbox`], and what takes more rights than it keeps, a second process does. [`unmount`] is the
 //! helper of umount(8), which finds in the `registry` what still is to be uploaded. [`check`] mounts nothing: it says in words
-//! what `ftp::check` found out about a server.
+//! what `ftp::check` found out about a server. [`inspect`] shows how a mount is, and has it forget what it knows: it asks through
+//! extended attributes, which [`status`] answers with what [`meter`] measured between `vfs` and `ftp`.
 //!
 //! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
@@ -29,10 +30,14 @@ pub mod sandbox;
 
 pub mod remote;
 
+pub mod meter;
+
 pub mod ftp;
 pub mod vfs;
 
 mod values;
+
+pub mod status;
 
 pub mod credentials;
 pub mod fuse;
@@ -45,6 +50,7 @@ pub mod config;
 mod registry;
 
 pub mod check;
+pub mod inspect;
 pub mod mount;
 
 pub mod cli;

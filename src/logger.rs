@@ -21,7 +21,7 @@ const TROUBLE: &str = "ftpsfs::trouble::";
 /// How often one trouble is told at most.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(60);
 /// So many are kept in mind.
-const TROUBLES_MAX: usize = 16;
+const TROUBLES_MAX: usize = 64;
 
 static LOGGER: Logger =
     Logger { sink: Mutex::new(Sink::Terminal), file: Mutex::new(None), troubles: Mutex::new(Troubles::new()) };

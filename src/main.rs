@@ -4,7 +4,7 @@ use ftpsfs::cli::{self, Wish};
 use ftpsfs::config::Config;
 use ftpsfs::credentials::Sources;
 use ftpsfs::failure::{Failure, Status};
-use ftpsfs::{check, logger, mount, sys, unmount};
+use ftpsfs::{check, inspect, logger, mount, sys, unmount};
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -32,6 +32,8 @@ fn run() -> Result<u8, Failure> {
             // 1 is what a check says of a server that works with warnings.
             check::run(*wanted, sources).map_err(|failure| Failure { status: Status::System, ..failure })
         }
+        Wish::Status(inspection) => inspect::status(&inspection).map(|()| 0),
+        Wish::Refresh(paths) => paths.iter().try_for_each(|path| inspect::refresh(path)).map(|()| 0),
         Wish::Mount(request, level) => {
             let sources = Sources::of_this_process();
             // Only now: with it, a user may no longer reach the memory in which arguments and environment were hidden.

@@ -13,8 +13,11 @@ use crate::ftp::error::Error;
 use crate::ftp::settings::Settings;
 use crate::fuse::Adapter;
 use crate::logger;
+use crate::meter::Metered;
+use crate::path::escaped;
 use crate::registry;
 use crate::sandbox::{self, Rights};
+use crate::status::{Identity, Status};
 use crate::sys;
 use crate::vfs::filesystem::Patience;
 use crate::vfs::inodes::Ino;
@@ -172,14 +175,23 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
         false => connect(&ftp, mount.mount_timeout),
     };
     let client = Arc::new(client.map_err(|error| not_connected(&error))?);
-    let vfs = Arc::new(Vfs::with_disk(client.clone(), vfs, journal, disk));
+    let metered = Arc::new(Metered::new(client.clone()));
+    let identity = Identity {
+        source: mount.source.clone(),
+        mountpoint: escaped(mountpoint.as_os_str().as_encoded_bytes()).to_string(),
+        read_only: vfs.read_only,
+        owner: sys::user_and_group().0,
+    };
+    let vfs = Arc::new(Vfs::with_disk(metered.clone(), vfs, journal, disk));
     if !mount.delay_connect {
         first_listing(&vfs).inspect_err(|_| client.close())?;
         // So that the first who asks for the free space hears what the server tells.
         vfs.statfs(Instant::now());
     }
     vfs.resume(Instant::now());
-    let adapter = Adapter::new(Arc::clone(&vfs));
+    let meter = metered.meter();
+    let status = Status::new(Arc::clone(&vfs), metered, meter, identity, Instant::now());
+    let adapter = Adapter::new(Arc::clone(&vfs), status);
     let workers = adapter.workers();
     let attached = watch.while_mounting(|| {
         let device = keeper.attach()?;

@@ -101,6 +101,41 @@ pub(crate) fn is_ours(mountpoint: &Path) -> bool {
     String::from_utf8_lossy(line).contains(" - fuse.ftpsfs ")
 }
 
+/// Where file systems of ours are mounted, each once and only where it is not covered by another mount; parts of one that are
+/// bound elsewhere are left out.
+pub(crate) fn ours() -> io::Result<Vec<PathBuf>> {
+    Ok(ours_in(&fs::read("/proc/self/mountinfo")?))
+}
+
+/// The user and the group who mounted the file system of ours that `path`, which is absolute, is in.
+pub(crate) fn owner_of(path: &Path) -> Option<(u32, u32)> {
+    owner_in(&fs::read("/proc/self/mountinfo").ok()?, path)
+}
+
+fn owner_in(mounts: &[u8], path: &Path) -> Option<(u32, u32)> {
+    let place = path.ancestors().find(|place| last_line_of(mounts, place).is_some())?;
+    let line = String::from_utf8_lossy(last_line_of(mounts, place)?);
+    let (_, options) = line.split_once(" - fuse.ftpsfs ")?;
+    let number = |name| options.split([',', ' ']).find_map(|option| option.strip_prefix(name))?.parse().ok();
+    Some((number("user_id=")?, number("group_id=")?))
+}
+
+fn ours_in(mounts: &[u8]) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    let mut places = Vec::new();
+    for line in mounts.split(|&byte| byte == b'\n') {
+        let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let &[_, _, device, root, place, ..] = fields.as_slice() else { continue };
+        let place = PathBuf::from(OsString::from_vec(unescaped(place)));
+        let is_ours = String::from_utf8_lossy(line).contains(" - fuse.ftpsfs ");
+        if is_ours && root == b"/" && !seen.contains(&device) && last_line_of(mounts, &place) == Some(line) {
+            seen.push(device);
+            places.push(place);
+        }
+    }
+    places
+}
+
 /// The kernel's list of mounts has no links in it. The mount itself, which may hang, is not asked.
 pub(crate) fn as_the_kernel_has_it(typed: &Path) -> PathBuf {
     let place = typed.parent().zip(typed.file_name()).and_then(|(parent, name)| {
@@ -194,9 +229,24 @@ mod tests {
                        37 36 0:46 / /mnt/a\\040b\\134c rw - fuse.ftpsfs ftps://h/ rw\n";
         assert_eq!(device_at(mounts, Path::new("/mnt/a b\\c")).as_deref(), Some("0:46"));
         assert_eq!(device_at(mounts, Path::new("/mnt")), None);
+        assert_eq!(ours_in(mounts), [Path::new("/mnt/a b\\c")]);
         assert_eq!(
             line("ftps://h/a b", Path::new("/mnt/a b\\c")),
             br"SRC=ftps://h/a\040b TARGET=/mnt/a\040b\134c ROOT=/ OPTS=uhelper=fuse.ftpsfs"
         );
+    }
+
+    #[test]
+    fn a_mount_is_found_once_and_only_where_it_can_be_reached() {
+        let mounts = b"36 35 0:45 / /a rw - fuse.ftpsfs ftps://h/ rw\n\
+                       37 35 0:46 / /b rw - fuse.ftpsfs ftps://h/ rw\n\
+                       38 37 0:47 / /b rw - tmpfs tmpfs rw\n\
+                       39 35 0:45 /d /c rw - fuse.ftpsfs ftps://h/ rw\n\
+                       40 35 0:45 / /d rw - fuse.ftpsfs ftps://h/ rw\n";
+        assert_eq!(ours_in(mounts), [Path::new("/a")]);
+        let mounts =
+            b"22 1 0:5 / / rw - ext4 /dev/vda rw\n36 35 0:45 / /a rw - fuse.ftpsfs ftps://h/ rw,user_id=5,group_id=6\n";
+        let owner = |path| owner_in(mounts, Path::new(path));
+        assert_eq!([owner("/a/b/c"), owner("/a"), owner("/ab"), owner("/")], [Some((5, 6)), Some((5, 6)), None, None]);
     }
 }

@@ -2,8 +2,11 @@
 
 use crate::accounts::Account;
 use crate::path::{Name, RemotePath};
+use condition::Condition;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
+
+pub mod condition;
 
 /// A server's tree. Every call is bounded in time by the implementation and may be made from any thread.
 pub trait Remote: Send + Sync + fmt::Debug {
@@ -45,6 +48,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
     /// Has `told` called each time that [`Remote::spare`] has grown, with the time. It must not wait. Only the first call counts.
     fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
         drop(told);
+    }
+
+    /// How it and the server do. Never waits.
+    fn condition(&self) -> Condition {
+        Condition::default()
     }
 
     /// Starts a transfer of the file's bytes from `offset` (bytes) to its end.

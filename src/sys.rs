@@ -332,6 +332,43 @@ pub fn ask_file_system(path: &Path) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The value of the extended attribute `name` of `path`, of `bytes_max` at most; of a link itself (lgetxattr(2)).
+///
+/// # Errors
+///
+/// The system's.
+pub fn attribute(path: &Path, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let (path, name) = (CString::new(path.as_os_str().as_bytes())?, CString::new(name)?);
+    let mut value = vec![0_u8; bytes_max];
+    // SAFETY: both texts end in NUL, and `value` is as long as is said.
+    let length = unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    value.truncate(usize::try_from(length).map_err(|_| io::Error::last_os_error())?);
+    Ok(value)
+}
+
+/// Makes this thread, and no other, one of another user's with nothing of root's; only root can, and there is no way back.
+///
+/// # Errors
+///
+/// The system's.
+pub fn become_in_this_thread(user: u32, group: u32) -> io::Result<()> {
+    // SAFETY: plain integers. Not by the C library, which would take all threads along.
+    let become_that = |call, number: u32| match unsafe { libc::syscall(call, number, number, number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    become_that(libc::SYS_setresgid, group)?;
+    become_that(libc::SYS_setresuid, user)
+}
+
+/// How many columns and lines a terminal has; `None` where `stream` is none or does not know.
+pub fn terminal_size(stream: &impl AsFd) -> Option<(usize, usize)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open, and the request writes a `winsize`.
+    let told = unsafe { libc::ioctl(stream.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) } == 0;
+    (told && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
+
 /// The signals that ask a program to end.
 const TERMINATION: &[i32] = &[libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 /// The signals that come from the keyboard or from outside while a password is typed.

@@ -107,6 +107,12 @@ _ftpsfs() {
         mapfile -t COMPREPLY < <(compgen -W '-o --write --limits --json --trace -h --help' -- "$word")
     elif [[ $word == -* && ${before%%[[:space:]]*} == *mount.ftpsfs ]]; then
         mapfile -t COMPREPLY < <(compgen -W '-s -f -n -v -N -o -t -h -V --help --version' -- "$word")
+    elif [[ $word == -* && $before =~ ^[^[:space:]]+[[:space:]]+status[[:space:]] ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-w -j -p -h --watch --json --prometheus --help' -- "$word")
+    elif [[ $word == -* && $before =~ ^[^[:space:]]+[[:space:]]+refresh[[:space:]] ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-h --help' -- "$word")
+    elif [[ $before =~ ^[^[:space:]]+[[:space:]]+refresh[[:space:]] ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
     elif [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W '-f -d -v -o -h -V --foreground --debug --verbose --help --version' -- "$word")
     elif [[ $word == ftp* ]]; then
@@ -114,8 +120,8 @@ _ftpsfs() {
         compopt -o nospace
     else
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
-        if [[ $before =~ ^[^[:space:]]*ftpsfs[[:space:]]+$ && $before != *mount.* && check == "$word"* ]]; then
-            COMPREPLY+=(check)
+        if [[ $before =~ ^[^[:space:]]*ftpsfs[[:space:]]+$ && $before != *mount.* ]]; then
+            mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W 'check status refresh' -- "$word")
         fi
     fi
     # readline replaces only what stands after the last word break.

@@ -116,3 +116,10 @@ complete --command ftpsfs --condition $checks --long-option write --description 
 complete --command ftpsfs --condition $checks --long-option limits --description 'Open connections until one is refused'
 complete --command ftpsfs --condition $checks --long-option json --description 'Report for programs'
 complete --command ftpsfs --condition $checks --long-option trace --description 'Show the dialogue with the server'
+complete --command ftpsfs --condition __fish_is_first_arg --arguments status --description 'Show how mounts are'
+set -l looks '__fish_seen_subcommand_from status'
+complete --command ftpsfs --condition $looks --short-option w --long-option watch --description 'Show it anew each second'
+complete --command ftpsfs --condition $looks --short-option j --long-option json --description 'The whole document'
+complete --command ftpsfs --condition $looks --short-option p --long-option prometheus --description 'Metrics for Prometheus'
+complete --command ftpsfs --condition __fish_is_first_arg --arguments refresh --description 'Forget what is cached'
+complete --command ftpsfs --condition '__fish_seen_subcommand_from refresh' --force-files

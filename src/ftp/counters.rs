@@ -16,6 +16,8 @@ pub struct Counters {
     pub logins: Counter,
     /// Control connections whose handshake met a HelloRetryRequest.
     pub control_with_retry: Counter,
+    /// Control connections that broke, or were found dead or too old.
+    pub replaced: Counter,
     /// Commands sent.
     pub commands: Counter,
     /// Listings asked for.

@@ -5,6 +5,7 @@ use crate::ftp::error::Error;
 use crate::ftp::server::Server;
 use crate::ftp::session::{Care, Session};
 use crate::ftp::stream::remaining;
+use crate::remote::condition::Connections;
 use crate::workers::{self, Workers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -223,6 +224,19 @@ impl Pool {
         let _ = self.on_spare.set(told);
     }
 
+    /// How many sessions there are, for whoever wants to know.
+    pub fn connections(&self) -> Connections {
+        let state = self.state.lock();
+        Connections {
+            idle: state.idle.len(),
+            lent: state.lent,
+            waiting: state.waiters,
+            limit: self.limit(&state),
+            configured: self.server.settings.connections_max.get(),
+            refusal: state.door.why().map(str::to_owned),
+        }
+    }
+
     /// Has another session opened in the background, if there may be one, for what would rather not wait for that.
     pub fn prepare(self: &Arc<Self>) {
         self.open_beforehand(&mut self.state.lock());
@@ -268,6 +282,7 @@ impl Pool {
     pub fn forget_idle(&self) {
         let mut state = self.state.lock();
         let forgotten = std::mem::take(&mut state.idle);
+        self.server.counters.replaced.add(forgotten.len() as u64);
         state.door.distrust();
         drop(state);
         drop(forgotten);
@@ -336,6 +351,7 @@ impl Pool {
             true => "it is too old, or the server closed it".to_owned(),
         };
         log::debug!("replacing an idle control connection: {error}");
+        self.server.counters.replaced.up();
         drop(session);
         self.state.lock().door.distrust();
         self.lent_no_more();

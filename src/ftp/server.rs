@@ -13,6 +13,7 @@ use crate::ftp::settings::{Directory, Settings};
 use crate::ftp::status::Standing;
 use crate::ftp::tls::Tls;
 use crate::path::RemotePath;
+use crate::remote::condition::{Condition, Counts, Encryption};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -63,6 +64,8 @@ pub struct Server {
     pub time_way: Mutex<Option<TimeWay>>,
     /// The form of `LIST` that the last understood listing had.
     list_form: Mutex<Option<&'static str>>,
+    /// What the last control connection agreed on.
+    encryption: Mutex<Option<Encryption>>,
     /// A transfer ended without `close_notify` and was whole all the same.
     pub omits_close_notify: Once,
 }
@@ -179,6 +182,7 @@ impl Server {
             keeps: Mutex::default(),
             time_way: Mutex::new(None),
             list_form: Mutex::new(None),
+            encryption: Mutex::new(None),
             omits_close_notify: Once::default(),
         })
     }
@@ -222,6 +226,34 @@ impl Server {
     pub fn learn_list_form(&self, form: &'static str) {
         if self.list_form.lock().replace(form) != Some(form) {
             log::debug!("the server lists in the form {form}");
+        }
+    }
+
+    /// Keeps what a control connection agreed on.
+    pub fn learn_encryption(&self, encryption: Option<Encryption>) {
+        *self.encryption.lock() = encryption;
+    }
+
+    /// All but the connections.
+    pub fn condition(&self) -> Condition {
+        let (settings, counters) = (&self.settings, &self.counters);
+        Condition {
+            host: settings.host.clone(),
+            port: settings.port,
+            user: settings.user.clone(),
+            tls_mode: settings.tls.to_string(),
+            encryption: self.encryption.lock().clone(),
+            counts: Counts {
+                logins: counters.logins.value(),
+                replaced: counters.replaced.value(),
+                retried: counters.retried.value(),
+                commands: counters.commands.value(),
+                data_resumed: counters.data_resumed.value(),
+                data_full: counters.data_full.value() + counters.data_full_with_retry.value(),
+                reuse_refused: counters.reuse_refused.value(),
+                lines_not_understood: counters.lines_not_understood.value(),
+            },
+            ..Condition::default()
         }
     }
 

@@ -92,6 +92,7 @@ impl Session {
     /// As [`Control::connect`].
     pub fn witnessed(server: &Arc<Server>, witness: &mut Witness) -> Result<Self, Error> {
         let mut control = connect(server, witness)?;
+        server.learn_encryption(witness.heard.encryption());
         let features = match server.features() {
             Some(features) => features,
             None => {

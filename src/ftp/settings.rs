@@ -4,6 +4,7 @@ use crate::ftp::certificate::Pin;
 use crate::ftp::charset::Wish;
 use crate::ftp::time::Zone;
 use crate::secret::Secret;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +55,15 @@ pub enum TlsMode {
     Explicit,
     /// TLS from the first byte.
     Implicit,
+}
+
+impl fmt::Display for TlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Explicit => "explicit",
+            Self::Implicit => "implicit",
+        })
+    }
 }
 
 /// How an upload is checked at its end.

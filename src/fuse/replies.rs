@@ -3,9 +3,12 @@
 use crate::errno::Errno;
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::error::Error;
-use crate::vfs::filesystem::Entry;
+use crate::vfs::filesystem::{Access, Entry, Opened};
 use crate::vfs::inodes::Ino;
-use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry};
+use fuser::{
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyXattr,
+};
 use std::time::{Duration, SystemTime};
 
 /// No number stands for two files.
@@ -34,6 +37,27 @@ pub(super) fn respond_attr(reply: ReplyAttr, result: Result<(INodeNo, (Attr, Dur
     match result {
         Ok((ino, (attr, remaining))) => reply.attr(&remaining, &file_attr(Ino(ino.0), &attr)),
         Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_open(reply: ReplyOpen, opened: Result<(Opened, Access), fuser::Errno>) {
+    match opened {
+        Ok((Opened { fh, keep_cache }, access)) => {
+            let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+            // Who only reads has nothing to hear when it closes.
+            let silent = if access == Access::Read { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };
+            reply.opened(FileHandle(fh.0), keep | silent);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// The value of an extended attribute, or how long it is where that is all that is asked for (getxattr(2)).
+pub(super) fn respond_value(reply: ReplyXattr, size: u32, value: &[u8]) {
+    match (u32::try_from(value.len()), size) {
+        (Ok(len), 0) => reply.size(len),
+        (Ok(len), size) if len <= size => reply.data(value),
+        _ => reply.error(fuser::Errno::ERANGE),
     }
 }
 

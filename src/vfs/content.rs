@@ -7,6 +7,7 @@ use crate::vfs::cache::versions::{Version, VersionId, Versions};
 use crate::vfs::counters::Counters;
 use crate::vfs::disk::DiskCache;
 use crate::vfs::error::Error;
+use crate::vfs::figures::{Disk, Memory};
 use crate::vfs::inodes::Ino;
 use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
@@ -224,6 +225,29 @@ impl Content {
         let (version, same) = state.versions.open(ino, metadata, size, now);
         let was_opened = version.opened();
         (version, same && was_opened)
+    }
+
+    /// Nothing that was learnt of the content of `ino` is believed. Who has it open goes on reading the version that he opened, as
+    /// long as the server has it.
+    pub(crate) fn forget(&self, ino: Ino) {
+        let mut state = self.shared.state.lock();
+        let Some(version) = state.versions.current(ino) else { return };
+        if state.versions.is_open(ino) {
+            state.blocks.remove(version);
+            state.close_idle(version);
+        } else if let Some(version) = state.versions.end(ino) {
+            state.drop_version(version);
+        }
+    }
+
+    /// What the cache in memory takes.
+    pub(crate) fn memory(&self) -> Memory {
+        self.shared.state.lock().blocks.memory()
+    }
+
+    /// What the cache on disk takes, if there is one.
+    pub(crate) fn disk_figures(&self) -> Option<Disk> {
+        self.shared.disk.as_ref().map(|disk| disk.figures())
     }
 
     /// A handle of `version` was closed. With the last one, what nobody waits for is not fetched any more.

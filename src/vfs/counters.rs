@@ -1,5 +1,6 @@
 //! What the caches were good for, counted.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,7 +39,8 @@ impl Counter {
 }
 
 /// A copy of the numbers at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// Directories listed by the server.
     pub listings: u64,

@@ -7,6 +7,7 @@ use crate::vfs::cache::blocks::{Block, BlockIndex, BlockPool};
 use crate::vfs::cache::disk::segment::Segment;
 use crate::vfs::cache::disk::stamp::Stamp;
 use crate::vfs::cache::disk::{Key, Store};
+use crate::vfs::figures::Disk;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -45,6 +46,8 @@ struct Shared {
     filled: Condvar,
     /// Nothing is in the queue, nor under way.
     idle: Condvar,
+    /// What all that share the directory took when something was stored last (bytes).
+    used: AtomicU64,
     /// Held while one block is stored, and while what was stored is forgotten.
     turn: Mutex<()>,
 }
@@ -74,8 +77,10 @@ impl DiskCache {
             queue: Mutex::default(),
             filled: Condvar::new(),
             idle: Condvar::new(),
+            used: AtomicU64::new(0),
             turn: Mutex::new(()),
         });
+        shared.look_at_room();
         let storing = Arc::clone(&shared);
         thread::Builder::new().name("ftpsfs-cache".into()).spawn(move || storing.run())?;
         Ok(Self { shared })
@@ -89,6 +94,16 @@ impl DiskCache {
         let all = shared.epoch.load(Ordering::Acquire);
         let id = shared.store.id(path);
         Some(Key { id, stamp, epoch: (all, shared.epochs[id.slot(EPOCHS)].load(Ordering::Acquire)) })
+    }
+
+    /// Where it is, and what it takes.
+    pub(crate) fn figures(&self) -> Disk {
+        let shared = &self.shared;
+        Disk {
+            directory: shared.directory.display().to_string(),
+            bytes: shared.used.load(Ordering::Relaxed),
+            bytes_max: shared.store.bytes_max(),
+        }
     }
 
     /// Those of the blocks `indices`, which ascend, that are there, each in its place.
@@ -220,7 +235,10 @@ impl Shared {
                 continue;
             }
             match self.store.store(&key, index, &block) {
-                Ok(_) => self.storing.works(&self.directory),
+                Ok(_) => {
+                    self.look_at_room();
+                    self.storing.works(&self.directory);
+                }
                 // Somebody else makes room.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
@@ -247,6 +265,13 @@ impl Shared {
                 return None;
             }
             self.filled.wait(&mut queue);
+        }
+    }
+
+    /// For whoever wants to know: nothing depends on it.
+    fn look_at_room(&self) {
+        if let Some(used) = self.store.used() {
+            self.used.store(used, Ordering::Relaxed);
         }
     }
 

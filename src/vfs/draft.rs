@@ -125,9 +125,23 @@ impl Draft {
         state.waiting().map(|spool| (Arc::clone(spool), state.size))
     }
 
+    /// The permission bits that the file has to have, as far as they are known.
+    pub(crate) fn mode(&self) -> Option<u16> {
+        self.state.lock().mode
+    }
+
     /// In bytes.
     pub(crate) fn size(&self) -> u64 {
         self.state.lock().size
+    }
+
+    /// The same, unless more is still written.
+    pub(crate) fn size_if_whole(&self) -> Option<u64> {
+        let state = self.state.lock();
+        match &state.form {
+            Form::Flow(outgoing) | Form::Append(outgoing) if !outgoing.is_finishing() => None,
+            _ => Some(state.size),
+        }
     }
 }
 

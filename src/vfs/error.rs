@@ -76,12 +76,17 @@ impl Error {
             ErrorKind::Unavailable if !listed => log::Level::Debug,
             _ => log::Level::Warn,
         };
-        match error.kind {
-            // Not of this path alone: whatever is asked fails in the same way. The log tells the trouble once a minute.
+        // The log tells a trouble once a minute.
+        let trouble = match error.kind {
+            // Not of this path alone: whatever is asked fails in the same way.
             ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::LoginRefused | ErrorKind::Insecure | ErrorKind::Busy => {
-                log::log!(target: &format!("ftpsfs::trouble::{error}"), level, "{what} {path}: {error}");
+                error.to_string()
             }
-            _ => log::log!(level, "{what} {path}: {error}"),
+            // Whoever asks for the same again hears the same.
+            _ => format!("{what} {path}: {error}"),
+        };
+        if level <= log::max_level() {
+            log::log!(target: &format!("ftpsfs::trouble::{trouble}"), level, "{what} {path}: {error}");
         }
         Self::remote(error, listed)
     }

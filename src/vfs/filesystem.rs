@@ -17,6 +17,7 @@ use crate::vfs::link;
 use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
 use crate::vfs::space::FreeSpace;
+use crate::vfs::told::{Absences, Refreshed};
 use crate::vfs::tree::{Answer, Found, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -41,12 +42,17 @@ pub struct Vfs {
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
     changed: OnceLock<Changed>,
+    pub(crate) refreshed: OnceLock<Forget>,
+    pub(crate) absences: Absences,
     /// Files of which the server does not tell better times than its listings do, since it last did of one.
     coarse: Mutex<HashSet<Ino>>,
 }
 
 /// Tells the kernel that what it believes of an inode's attributes is wrong.
 type Changed = Box<dyn Fn(Ino) + Send + Sync>;
+
+/// Tells the kernel to forget.
+type Forget = Box<dyn Fn(&Refreshed) + Send + Sync>;
 
 /// Whether an operation may wait for the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +169,8 @@ impl Vfs {
             counters,
             refused_links: Mutex::default(),
             changed: OnceLock::new(),
+            refreshed: OnceLock::new(),
+            absences: Absences::default(),
             coarse: Mutex::default(),
         }
     }
@@ -205,7 +213,10 @@ impl Vfs {
     pub fn lookup(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<Looked, Error> {
         match self.tree.lookup(parent, name, now, patience.waits())? {
             Answer::Found(found) => Ok(Looked::Up(self.entry(&found))),
-            Answer::Absent(remaining) => Ok(Looked::Absent(remaining)),
+            Answer::Absent(remaining) => {
+                self.absences.note(parent, name);
+                Ok(Looked::Absent(remaining))
+            }
         }
     }
 

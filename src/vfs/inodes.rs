@@ -166,6 +166,17 @@ impl Inodes {
         Some(self.names(ino)?.len().saturating_sub(1))
     }
 
+    /// `ino` and all that is below it.
+    pub(crate) fn below(&self, ino: Ino) -> Vec<Ino> {
+        let mut below = vec![ino];
+        let mut next = 0;
+        while let Some(node) = below.get(next).and_then(|inode| self.nodes.get(inode)) {
+            below.extend(node.children.values());
+            next += 1;
+        }
+        below
+    }
+
     /// The names from `ino` up to the root.
     fn names(&self, ino: Ino) -> Option<Vec<&Name>> {
         let mut names = Vec::new();
@@ -243,7 +254,7 @@ impl Inodes {
         self.queue_unused(node.parent);
     }
 
-    #[cfg(test)]
+    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }

@@ -16,6 +16,8 @@
 //! Who goes through the tree in order is seen to do so by `walkers`; `foresight` then lists and fetches what comes next, on
 //! connections that nobody else needs.
 //!
+//! `overview` tells a person how all of that stands, and `refresh` forgets what was learnt because a person says so.
+//!
 //! The groups below are its layers, lowest first; see the crate's own page for the rule.
 
 pub mod error;
@@ -23,6 +25,7 @@ pub mod settings;
 
 pub mod attr;
 mod counters;
+mod figures;
 pub(crate) mod flight;
 mod link;
 mod names;
@@ -32,6 +35,8 @@ mod space;
 
 pub mod inodes;
 mod spool;
+
+mod told;
 
 mod cache;
 
@@ -65,6 +70,9 @@ pub mod writing;
 mod changes;
 
 pub mod writeback;
+
+pub mod overview;
+pub mod refresh;
 
 pub use disk::DiskCache;
 pub use filesystem::Vfs;

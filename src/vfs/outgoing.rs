@@ -136,6 +136,11 @@ impl Outgoing {
         self.state.lock().running
     }
 
+    /// Whether nothing more is written to it.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.state.lock().total.is_some()
+    }
+
     /// Sends what is left, and waits until the server has all of it.
     ///
     /// # Errors

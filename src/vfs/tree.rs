@@ -25,6 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 mod known;
 mod local;
+mod refreshed;
 mod stored;
 
 pub(crate) use local::Target;
@@ -61,6 +62,8 @@ struct State {
     noted_since: Epoch,
     /// Temporaries that were left behind and are being removed.
     swept: HashSet<RemotePath>,
+    /// Temporary names that were given of late, and for which file.
+    given: VecDeque<(Name, Ino)>,
 }
 
 /// What was done in a directory; `None` if only that something was.
@@ -133,6 +136,7 @@ impl Tree {
             recent: VecDeque::new(),
             noted_since: Epoch::default(),
             swept: HashSet::new(),
+            given: VecDeque::new(),
         };
         Self {
             namer: Namer::new(&settings.host),

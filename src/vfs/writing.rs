@@ -179,6 +179,24 @@ impl Vfs {
         self.drafts.write(&draft, offset, bytes.into(), Moment::new(now), patience.waits())
     }
 
+    /// Takes from `ino` the bits that let who executes it be somebody else, since somebody without that right changes it: the kernel
+    /// leaves this to us, which spares us a question of its before each write.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vfs::setattr`].
+    pub fn drop_privileges(&self, ino: Ino, now: Instant, patience: Patience) -> Result<(), Error> {
+        let mode = match self.drafts.of(ino) {
+            Some(draft) => draft.mode(),
+            None => self.tree.getattr(ino, now, patience.waits())?.metadata.mode,
+        };
+        match mode.map(|mode| (mode, unprivileged(mode))) {
+            Some((mode, plain)) if plain != mode && !patience.waits() => Err(Error::WouldBlock),
+            Some((mode, plain)) if plain != mode => self.set_mode(ino, plain, Moment::new(now)),
+            _ => Ok(()),
+        }
+    }
+
     /// Gets what was written to an open file to the server, whoever wrote it. When this returns `Ok` it is there or, with
     /// `writeback`, in the journal.
     ///
@@ -370,6 +388,15 @@ impl Vfs {
         let draft = self.drafts.of(file.ino).ok_or(Error::BadHandle)?;
         Ok((file, draft))
     }
+}
+
+/// `mode` without set-user-ID, and without set-group-ID where that is no mark for locking (`should_remove_suid` of the kernel).
+fn unprivileged(mode: u16) -> u16 {
+    const SET_USER: u16 = 0o4000;
+    const SET_GROUP: u16 = 0o2000;
+    const GROUP_EXECUTES: u16 = 0o010;
+    let set_group = if mode & GROUP_EXECUTES != 0 { SET_GROUP } else { 0 };
+    mode & !(SET_USER | set_group)
 }
 
 /// The permission bits of what the kernel calls a mode.

@@ -41,6 +41,12 @@ fn a_failure_is_one_line_and_an_exit_status() {
         (&["ftps://anonymous@h/", "/nowhere"], 32, "mount point /nowhere: there is no such directory"),
         (&["ftps://anonymous@h/", "/dev/null"], 32, "mount point /dev/null: it is not a directory"),
         (&["-o", "user=joe", &refused, "/"], 32, "refused"),
+        (&["status", "--frog"], 1, "--frog"),
+        (&["status", "/a", "/b"], 1, "unexpected argument '/b'"),
+        (&["status", "--json", "--watch"], 1, "cannot be used with"),
+        (&["status", "/"], 32, "/ is not an ftpsfs mount"),
+        (&["refresh"], 1, "PATH"),
+        (&["refresh", "/"], 32, "/ is not in an ftpsfs mount"),
     ] {
         let mut command = ftpsfs(arguments);
         if status == 32 {
@@ -196,6 +202,40 @@ fn what_a_server_says_does_not_drive_the_terminal_or_the_log() {
     assert_eq!(output.status.code(), Some(32), "{said}");
     assert!(said.contains(r"\u{1b}[31m\u{7} red") && said.contains(r"\u{1b}]0;title"), "{said}");
     assert!(!said.contains(['\x1b', '\x07', '\u{202e}']), "{said}");
+}
+
+#[test]
+fn the_documents_tell_of_the_same_commands() {
+    let help = |command: &str| String::from_utf8(ftpsfs(&[command, "--help"]).output().unwrap().stdout).unwrap();
+    for (command, flags) in [
+        ("check", &["write", "limits", "json", "trace"][..]),
+        ("status", &["watch", "json", "prometheus"]),
+        ("refresh", &[]),
+    ] {
+        let help = help(command);
+        // Of the list below, after the usage.
+        let list = help.split_once("Options:").unwrap().1;
+        let told =
+            list.lines().filter_map(|line| line.split_once("--")?.1.split(' ').next()).filter(|flag| *flag != "help");
+        let mut told: Vec<&str> = told.collect();
+        let mut flags = flags.to_vec();
+        told.sort_unstable();
+        flags.sort_unstable();
+        assert_eq!(told, flags, "{command}: {help}");
+        for (file, form) in [
+            ("packaging/man/ftpsfs.8", "\\-\\-"),
+            ("packaging/completions/ftpsfs.bash", "--"),
+            ("packaging/completions/_ftpsfs", "--"),
+            ("packaging/completions/ftpsfs.fish", "--long-option "),
+            ("README.md", "--"),
+        ] {
+            let text = document(file);
+            assert!(text.contains(command), "{file}: {command}");
+            for flag in &flags {
+                assert!(text.contains(&format!("{form}{flag}")), "{file}: {command} {flag}");
+            }
+        }
+    }
 }
 
 /// docs/options.md and the completions are made of the table (`documents.rs`); what a person wrote is compared.

@@ -23,6 +23,7 @@ use crate::ftp::settings::Settings;
 use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
+use crate::remote::condition::Condition;
 use crate::remote::{self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Seen, Start, Upload};
 use entrance::Entrance;
 use kind::translate;
@@ -166,6 +167,10 @@ impl Remote for Client {
 
     fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
         self.pool.on_spare(told);
+    }
+
+    fn condition(&self) -> Condition {
+        Condition { connections: self.pool.connections(), ..self.server.condition() }
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {

@@ -60,6 +60,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             drop(session);
+            self.pool.server.counters.replaced.up();
             self.pool.lent_no_more();
         }
     }

@@ -4,6 +4,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use crate::ftp::certificate::Certificate;
+use crate::remote::condition::Encryption;
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 use std::fmt;
 use std::time::Duration;
@@ -46,6 +47,13 @@ impl Heard {
     /// Whether a session of the control connection was resumed.
     pub fn resumed(&self) -> bool {
         self.kind == Some(HandshakeKind::Resumed)
+    }
+
+    /// What was agreed on, in words.
+    pub fn encryption(&self) -> Option<Encryption> {
+        let version = format!("{:?}", self.version?).replace("TLSv1_", "TLS 1.");
+        let cipher = self.suite.map(|suite| format!("{suite:?}")).unwrap_or_default();
+        Some(Encryption { version, cipher })
     }
 
     /// Takes a whole record, header included.

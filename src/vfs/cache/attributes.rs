@@ -62,6 +62,11 @@ impl Attributes {
         Self { files: LruCache::unbounded() }
     }
 
+    /// Of how many files.
+    pub(crate) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     /// What was told last, however long ago.
     pub(crate) fn last(&mut self, ino: Ino) -> Option<&Known> {
         self.files.get(&ino)

@@ -1,6 +1,7 @@
 //! Blocks of content, the ones used last, bounded in bytes.
 
 use crate::vfs::cache::versions::VersionId;
+use crate::vfs::figures::Memory;
 use lru::LruCache;
 use parking_lot::Mutex;
 use std::fmt;
@@ -128,6 +129,11 @@ pub(crate) struct Blocks {
 impl Blocks {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self { blocks: LruCache::unbounded(), bytes: 0, bytes_max }
+    }
+
+    /// What they take and may take (bytes).
+    pub(crate) fn memory(&self) -> Memory {
+        Memory { bytes: self.bytes as u64, bytes_max: self.bytes_max as u64 }
     }
 
     /// A piece of the block that has the bytes `need`.

@@ -120,6 +120,11 @@ impl Directories {
         Self { listings: LruCache::unbounded(), cost: 0 }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.listings.len()
+    }
+
     /// The listing of `ino`, if it is still believed, with the local changes since.
     pub(crate) fn fresh(&mut self, ino: Ino, now: Instant, timeout: Duration) -> Option<&Listed> {
         let kept = self.listings.get_mut(&ino).filter(|kept| !kept.listed.remaining(now, timeout).is_zero())?;

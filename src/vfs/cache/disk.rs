@@ -159,6 +159,16 @@ impl Store {
         Ok(segment)
     }
 
+    /// What all that is stored may take (bytes).
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// What it takes as far as it is noted (bytes), without waiting for who changes that.
+    pub(crate) fn used(&self) -> Option<u64> {
+        room::used(&self.base).ok()?
+    }
+
     /// The disk is full: gives some of it back.
     ///
     /// # Errors

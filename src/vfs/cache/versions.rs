@@ -114,6 +114,11 @@ impl Versions {
         self.current.peek(&ino).map(|(version, _)| version.id)
     }
 
+    /// Whether somebody has the current version of `ino` open.
+    pub(crate) fn is_open(&self, ino: Ino) -> bool {
+        self.current.peek(&ino).is_some_and(|(version, _)| version.handles.load(Ordering::Acquire) > 0)
+    }
+
     /// The server tells `metadata` of the current version of `ino` by now: we changed it, and not the content.
     pub(crate) fn renew(&mut self, ino: Ino, metadata: &Metadata) {
         if let Some((version, known)) = self.current.get_mut(&ino)

@@ -6,18 +6,21 @@ use crate::vfs::draft::{Draft, Form, Origin};
 use crate::vfs::drafts::queue::{Outcome, Queue};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
+use crate::vfs::figures::Writing;
 use crate::vfs::inodes::Ino;
 use crate::vfs::journal::{Journal, Left, Record};
 use crate::vfs::settings::UploadWay;
 use crate::vfs::spool::Spool;
 use crate::vfs::tree::Target;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What waits for its upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Backlog {
     /// How many files.
     pub files: usize,
@@ -163,6 +166,21 @@ impl Drafts {
             backlog.bytes += draft.size();
         }
         backlog
+    }
+
+    /// What is being written, and is not in the journal.
+    pub(crate) fn writing(&self) -> Writing {
+        let drafts: Vec<Arc<Draft>> = self.open.lock().values().filter_map(|open| open.draft.clone()).collect();
+        let mut writing = Writing::default();
+        for draft in drafts {
+            let state = draft.state.lock();
+            if state.is_dirty() && !state.nameless && state.waiting().is_none() {
+                writing.files += 1;
+                writing.bytes += state.size;
+                writing.failed += usize::from(state.failed.is_some());
+            }
+        }
+        writing
     }
 
     /// Those that wait, below the directory at `path`.

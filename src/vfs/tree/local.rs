@@ -17,6 +17,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How many temporaries are swept at most: a directory full of them must not keep the server busy.
 const SWEPT_MAX: usize = 1024;
 
+/// How many temporary names are remembered, for whoever wants to know what is being uploaded.
+const GIVEN_MAX: usize = 256;
+
 /// How many local changes are remembered for answers that were asked for before.
 const RECENT_MAX: usize = 1024;
 
@@ -56,7 +59,9 @@ impl Tree {
     /// A temporary name in the directory of `ino`.
     pub(crate) fn temporary(&self, ino: Ino, wall: SystemTime) -> Result<Target, Error> {
         let name = self.namer.temporary(wall);
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.given.push_front((name.clone(), ino));
+        state.given.truncate(GIVEN_MAX);
         match state.local.get(&ino).map(|local| &local.standing) {
             Some(Standing::Nameless(Some((parent, _)))) => Ok(Target::Name(*parent, name)),
             _ => state.inodes.place(ino).map(|(parent, _)| Target::Name(parent, name)).ok_or(Error::Stale),
@@ -71,6 +76,16 @@ impl Tree {
             Target::Name(parent, name) => state.inodes.path(*parent).map(|path| path.join(name)),
         }
         .ok_or(Error::Stale)
+    }
+
+    /// The file for which the temporary name at the end of `path` was given, or which is there, and its path.
+    pub(crate) fn behind(&self, path: &RemotePath) -> Option<(Ino, RemotePath)> {
+        let (_, name) = path.split()?;
+        let state = self.state.lock();
+        let given = state.given.iter().find(|(given, _)| *given == name).map(|(_, ino)| *ino);
+        let ino =
+            given.or_else(|| path.names().try_fold(Ino::ROOT, |parent, name| state.inodes.child(parent, name)))?;
+        Some((ino, state.inodes.path(ino)?))
     }
 
     /// The directory of `ino` and its name there; [`Error::Stale`] if it has none.

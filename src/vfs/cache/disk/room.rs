@@ -73,14 +73,7 @@ impl<'a> Room<'a> {
 
     /// What is used as far as it is noted; never less than it is.
     fn used(&self) -> io::Result<Option<u64>> {
-        let mut number = [[0; 8]; 2];
-        match self.file.read_exact_at(number.as_flattened_mut(), 0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let [used, complement] = number.map(u64::from_le_bytes);
-        Ok((used == !complement).then_some(used))
+        noted(&self.file)
     }
 
     fn note(&self, used: u64) -> io::Result<()> {
@@ -123,6 +116,22 @@ impl<'a> Room<'a> {
         }
         Ok(all)
     }
+}
+
+/// What is used of `base` as far as it is noted; `None` while that is being changed.
+pub(super) fn used(base: &Path) -> io::Result<Option<u64>> {
+    noted(&sys::open_itself(File::options().read(true), &base.join(NAME))?)
+}
+
+fn noted(file: &File) -> io::Result<Option<u64>> {
+    let mut number = [[0; 8]; 2];
+    match file.read_exact_at(number.as_flattened_mut(), 0) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let [used, complement] = number.map(u64::from_le_bytes);
+    Ok((used == !complement).then_some(used))
 }
 
 /// Where the segment `number` of `id` is.
