@@ -459,7 +459,8 @@ impl Pool {
 
     /// Has an idle session made ready for its next transfer.
     fn warm_one(self: &Arc<Self>) {
-        let (mut session, _errand) = {
+        // In this order: one that is of no use is gone before another may be opened in its place.
+        let (_errand, mut session) = {
             let mut state = self.state.lock();
             // Who waits takes it as it is, and may need no data connection.
             if state.waiters > 0 {
@@ -467,7 +468,7 @@ impl Pool {
             }
             let Some(at) = state.idle.iter().position(|idle| idle.session.is_cold()) else { return };
             let Some(idle) = state.idle.remove(at) else { return };
-            (idle.session, Errand::begin(self, &mut state, |state| &mut state.coming))
+            (Errand::begin(self, &mut state, |state| &mut state.coming), idle.session)
         };
         match session.warm() {
             Ok(()) => self.shelve(session),

