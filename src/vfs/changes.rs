@@ -282,7 +282,7 @@ impl Vfs {
                 None => None,
             };
             self.tree.forget_renamed(found.ino, &from, &to);
-            self.rename_remote(&from, &to, &found.metadata).inspect_err(|_| {
+            self.rename_remote(&from, &to, &found.metadata, target).inspect_err(|_| {
                 self.put_back(kept.as_ref(), &to);
                 self.tree.doubt(parent);
                 self.tree.doubt(new_parent);
@@ -346,7 +346,13 @@ impl Vfs {
         }
     }
 
-    fn rename_remote(&self, from: &RemotePath, to: &RemotePath, seen: &Metadata) -> Result<(), Error> {
+    fn rename_remote(
+        &self,
+        from: &RemotePath,
+        to: &RemotePath,
+        seen: &Metadata,
+        target: Option<Ino>,
+    ) -> Result<(), Error> {
         let remote = self.tree.remote();
         match remote.rename_seen(from, to, Seen::As(seen)) {
             Ok(()) => Ok(()),
@@ -363,8 +369,17 @@ impl Vfs {
                 let gone = remote.stat(from).is_err_and(|error| error.kind == ErrorKind::NotFound);
                 if gone && remote.stat(to).is_ok() { Ok(()) } else { Err(Error::logged("rename", from, &error, true)) }
             }
+            Err(error) if is_unclear(&error) && self.has_entries(to, target) => {
+                Err(not_empty("what has the name has entries"))
+            }
             Err(error) => Err(Error::logged("rename", from, &error, true)),
         }
+    }
+
+    /// Whether `ino` is a directory, which is at `path`, and something is in it.
+    fn has_entries(&self, path: &RemotePath, ino: Option<Ino>) -> bool {
+        let is_directory = ino.is_some_and(|ino| self.tree.is_directory(ino));
+        is_directory && self.tree.remote().list(path).is_ok_and(|entries| !entries.is_empty())
     }
 
     /// Whether something has the name, as the server says now.
@@ -404,8 +419,7 @@ impl Vfs {
     /// Why nothing was created at `path`: servers do not always tell that the name is taken.
     fn not_created(&self, what: &str, parent: Ino, path: &RemotePath, error: &remote::Error) -> Error {
         self.tree.doubt(parent);
-        let unclear = matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Refused | ErrorKind::PermissionDenied);
-        if error.kind == ErrorKind::Exists || unclear && self.tree.remote().stat(path).is_ok() {
+        if error.kind == ErrorKind::Exists || is_unclear(error) && self.tree.remote().stat(path).is_ok() {
             return Error::Exists;
         }
         Error::logged(what, path, error, true)
@@ -415,6 +429,11 @@ impl Vfs {
         let told = self.tree.told(path).ok();
         told.filter(|told| told.kind == otherwise.kind).unwrap_or(otherwise)
     }
+}
+
+/// Whether the server said no without saying why, or gives that as the reason of everything.
+fn is_unclear(error: &remote::Error) -> bool {
+    matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Refused | ErrorKind::PermissionDenied)
 }
 
 fn not_empty(text: &str) -> Error {

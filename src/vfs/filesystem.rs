@@ -14,6 +14,7 @@ use crate::vfs::handles::{Handle, Handles, OpenFile};
 use crate::vfs::inodes::Ino;
 use crate::vfs::journal::Journal;
 use crate::vfs::link;
+use crate::vfs::names::NAME_BYTES_MAX;
 use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
 use crate::vfs::space::FreeSpace;
@@ -209,14 +210,20 @@ impl Vfs {
     ///
     /// # Errors
     ///
-    /// [`Error::NotADirectory`], [`Error::Stale`], [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
+    /// [`Error::NameTooLong`] where there is none of the name, [`Error::NotADirectory`], [`Error::Stale`], [`Error::Remote`], and
+    /// [`Error::WouldBlock`] as `patience` says.
     pub fn lookup(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<Looked, Error> {
-        match self.tree.lookup(parent, name, now, patience.waits())? {
-            Answer::Found(found) => Ok(Looked::Up(self.entry(&found))),
-            Answer::Absent(remaining) => {
+        // FUSE's kernel lets up to 1024 bytes through, and a server may have such a name.
+        let is_too_long = name.len() > NAME_BYTES_MAX;
+        match self.tree.lookup(parent, name, now, patience.waits()) {
+            Ok(Answer::Found(found)) => Ok(Looked::Up(self.entry(&found))),
+            Ok(Answer::Absent(_)) if is_too_long => Err(Error::NameTooLong),
+            Ok(Answer::Absent(remaining)) => {
                 self.absences.note(parent, name);
                 Ok(Looked::Absent(remaining))
             }
+            Err(error) if is_too_long && error.is_refusal() => Err(Error::NameTooLong),
+            Err(error) => Err(error),
         }
     }
 

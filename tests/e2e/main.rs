@@ -35,6 +35,7 @@ mod logged;
 mod lost;
 mod matrix;
 mod mount;
+mod posix;
 mod programs;
 mod refused;
 mod resources;
