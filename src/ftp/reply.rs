@@ -321,6 +321,9 @@ mod tests {
             b"099 x\r\n",
             b"600 x\r\n",
             b"22",
+            // Their ends may never come.
+            b"9",
+            b"2x",
             b"2 20 x\r\n",
             b"2200 x\r\n",
         ] {
