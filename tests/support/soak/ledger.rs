@@ -6,7 +6,11 @@ use std::path::Path;
 
 /// The accounts of one program. A path that is not in it may be anything.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(BTreeMap<String, BTreeSet<Content>>);
+pub(super) struct Ledger {
+    files: BTreeMap<String, BTreeSet<Content>>,
+    /// The last commit of each repository.
+    commits: BTreeMap<String, String>,
+}
 
 /// A digest, or `None` where there is no file.
 pub(super) type Content = Option<u64>;
@@ -14,33 +18,38 @@ pub(super) type Content = Option<u64>;
 impl Ledger {
     /// The server has acknowledged that `path` holds `content`.
     pub(super) fn acknowledged(&mut self, path: &str, content: Content) {
-        self.0.insert(path.to_owned(), BTreeSet::from([content]));
+        self.files.insert(path.to_owned(), BTreeSet::from([content]));
     }
 
     /// An error was told: `path` may hold `content`, or what it may have held before.
     pub(super) fn unsure(&mut self, path: &str, content: Content) {
-        self.0.entry(path.to_owned()).or_insert_with(|| BTreeSet::from([None])).insert(content);
+        self.files.entry(path.to_owned()).or_insert_with(|| BTreeSet::from([None])).insert(content);
     }
 
     /// What `path` may hold.
     pub(super) fn possible(&self, path: &str) -> BTreeSet<Content> {
-        self.0.get(path).cloned().unwrap_or_else(|| BTreeSet::from([None]))
+        self.files.get(path).cloned().unwrap_or_else(|| BTreeSet::from([None]))
     }
 
-    /// Whether anything was told of `path`.
-    pub(super) fn knows(&self, path: &str) -> bool {
-        self.0.contains_key(path)
+    /// git has acknowledged `commit`.
+    pub(super) fn committed(&mut self, repository: &str, commit: &str) {
+        self.commits.insert(repository.to_owned(), commit.to_owned());
+    }
+
+    /// Each repository and its last commit.
+    pub(super) fn commits(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.commits.iter()
     }
 
     /// Nothing below `path` is of interest any more.
     pub(super) fn forget(&mut self, path: &str) {
         let below = format!("{path}/");
-        self.0.retain(|other, _| other != path && !other.starts_with(&below));
+        self.files.retain(|other, _| other != path && !other.starts_with(&below));
     }
 
     /// Compares with what lies below `root`.
     pub(super) fn compare(&self, root: &Path, wrong: &mut Vec<String>, lost: &mut Vec<String>) {
-        for (path, possible) in &self.0 {
+        for (path, possible) in &self.files {
             let found = digest(&root.join(path)).ok();
             match found {
                 found if possible.contains(&found) => {}

@@ -57,8 +57,10 @@ pub struct Figures {
     pub lost: Vec<String>,
     /// Programs that did not end once everything worked again.
     pub hung: Vec<String>,
-    /// How long umount(8) took with the link cut and files being read, and how long the program lived after it began.
+    /// How long umount(8) took with the link cut in the middle of a read, and how long the program lived after it began.
     pub umount: (Duration, Duration),
+    /// How long the reader, killed before, was still in its call: until then umount is refused.
+    pub reader: Duration,
     /// The most memory that the program used.
     pub vm_hwm_kib: u64,
     /// The end of its log.
@@ -94,14 +96,17 @@ pub fn run(plan: Plan) -> Figures {
     let (mut wrong, mut lost) = (Vec::new(), Vec::new());
     for ledger in ledgers {
         ledger.compare(&stage.disk, &mut wrong, &mut lost);
-        wrong.extend(Program::check_repository(&stage.disk, &ledger));
+        wrong.extend(Program::check_commits(&stage.disk, &ledger));
     }
     wrong.extend(tally.wrong());
-    let umount = if hung.is_empty() { stage.umount_with_a_dead_link() } else { (Duration::MAX, Duration::MAX) };
+    let (reader, umount) = match hung.is_empty() {
+        true => stage.umount_with_a_dead_link(),
+        false => (Duration::MAX, (Duration::MAX, Duration::MAX)),
+    };
     let log = stage.mount.log();
     let tally = Arc::into_inner(tally).unwrap_or_default();
     let longest = longest.max(tally.longest());
-    Figures { plan, troubles: troubles.counts(), tally, longest, wrong, lost, hung, umount, vm_hwm_kib, log }
+    Figures { plan, troubles: troubles.counts(), tally, longest, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
 
 /// Runs `program` again and again on a thread of its own; its name, and where its ledger comes at the end.
@@ -150,16 +155,21 @@ impl Stage {
     }
 
     /// Somebody reads, the link goes dead, the reader is killed, and umount(8) is asked.
-    fn umount_with_a_dead_link(&mut self) -> (Duration, Duration) {
+    fn umount_with_a_dead_link(&mut self) -> (Duration, (Duration, Duration)) {
         let mut reader = Command::new("cat");
         reader.arg(self.mount.path("big")).stdout(Stdio::null()).stderr(Stdio::null());
         let mut reader = reader.spawn().expect("cat starts");
         thread::sleep(Duration::from_millis(300));
         self.link.cut();
         thread::sleep(Duration::from_millis(300));
+        let killed = Instant::now();
         let _ = reader.kill();
+        while matches!(reader.try_wait(), Ok(None)) && killed.elapsed() < UMOUNT_MAX {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let gone = killed.elapsed();
         let begun = Instant::now();
-        // Until the kernel has ended the reader, the file is open and umount is refused.
+        // A program that another one starts holds our open files for a moment, between fork and exec.
         while !finish(within(UMOUNT_MAX, "umount").arg(&self.mount.point)).stderr.is_empty() {
             if begun.elapsed() > UMOUNT_MAX {
                 break;
@@ -176,7 +186,7 @@ impl Stage {
         }
         let lived = if self.mount.lives() { Duration::MAX } else { begun.elapsed() };
         self.link.mend();
-        (took, lived)
+        (gone, (took, lived))
     }
 }
 
@@ -220,6 +230,7 @@ impl fmt::Display for Figures {
         writeln!(f, "hung processes                 {}", self.hung.len())?;
         let (umount, lived) = (self.umount.0.as_secs_f64(), self.umount.1.as_secs_f64());
         writeln!(f, "umount under a dead link       {umount:.2} s; the program ended after {lived:.2} s")?;
+        writeln!(f, "a killed reader was gone after {:.2} s", self.reader.as_secs_f64())?;
         writeln!(f, "VmHWM                          {:.0} MiB", self.vm_hwm_kib as f64 / 1024.0)
     }
 }

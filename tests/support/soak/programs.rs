@@ -22,6 +22,8 @@ pub(super) struct Program {
     mount: PathBuf,
     local: PathBuf,
     random: Random,
+    /// How many commits failed.
+    failed: usize,
     work: Work,
 }
 
@@ -47,7 +49,15 @@ pub(super) fn all(mount: &Path, local: &Path, seed: u64) -> Vec<Program> {
             let local = local.join(name);
             fs::create_dir_all(&local).expect("the directory is ours");
             let random = Random::new(seed ^ (number << 32));
-            Program { name: name.to_owned(), ledger: Ledger::default(), mount: mount.to_owned(), local, random, work }
+            Program {
+                name: name.to_owned(),
+                ledger: Ledger::default(),
+                mount: mount.to_owned(),
+                local,
+                random,
+                failed: 0,
+                work,
+            }
         })
         .collect()
 }
@@ -186,17 +196,17 @@ impl Program {
         self.settle("tar", "tar/tree", &source, &ran, tally);
     }
 
+    /// Commits. After an error it begins anew elsewhere: what git does with what it was refused is git's affair, what it was
+    /// told is there has to stay.
     fn git(&mut self, tally: &Tally) {
-        let place = self.mount.join("git");
+        let place = self.mount.join("git").join(format!("repository-{:03}", self.failed));
         let script = r#"
             export HOME="$2" GIT_CONFIG_NOSYSTEM=1
             git config --global user.name Tester; git config --global user.email tester@example.org
             git config --global gc.auto 0; git config --global init.defaultBranch main
             git config --global --replace-all safe.directory '*'
+            [ -e "$1/.git/refs/heads/main" ] || git init -q "$1"
             cd "$1"
-            if ! git -C repository rev-parse HEAD >/dev/null 2>&1; then rm -rf repository; git init -q repository; fi
-            cd repository
-            rm -f .git/index.lock .git/HEAD.lock .git/refs/heads/*.lock
             n=0; while [ $n -lt 12 ]; do echo "$RANDOM $n" > "file-$n.txt"; n=$((n + 1)); done
             git add -A; git commit -q -m "round" --allow-empty
             git rev-parse HEAD
@@ -204,24 +214,23 @@ impl Program {
         let ran = run(script, &[&place, &self.local]);
         tally.count("git commit", (ran.status != 0).then(|| format!("git: {}", last_line(&ran))));
         if ran.status != 0 {
-            // What an error was told of may be there or not.
-            self.ledger.forget(MAIN);
+            self.failed += 1;
             return thread::sleep(PAUSE);
         }
-        let head = ran.stdout.trim();
-        self.ledger.acknowledged(MAIN, Some(digest_of(format!("{head}\n").as_bytes())));
-        let ran =
-            run("export HOME=\"$2\"; git -C \"$1/repository\" fsck --full --no-dangling 2>&1", &[&place, &self.local]);
+        let repository = format!("git/repository-{:03}", self.failed);
+        self.ledger.committed(&repository, ran.stdout.trim());
+        let ran = run("export HOME=\"$2\"; git -C \"$1\" fsck --full --no-dangling 2>&1", &[&place, &self.local]);
         tally.count("git fsck", (ran.status != 0).then(|| format!("git fsck: {}", last_line(&ran))));
     }
 
-    /// What git itself says of what it was told is there.
-    pub(super) fn check_repository(disk: &Path, ledger: &Ledger) -> Option<String> {
-        if !ledger.knows(MAIN) {
-            return None;
-        }
-        let ran = run("git -c safe.directory='*' -C \"$1/git/repository\" fsck --full --no-dangling 2>&1", &[disk]);
-        (ran.status != 0).then(|| format!("git fsck on the server's disk: {}", ran.stdout))
+    /// What git itself says of the commits that it was told are there.
+    pub(super) fn check_commits(disk: &Path, ledger: &Ledger) -> Vec<String> {
+        let script = "git -c safe.directory='*' -C \"$1\" archive \"$2\" 2>&1 >/dev/null";
+        let check = |(repository, commit): (&String, &String)| {
+            let ran = run(script, &[&disk.join(repository), Path::new(commit)]);
+            (ran.status != 0).then(|| format!("commit {commit} of {repository}: {}", ran.stdout))
+        };
+        ledger.commits().filter_map(check).collect()
     }
 
     /// Some files of `tree` anew.
@@ -315,9 +324,6 @@ fn rest_after(_: &io::Error) {
 
 /// The length of the file that is only read.
 pub(super) const BIG_BYTES: usize = 64 << 20;
-
-/// The branch that git commits to.
-const MAIN: &str = "git/repository/.git/refs/heads/main";
 
 const BLOCK: usize = 100_000;
 
