@@ -58,7 +58,7 @@ fn what_is_refused_again_is_told_once() {
     for name in ["locked", "other"] {
         let path = case.disk.join(name);
         fs::create_dir(&path).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     }
     let mount = case.mount(&["attr_timeout=0", "dir_timeout=0"]);
     for _ in 0..20 {
