@@ -144,6 +144,7 @@ impl Config {
             versions: options.versions,
             connections_max: options.connections,
             timeout: options.timeout,
+            hard: options.hard,
             verify: options.verify,
             server_tz: options.server_tz.clone(),
             idle_timeout: IDLE_TIMEOUT,
@@ -261,6 +262,8 @@ fn vfs(options: &Options) -> VfsSettings {
         spool_dir: options.spool_dir.clone().unwrap_or_else(|| SPOOL_DIR.into()),
         recovery_dir: options.recovery_dir.clone().unwrap_or_else(|| kept_in("recovery")),
         ignore_perms: options.ignore_perms,
+        patience: (!options.hard).then_some(options.timeout),
+        stale_ok: options.stale_ok,
         host: host(),
     }
 }

@@ -1,35 +1,46 @@
 //! The kernel's requests: decoded, asked of [`Vfs`], answered, logged. Decides nothing.
 //!
 //! A request is first tried in the dispatch loop with what is known. Only if it needs the network it goes to a worker
-//! thread, so that answers that are known are never stuck behind a server that is slow.
+//! thread (`desk`), so that answers that are known are never stuck behind a server that is slow; what takes too long is
+//! answered by the `watchdog`.
 
 use crate::status::Status;
 use crate::vfs::error::Error;
-use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Looked, Opened, Patience, Vfs};
+use crate::vfs::filesystem::{Access, DirectoryEntry, Entry, Fh, Patience, Vfs};
 use crate::vfs::inodes::Ino;
 use crate::vfs::writing::{Changes, Creation};
-use crate::workers::Workers;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod desk;
 mod extended;
+mod flags;
+mod kills;
+mod late;
 mod replies;
+mod watchdog;
 
+pub use desk::Crew;
+use desk::{Desk, Lane, attempt};
 use extended::forget;
+use flags::{MODE_FILE, MODE_KIND, Open};
+use kills::{is_root, write};
+use late::{close_created, close_directory, close_opened, forget_entry, forget_looked, keep};
 use replies::{
-    GENERATION, NOTHING, errno, file_attr, file_type, respond_attr, respond_empty, respond_entry, respond_open,
+    GENERATION, NOTHING, errno, file_attr, file_type, respond_attr, respond_bytes, respond_created, respond_directory,
+    respond_empty, respond_entry, respond_looked, respond_open, respond_target,
 };
 
 /// Requests that the kernel sends without anybody waiting, read-ahead above all.
@@ -41,20 +52,23 @@ const MAX_WRITE: u32 = 1 << 20;
 /// The kernel's view of a [`Vfs`].
 #[derive(Debug)]
 pub struct Adapter {
-    vfs: Arc<Vfs>,
-    workers: Workers,
+    desk: Desk,
     status: Arc<Status>,
 }
 
 impl Adapter {
     /// Requests are answered by `vfs`, questions about the mount itself by `status`.
-    pub fn new(vfs: Arc<Vfs>, status: Status) -> Self {
-        Self { vfs, workers: Workers::default(), status: Arc::new(status) }
+    ///
+    /// # Errors
+    ///
+    /// The system's, where there is no thread to be had.
+    pub fn new(vfs: Arc<Vfs>, status: Status) -> io::Result<Self> {
+        Ok(Self { desk: Desk::open(vfs)?, status: Arc::new(status) })
     }
 
     /// Those who answer requests, to wait for them at the end.
-    pub fn workers(&self) -> Workers {
-        self.workers.clone()
+    pub fn crew(&self) -> Crew {
+        self.desk.crew()
     }
 
     /// Lets `vfs` take back what the kernel was told, through the session that the adapter went into.
@@ -69,23 +83,8 @@ impl Adapter {
         });
     }
 
-    /// Asks for what is known, else lets a worker ask the server; then replies.
-    fn answer<T: 'static, R: Send + 'static>(
-        &self,
-        reply: R,
-        ask: impl Fn(&Vfs, Instant, Patience) -> Result<T, Error> + Send + 'static,
-        respond: fn(R, Result<T, fuser::Errno>),
-    ) {
-        match attempt(|| ask(&self.vfs, Instant::now(), Patience::CacheOnly)) {
-            Err(Error::WouldBlock) => {
-                let vfs = Arc::clone(&self.vfs);
-                self.workers.spawn(move || {
-                    let result = attempt(|| ask(&vfs, Instant::now(), Patience::Network));
-                    respond(reply, result.map_err(|error| errno(&error)));
-                });
-            }
-            result => respond(reply, result.map_err(|error| errno(&error))),
-        }
+    fn vfs(&self) -> &Vfs {
+        self.desk.vfs()
     }
 }
 
@@ -120,30 +119,27 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.as_bytes().to_vec();
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.lookup(Ino(parent.0), &name, now, patience),
-            |reply, looked| match looked {
-                Ok(Looked::Up(entry)) => {
-                    let attr = file_attr(entry.ino, &entry.attr);
-                    reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
-                }
-                // The kernel keeps an entry with the number 0 as the knowledge that there is none.
-                Ok(Looked::Absent(remaining)) if !remaining.is_zero() => {
-                    reply.entry(&remaining, &NOTHING, GENERATION);
-                }
-                Ok(Looked::Absent(_)) => reply.error(fuser::Errno::ENOENT),
-                Err(errno) => reply.error(errno),
-            },
+            respond_looked,
+            forget_looked,
         );
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, lookups: u64) {
-        self.vfs.forget(Ino(ino.0), lookups);
+        self.vfs().forget(Ino(ino.0), lookups);
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(reply, move |vfs, now, patience| Ok((ino, vfs.getattr(Ino(ino.0), now, patience)?)), respond_attr);
+        self.desk.answer(
+            Lane::Names,
+            reply,
+            move |vfs, now, patience| Ok((ino, vfs.getattr(Ino(ino.0), now, patience)?)),
+            respond_attr,
+            keep,
+        );
     }
 
     fn setattr(
@@ -171,7 +167,8 @@ impl Filesystem for Adapter {
         let changes = Changes { mode, uid, gid, size, modified };
         // FATTR_KILL_SUIDGID does not come through to us.
         let kills = size.is_some() && !is_root(request);
-        self.answer(
+        self.desk.answer(
+            Lane::Writes,
             reply,
             move |vfs, now, patience| {
                 if kills {
@@ -180,17 +177,17 @@ impl Filesystem for Adapter {
                 Ok((ino, vfs.setattr(Ino(ino.0), fh.map(|fh| Fh(fh.0)), changes, now, patience)?))
             },
             respond_attr,
+            keep,
         );
     }
 
     fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.readlink(Ino(ino.0), now, patience),
-            |reply, target| match target {
-                Ok(target) => reply.data(&target),
-                Err(errno) => reply.error(errno),
-            },
+            respond_target,
+            keep,
         );
     }
 
@@ -209,38 +206,56 @@ impl Filesystem for Adapter {
             return reply.error(fuser::Errno::EPERM);
         }
         let name = name.as_bytes().to_vec();
-        self.answer(
+        self.desk.answer(
+            Lane::Writes,
             reply,
             move |vfs, now, patience| vfs.mknod(Ino(parent.0), &name, mode, now, patience),
             respond_entry,
+            forget_entry,
         );
     }
 
     fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let name = name.as_bytes().to_vec();
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.mkdir(Ino(parent.0), &name, mode, now, patience),
             respond_entry,
+            forget_entry,
         );
     }
 
     fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |vfs, now, patience| vfs.unlink(Ino(parent.0), &name, now, patience), respond_empty);
+        self.desk.answer(
+            Lane::Names,
+            reply,
+            move |vfs, now, patience| vfs.unlink(Ino(parent.0), &name, now, patience),
+            respond_empty,
+            keep,
+        );
     }
 
     fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name.as_bytes().to_vec();
-        self.answer(reply, move |vfs, now, patience| vfs.rmdir(Ino(parent.0), &name, now, patience), respond_empty);
+        self.desk.answer(
+            Lane::Names,
+            reply,
+            move |vfs, now, patience| vfs.rmdir(Ino(parent.0), &name, now, patience),
+            respond_empty,
+            keep,
+        );
     }
 
     fn symlink(&self, _: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let (name, target) = (name.as_bytes().to_vec(), target.as_os_str().as_bytes().to_vec());
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.symlink(Ino(parent.0), &name, &target, now, patience),
             respond_entry,
+            forget_entry,
         );
     }
 
@@ -260,10 +275,12 @@ impl Filesystem for Adapter {
         let kept = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (from, to) = (Ino(parent.0), Ino(new_parent.0));
         let (name, new_name) = (name.as_bytes().to_vec(), new_name.as_bytes().to_vec());
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.rename(from, &name, to, &new_name, kept, now, patience),
             respond_empty,
+            keep,
         );
     }
 
@@ -281,7 +298,8 @@ impl Filesystem for Adapter {
         };
         // Nor does FUSE_OPEN_KILL_SUIDGID.
         let kills = access == Access::Truncate && !is_root(request);
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| {
                 let opened = vfs.open(Ino(ino.0), access, now, patience)?;
@@ -292,6 +310,7 @@ impl Filesystem for Adapter {
                 Ok((opened, access))
             },
             respond_open,
+            close_opened,
         );
     }
 
@@ -306,13 +325,12 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.answer(
+        self.desk.answer(
+            Lane::Reads,
             reply,
             move |vfs, now, patience| vfs.read(Fh(fh.0), offset, size, now, patience),
-            |reply, bytes| match bytes {
-                Ok(bytes) => bytes.with(|bytes| reply.data(bytes)),
-                Err(errno) => reply.error(errno),
-            },
+            respond_bytes,
+            keep,
         );
     }
 
@@ -333,22 +351,31 @@ impl Filesystem for Adapter {
         let count = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let kills = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID).then_some(Ino(ino.0));
         // Copied here into its place, as long as there is room: the buffer belongs to the dispatch loop.
-        let written = attempt(|| write(&self.vfs, kills, fh, offset, data, Patience::CacheOnly));
-        let respond = move |reply: ReplyWrite, written: Result<(), Error>| match written {
-            Ok(()) => reply.written(count),
-            Err(error) => reply.error(errno(&error)),
+        let written = attempt(|| write(self.vfs(), kills, fh, offset, data, Patience::CacheOnly));
+        let respond = |reply: ReplyWrite, written: Result<u32, fuser::Errno>| match written {
+            Ok(count) => reply.written(count),
+            Err(errno) => reply.error(errno),
         };
         if written != Err(Error::WouldBlock) {
-            return respond(reply, written);
+            return respond(reply, written.map(|()| count).map_err(|error| errno(&error)));
         }
-        let (vfs, data) = (Arc::clone(&self.vfs), data.to_vec());
-        self.workers.spawn(move || {
-            respond(reply, attempt(|| write(&vfs, kills, fh, offset, data, Patience::Network)));
-        });
+        let (mut data, gives_up) = (data.to_vec(), self.vfs().patience().is_some());
+        let ask = move |vfs: &Vfs| {
+            // Who tries again needs it again.
+            let bytes = if gives_up { Cow::Owned(mem::take(&mut data)) } else { Cow::Borrowed(&data[..]) };
+            write(vfs, kills, fh, offset, bytes, Patience::Network).map(|()| count)
+        };
+        self.desk.delegate(Lane::Writes, reply, ask, respond, move |vfs, _| vfs.disown(fh));
     }
 
     fn flush(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        self.answer(reply, move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience), respond_empty);
+        self.desk.answer(
+            Lane::Writes,
+            reply,
+            move |vfs, now, patience| vfs.flush(Fh(fh.0), now, patience),
+            respond_empty,
+            keep,
+        );
     }
 
     fn release(
@@ -361,24 +388,35 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.answer(reply, move |vfs, now, patience| vfs.release(Fh(fh.0), now, patience), respond_empty);
+        match attempt(|| self.vfs().release(Fh(fh.0), Instant::now(), Patience::CacheOnly)) {
+            Err(Error::WouldBlock) => {
+                self.desk.see_to(
+                    reply,
+                    move |vfs| vfs.release(Fh(fh.0), Instant::now(), Patience::Network),
+                    respond_empty,
+                );
+            }
+            released => respond_empty(reply, released.map_err(|error| errno(&error))),
+        }
     }
 
     fn fsync(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.answer(reply, move |vfs, now, patience| vfs.fsync(Fh(fh.0), now, patience), respond_empty);
+        self.desk.answer(
+            Lane::Writes,
+            reply,
+            move |vfs, now, patience| vfs.fsync(Fh(fh.0), now, patience),
+            respond_empty,
+            keep,
+        );
     }
 
     fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.opendir(Ino(ino.0), now, patience),
-            |reply, opened| match opened {
-                Ok(Opened { fh, keep_cache }) => {
-                    let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
-                    reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_CACHE_DIR);
-                }
-                Err(errno) => reply.error(errno),
-            },
+            respond_directory,
+            close_directory,
         );
     }
 
@@ -387,7 +425,7 @@ impl Filesystem for Adapter {
             let name = OsStr::from_bytes(entry.name);
             reply.add(INodeNo(entry.ino.0), entry.next_offset, file_type(entry.kind), name)
         };
-        match attempt(|| self.vfs.readdir(Fh(fh.0), offset, Instant::now(), add)) {
+        match attempt(|| self.vfs().readdir(Fh(fh.0), offset, Instant::now(), add)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
@@ -404,23 +442,29 @@ impl Filesystem for Adapter {
             };
             reply.add(INodeNo(line.ino.0), line.next_offset, name, &remaining, &attr, GENERATION)
         };
-        match attempt(|| self.vfs.readdirplus(Fh(fh.0), offset, Instant::now(), add)) {
+        match attempt(|| self.vfs().readdirplus(Fh(fh.0), offset, Instant::now(), add)) {
             Ok(()) => reply.ok(),
             Err(error) => reply.error(errno(&error)),
         }
     }
 
     fn releasedir(&self, _: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        let closed = attempt(|| self.vfs.releasedir(Fh(fh.0)));
+        let closed = attempt(|| self.vfs().releasedir(Fh(fh.0)));
         respond_empty(reply, closed.map_err(|error| errno(&error)));
     }
 
     fn fsyncdir(&self, _request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.answer(reply, move |vfs, now, patience| vfs.fsyncdir(Ino(ino.0), now, patience), respond_empty);
+        self.desk.answer(
+            Lane::Writes,
+            reply,
+            move |vfs, now, patience| vfs.fsyncdir(Ino(ino.0), now, patience),
+            respond_empty,
+            keep,
+        );
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let space = self.vfs.statfs(Instant::now());
+        let space = self.vfs().statfs(Instant::now());
         let (blocks, free, size) = (space.blocks, space.blocks_free, space.block_bytes);
         reply.statfs(blocks, free, free, space.files, space.files_free, size, space.name_bytes_max, size);
     }
@@ -469,22 +513,12 @@ impl Filesystem for Adapter {
         let name = name.as_bytes().to_vec();
         let (exclusive, truncate) = (flags & Open::EXCLUSIVE != 0, flags & Open::TRUNCATE != 0);
         let creation = Creation { mode, exclusive, truncate };
-        self.answer(
+        self.desk.answer(
+            Lane::Names,
             reply,
             move |vfs, now, patience| vfs.create(Ino(parent.0), &name, creation, now, patience),
-            |reply, created| match created {
-                Ok((entry, opened)) => {
-                    let attr = file_attr(entry.ino, &entry.attr);
-                    reply.created(
-                        &entry.attr_remaining.min(entry.name_remaining),
-                        &attr,
-                        GENERATION,
-                        FileHandle(opened.fh.0),
-                        FopenFlags::empty(),
-                    );
-                }
-                Err(errno) => reply.error(errno),
-            },
+            respond_created,
+            close_created,
         );
     }
 
@@ -526,10 +560,12 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.answer(
+        self.desk.answer(
+            Lane::Writes,
             reply,
             move |vfs, now, patience| vfs.fallocate(Fh(fh.0), offset, length, mode, now, patience),
             respond_empty,
+            keep,
         );
     }
 
@@ -555,45 +591,3 @@ impl Filesystem for Adapter {
         reply.error(fuser::Errno::ENOSYS);
     }
 }
-
-/// Writes; what is in `kills` loses its privileges first.
-fn write<'a>(
-    vfs: &Vfs,
-    kills: Option<Ino>,
-    fh: Fh,
-    offset: u64,
-    data: impl Into<Cow<'a, [u8]>>,
-    patience: Patience,
-) -> Result<(), Error> {
-    let now = Instant::now();
-    if let Some(ino) = kills {
-        vfs.drop_privileges(ino, now, patience)?;
-    }
-    vfs.write(fh, offset, data, now, patience)
-}
-
-/// Whom the kernel leaves the bits that [`Vfs::drop_privileges`] takes away.
-fn is_root(request: &Request) -> bool {
-    request.uid() == 0
-}
-
-/// A panic is one failed request; the mount lives.
-fn attempt<T>(ask: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
-        log::error!("a request panicked: this is a bug");
-        Err(Error::Panicked)
-    })
-}
-
-/// Flags of open(2), as Linux numbers them on all processors that Rust's standard library knows as Linux but a few old
-/// ones.
-struct Open;
-
-impl Open {
-    const EXCLUSIVE: i32 = 0o200;
-    const TRUNCATE: i32 = 0o1000;
-}
-
-/// The bits of a mode that tell the kind of a file (inode(7)), and their value for a regular one.
-const MODE_KIND: u32 = 0o170_000;
-const MODE_FILE: u32 = 0o100_000;

@@ -18,6 +18,7 @@
 //! The groups below are the layers, lowest first: a module names only modules of the groups above its own line
 //! (`tests/house.rs` checks it). `ftp` knows nothing of inodes and `vfs` nothing of FTP; only [`mount`] joins them.
 
+pub mod deadline;
 pub mod errno;
 pub mod failure;
 pub mod path;

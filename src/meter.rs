@@ -196,6 +196,10 @@ impl Remote for Metered {
         self.remote.ignores_case()
     }
 
+    fn is_away(&self) -> bool {
+        self.remote.is_away()
+    }
+
     fn spare(&self) -> usize {
         self.remote.spare()
     }

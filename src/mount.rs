@@ -1,6 +1,7 @@
 //! Joins the wings and mounts: the only place that knows both.
 
 mod attach;
+mod farewell;
 mod keeper;
 mod point;
 
@@ -11,7 +12,7 @@ use crate::ftp::certificate;
 use crate::ftp::client::Client;
 use crate::ftp::error::Error;
 use crate::ftp::settings::Settings;
-use crate::fuse::Adapter;
+use crate::fuse::{Adapter, Crew};
 use crate::logger;
 use crate::meter::Metered;
 use crate::path::escaped;
@@ -24,7 +25,7 @@ use crate::vfs::inodes::Ino;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
 use crate::vfs::{DiskCache, Vfs};
-use crate::workers::Workers;
+use farewell::Farewell;
 use keeper::Keeper;
 
 pub(crate) use attach::unmount_as_user;
@@ -96,8 +97,12 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
     log::log!(level, "sandbox: {extent}");
     let (ended, end) = mpsc::channel();
     let unmount = {
-        let keeper = Arc::clone(&keeper);
-        move || keeper.detach()
+        let (keeper, ended) = (Arc::clone(&keeper), ended.clone());
+        move || {
+            keeper.detach();
+            // Fails when the end has come anyway.
+            let _ = ended.send(End::Leaving);
+        }
     };
     let give_up = {
         let ended = ended.clone();
@@ -157,7 +162,7 @@ fn rights(config: &Config) -> Rights {
 struct Running {
     client: Arc<Client>,
     vfs: Arc<Vfs>,
-    workers: Workers,
+    crew: Crew,
     session: fuser::BackgroundSession,
     source: String,
     journal_dir: PathBuf,
@@ -191,8 +196,9 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
     vfs.resume(Instant::now());
     let meter = metered.meter();
     let status = Status::new(Arc::clone(&vfs), metered, meter, identity, Instant::now());
-    let adapter = Adapter::new(Arc::clone(&vfs), status);
-    let workers = adapter.workers();
+    let adapter = Adapter::new(Arc::clone(&vfs), status)
+        .map_err(|error| Failure::system(format!("cannot watch over requests: {error}")))?;
+    let crew = adapter.crew();
     let attached = watch.while_mounting(|| {
         let device = keeper.attach()?;
         let session = attach::serve(adapter, device, &mount)
@@ -210,7 +216,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
     let device = device.map_err(|error| keeper.undone(format!("the mount does not answer: {error}")))?;
     keeper.settle(device, vfs.has_journal());
     let MountSettings { source, journal_dir, foreground, .. } = mount;
-    Ok(Running { client, vfs, workers, session, source, journal_dir, foreground })
+    Ok(Running { client, vfs, crew, session, source, journal_dir, foreground })
 }
 
 /// Connects; where the network, the name or the server is not there yet, again until `patience` is over.
@@ -301,6 +307,8 @@ fn first_listing(vfs: &Vfs) -> Result<(), Failure> {
 /// How a mount ends.
 #[derive(Debug)]
 enum End {
+    /// A signal has taken it out of the tree; programs may still have files open.
+    Leaving,
     /// The kernel has let go of it, or its service failed.
     Session(io::Result<()>),
     /// It is out of the tree, and some program does not close its files, or somebody is `impatient`.
@@ -309,25 +317,37 @@ enum End {
 
 impl Running {
     fn serve(self, keeper: &Keeper, ended: Sender<End>, end: &Receiver<End>) -> Result<(), Failure> {
-        let Self { client, vfs, workers, session, source, journal_dir, foreground } = self;
+        let Self { client, vfs, crew, session, source, journal_dir, foreground } = self;
         log::info!("{source} is mounted");
+        let session_ended = ended.clone();
         thread::Builder::new()
             .name("session".into())
-            .spawn(move || ended.send(End::Session(session.join())).is_ok())
+            .spawn(move || session_ended.send(End::Session(session.join())).is_ok())
             .map_err(|error| Failure::system(format!("cannot wait for the end of the mount: {error}")))?;
-        match end.recv() {
+        let mut farewell = None;
+        let ends = loop {
+            match end.recv() {
+                Ok(End::Leaving) => drop(farewell.get_or_insert_with(|| Farewell::begin(&client, &vfs, &ended))),
+                ends => break ends,
+            }
+        };
+        match ends {
             Ok(End::Session(Ok(()))) => {}
             Ok(End::Session(Err(error))) => {
                 log::error!("the mount ended with an error: {error}");
                 // It may still be in the tree, and nobody answers there.
                 keeper.detach();
             }
-            Ok(End::GivenUp { .. }) | Err(_) => log::warn!("files on the mount are still open: ending anyway"),
+            Ok(End::GivenUp { .. } | End::Leaving) | Err(_) => {
+                log::warn!("files on the mount are still open: ending anyway")
+            }
         }
         // The kernel does not wait until it hears that a closed file is released.
-        workers.wait(FINISH_MAX);
+        let farewell = farewell.unwrap_or_else(|| Farewell::begin(&client, &vfs, &ended));
+        vfs.ending().wait_until(Instant::now() + FINISH_MAX, |slice| crew.wait(slice));
         vfs.end(Instant::now(), FINISH_MAX);
         drain(&vfs, &journal_dir, foreground, end);
+        drop(farewell);
         log::info!("{source} is unmounted; {}", client.summary());
         log::debug!("{}", vfs.summary());
         // Its streams give their connections back, so that they hear a goodbye as well.

@@ -37,6 +37,11 @@ pub trait Remote: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether the server is known to be away. Never waits.
+    fn is_away(&self) -> bool {
+        false
+    }
+
     /// How many requests could be made now without opening a connection or keeping anybody waiting. Never waits.
     fn spare(&self) -> usize {
         0
@@ -419,6 +424,8 @@ pub enum ErrorKind {
     Preempted,
     /// The server did not answer in time.
     TimedOut,
+    /// The server is known to be away: it was not asked.
+    Away,
     /// The connection broke.
     Lost,
     /// The server cannot be trusted or encryption failed.

@@ -50,6 +50,14 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// How many bytes of a TCP connection are not acknowledged by the other side (tcp(7), SIOCOUTQ), if the system tells.
+pub fn unsent(socket: BorrowedFd<'_>) -> Option<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the kernel writes one int.
+    let told = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    (told == 0).then_some(count).and_then(|count| usize::try_from(count).ok())
+}
+
 /// The number of the user `name` on this machine.
 pub fn user_number(name: &[u8]) -> Option<u32> {
     let name = CString::new(name).ok()?;

@@ -28,6 +28,14 @@ pub(crate) fn flag(on: &mut bool) -> Result<(), String> {
     Ok(())
 }
 
+pub(crate) fn yes(value: &str) -> Result<bool, String> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("must be yes or no".into()),
+    }
+}
+
 pub(crate) fn tls(value: &str) -> Result<TlsMode, String> {
     match value {
         "explicit" => Ok(TlsMode::Explicit),

@@ -21,6 +21,9 @@ charset=
 ignore_case
 connections=
 timeout=
+soft
+hard
+stale_ok=
 cache_size=
 prefetch=
 cache_dir=
@@ -62,6 +65,7 @@ _ftpsfs_values() {
         tls_min) echo '-W 1.2 1.3' ;;
         tls) echo '-W explicit implicit' ;;
         charset) echo '-W auto utf-8 windows-1252 windows-1251 ibm866 koi8-r shift_jis gb18030 big5 euc-kr' ;;
+        stale_ok) echo '-W yes no' ;;
         prefetch) echo '-W files metadata off' ;;
         idmap) echo '-W none numeric name' ;;
         upload) echo '-W temporary direct' ;;

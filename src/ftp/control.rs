@@ -133,6 +133,7 @@ impl Control {
             return Err(insecure("PROT P", "the server does not encrypt data connections"));
         }
         counters.logins.up();
+        control.tcp.note(&counters.heard);
         Ok(control)
     }
 
@@ -147,6 +148,15 @@ impl Control {
             log::trace!("a TLS handshake at once: {heard}, {:?}", shaken.err().map(|error| error.to_string()));
         }
         heard.version.is_some()
+    }
+
+    /// Whether anything comes from the port within `limit`, be it that there is no room.
+    pub fn answers(settings: &Settings, tls: &Tls, limit: Duration) -> bool {
+        if settings.tls == TlsMode::Implicit {
+            return Self::shakes_hands(&Settings { timeout: limit, ..settings.clone() }, tls);
+        }
+        let dialled = Tcp::connect(&settings.host, settings.port, limit, &mut Dialled::default());
+        dialled.is_ok_and(|mut tcp| tcp.set_limit(limit).is_ok() && tcp.read(&mut [0]).is_ok_and(|count| count > 0))
     }
 
     /// Sends a command and waits for its reply.

@@ -1,7 +1,10 @@
 //! What happened on a mount, counted: shown at unmount and asserted by tests.
 
+use parking_lot::Mutex;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Counts since the mount began. Each is exact; together they are not one moment's.
 #[derive(Debug, Default)]
@@ -30,6 +33,24 @@ pub struct Counters {
     pub retried: Counter,
     /// Lines of listings that no parser knew.
     pub lines_not_understood: Counter,
+    /// When something came from the server last.
+    pub heard: Arc<Heard>,
+}
+
+/// When something came last on a connection that was logged in.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<Option<Instant>>);
+
+impl Heard {
+    /// Something came.
+    pub fn now(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// Whether something came after `moment`.
+    pub fn is_since(&self, moment: Instant) -> bool {
+        self.0.lock().is_some_and(|heard| heard > moment)
+    }
 }
 
 /// One count.

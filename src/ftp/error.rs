@@ -102,6 +102,11 @@ pub enum Error {
         /// The command.
         verb: &'static str,
     },
+    /// The server is known to be away: nothing was tried.
+    Away {
+        /// What showed it.
+        why: String,
+    },
     /// The argument cannot be sent in a command.
     Unsendable {
         /// Which byte or length.
@@ -259,6 +264,7 @@ impl fmt::Display for Error {
             Self::Busy { why } => write!(f, "no connection to spare: {why}"),
             Self::Uncertain { verb, found } => write!(f, "{verb}: the connection broke before the reply came; {found}"),
             Self::Taken { verb } => write!(f, "{verb}: somebody else made it"),
+            Self::Away { why } => write!(f, "the server is away ({why})"),
             Self::Unsendable { why } => write!(f, "the name cannot be sent in an FTP command: {why}"),
             Self::CutShort { received, why } => write!(f, "the transfer broke off after {received} bytes: {why}"),
             Self::SessionWornOut => f.write_str("the control connection has no TLS session left to resume"),

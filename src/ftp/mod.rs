@@ -29,6 +29,7 @@ pub mod features;
 pub mod listing;
 pub mod passive;
 
+pub mod breaker;
 pub mod clock;
 pub mod door;
 pub mod order;

@@ -1,5 +1,6 @@
 //! The sessions of a mount: at most so many, taken for one request or one transfer, kept while they are good.
 
+use crate::deadline;
 use crate::ftp::door::{Door, Failed, Knock};
 use crate::ftp::error::Error;
 use crate::ftp::server::Server;
@@ -8,6 +9,7 @@ use crate::ftp::stream::remaining;
 use crate::remote::condition::Connections;
 use crate::workers::{self, Workers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use probe::Tries;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 mod errand;
 #[path = "pool/lease.rs"]
 mod lease;
+#[path = "pool/probe.rs"]
+mod probe;
 #[path = "pool/request.rs"]
 mod request;
 
@@ -128,9 +132,12 @@ impl Pool {
 
     fn take_as(self: &Arc<Self>, care: Care, is_transfer: bool) -> Result<Lease, Error> {
         let since = Instant::now();
-        let deadline = since + self.server.settings.timeout;
-        let mut request = Request { care, is_transfer, since, deadline, has_waited: false };
+        let settings = &self.server.settings;
+        let mut tries = Tries::begin(since, settings.timeout, settings.hard);
+        let mut request = Request { care, is_transfer, since, deadline: tries.until(), has_waited: false };
         loop {
+            self.server.breaker.pass(settings.hard)?;
+            request.deadline = tries.until();
             let next = self.next_move(&request)?;
             request.has_waited = true;
             match next {
@@ -140,7 +147,7 @@ impl Pool {
                     Err(failed) => {
                         self.lent_no_more();
                         if let Failed::Fails(error) = failed {
-                            return Err(error);
+                            self.wait_for_return(error, &mut tries)?;
                         }
                     }
                 },
@@ -210,6 +217,10 @@ impl Pool {
         state.idle.push_back(Idle { session, since });
         drop(state);
         self.changed.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 
     /// How many sessions are idle and may be used for what nobody waits for: where there is only one, none.
@@ -369,8 +380,13 @@ impl Pool {
         state.waiters -= 1;
         state.questions -= usize::from(is_question);
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
-        if timed_out && remaining(deadline).is_zero() {
-            return Err(self.nothing_came(&state));
+        if timed_out && (remaining(deadline).is_zero() || deadline::is_over()) {
+            return Err(match self.nothing_came(&state) {
+                Error::Busy { why } if self.server.breaker.is_silent() => {
+                    Error::Deadline { step: format!("waiting for a connection ({why})") }
+                }
+                error => error,
+            });
         }
         Ok(Move::Again)
     }

@@ -1,5 +1,6 @@
 //! What is known of the server, shared by all sessions: how to reach it, and what it turned out to do.
 
+use crate::ftp::breaker::Breaker;
 use crate::ftp::charset::{Charset, Wish};
 use crate::ftp::clock::Clock;
 use crate::ftp::command::Unsendable;
@@ -30,6 +31,8 @@ pub struct Server {
     pub tls: Tls,
     /// What happened with it.
     pub counters: Arc<Counters>,
+    /// Whether it is away.
+    pub breaker: Breaker,
     features: Mutex<Option<Arc<Features>>>,
     order: Mutex<Order>,
     /// What names are in on the server; `None` until they show it. It never changes, nor do names then.
@@ -160,11 +163,14 @@ impl Server {
         let tls = Tls::new(&settings)?;
         let charset = Mutex::new(wished(settings.charset));
         let clock = Clock::new(settings.server_tz.clone());
+        let counters = Arc::new(Counters::default());
+        let breaker = Breaker::new(Arc::clone(&counters.heard), settings.timeout);
         Ok(Self {
             settings,
             clock,
             tls,
-            counters: Arc::new(Counters::default()),
+            counters,
+            breaker,
             charset,
             features: Mutex::new(None),
             order: Mutex::default(),
@@ -370,6 +376,7 @@ mod tests {
             verify: Verify::Size,
             server_tz: None,
             timeout: Duration::from_secs(1),
+            hard: false,
             idle_timeout: Duration::from_secs(1),
             opens_ahead: false,
         }

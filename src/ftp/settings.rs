@@ -38,6 +38,8 @@ pub struct Settings {
     pub connections_max: NonZeroUsize,
     /// How long the server may take for one step: a connect, a reply, the next bytes of a transfer.
     pub timeout: Duration,
+    /// A server that is away is waited for without end.
+    pub hard: bool,
     /// How an upload is checked at its end.
     pub verify: Verify,
     /// The zone in which the server lists times; found out where there is none.

@@ -1,19 +1,31 @@
 //! TCP: connecting within a time limit, reading and writing with one, and the socket options that FTP needs.
 
+use crate::deadline;
+use crate::ftp::counters::Heard;
 use crate::ftp::error::{DATA_PORT, Error};
+use crate::sys;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A TCP connection whose every call ends within the limit last set.
+/// A TCP connection whose every call ends within the limit last set, and not after the deadline of whoever calls.
 #[derive(Debug)]
 pub struct Tcp {
     socket: TcpStream,
     peer: SocketAddr,
-    limit: Option<Duration>,
+    /// How long a call may wait.
+    limit: Duration,
+    /// After what time the socket itself gives up: who waits looks at the deadline then.
+    slice: Option<Duration>,
+    /// What comes from the server is noted here.
+    heard: Option<Arc<Heard>>,
+    /// What goes over it are bytes of files and listings.
+    is_data: bool,
 }
 
 /// How a host was looked up and its addresses were tried.
@@ -44,7 +56,7 @@ impl Tcp {
     /// [`Error::Io`] with the last address's failure, or [`Error::Deadline`].
     pub fn connect(host: &str, port: u16, timeout: Duration, dialled: &mut Dialled) -> Result<Self, Error> {
         let began = Instant::now();
-        let addresses = by_turns(&resolve(host, port, timeout)?);
+        let addresses = by_turns(&resolve(host, port, deadline::at_most(timeout))?);
         dialled.looked_up = host.parse::<IpAddr>().is_err().then(|| began.elapsed());
         dialled.attempts = addresses.iter().map(|to| Attempt { address: to.ip(), outcome: None }).collect();
         let step = || format!("connecting to {host} port {port}");
@@ -64,7 +76,15 @@ impl Tcp {
     pub fn connect_data(&self, port: u16, timeout: Duration) -> Result<Self, Error> {
         let mut address = self.peer;
         address.set_port(port);
-        connect(address, timeout, timeout).map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))
+        let data = connect(address, timeout, timeout)
+            .map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))?;
+        Ok(Self { heard: self.heard.clone(), is_data: true, ..data })
+    }
+
+    /// Notes from now on when something came.
+    pub fn note(&mut self, heard: &Arc<Heard>) {
+        self.heard = Some(Arc::clone(heard));
+        heard.now();
     }
 
     /// The server's address.
@@ -101,12 +121,50 @@ impl Tcp {
         if limit.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        if self.limit != Some(limit) {
-            self.socket.set_read_timeout(Some(limit))?;
-            self.socket.set_write_timeout(Some(limit))?;
-            self.limit = Some(limit);
+        self.limit = limit;
+        let slice = Some(limit.min(deadline::SLICE));
+        if self.slice != slice {
+            self.socket.set_read_timeout(slice)?;
+            self.socket.set_write_timeout(slice)?;
+            self.slice = slice;
         }
         Ok(())
+    }
+
+    /// Makes `call` until it does something, fails, or its time is over.
+    fn patiently(&self, mut call: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+        let (mut waited, mut unsent) = (Duration::ZERO, None);
+        loop {
+            match retry(|| call(&self.socket)) {
+                Err(error) if is_time_over(&error) => {
+                    waited += self.slice.unwrap_or(self.limit);
+                    if self.is_data && self.drains(&mut unsent) {
+                        deadline::moved();
+                        // It takes what we send.
+                        self.heard.iter().for_each(|heard| heard.now());
+                        waited = Duration::ZERO;
+                    }
+                    if waited >= self.limit || deadline::is_over() {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Ok(count) => {
+                    if self.is_data && count > 0 {
+                        deadline::moved();
+                    }
+                    return Ok(count);
+                }
+                failed => return failed,
+            }
+        }
+    }
+
+    /// Whether less waits to be sent or acknowledged than `before`: of a slow link the kernel holds much, and tells nothing
+    /// while it goes.
+    fn drains(&self, before: &mut Option<usize>) -> bool {
+        let unsent = sys::unsent(self.socket.as_fd());
+        let before = std::mem::replace(before, unsent);
+        matches!((before, unsent), (Some(before), Some(now)) if now < before)
     }
 
     /// Sends acknowledgements at once. A server under Nagle's algorithm holds its second small write until the first is
@@ -135,7 +193,7 @@ impl Tcp {
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {
-            match retry(|| self.socket.write_vectored(left)).map_err(lost)? {
+            match self.patiently(|mut socket| socket.write_vectored(left)).map_err(lost)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => IoSlice::advance_slices(&mut left, count),
             }
@@ -159,13 +217,17 @@ impl Tcp {
 
 impl Read for Tcp {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| self.socket.read(buffer)).map_err(lost)
+        let count = self.patiently(|mut socket| socket.read(buffer)).map_err(lost)?;
+        if let (Some(heard), 1..) = (&self.heard, count) {
+            heard.now();
+        }
+        Ok(count)
     }
 }
 
 impl Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        retry(|| self.socket.write(bytes)).map_err(lost)
+        self.patiently(|mut socket| socket.write(bytes)).map_err(lost)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -185,6 +247,11 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             other => return other,
         }
     }
+}
+
+fn is_time_over(error: &io::Error) -> bool {
+    // `TimedOut` is the connection's own end.
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// The kernel's own "timed out" is the end of the connection: no acknowledgement came. That a limit of ours is over is told
@@ -231,13 +298,14 @@ fn race(addresses: &[SocketAddr], deadline: Instant, limit: Duration, attempts: 
                 let _ = sender.send((index, began.elapsed(), connected));
             })?;
         }
-        let pause = if started < addresses.len() { ATTEMPT_DELAY } else { ATTEMPT_DELAY + remaining(deadline) };
+        let left = (ATTEMPT_DELAY + remaining(deadline)).min(deadline::SLICE);
+        let pause = if started < addresses.len() { ATTEMPT_DELAY } else { left };
         match results.recv_timeout(pause) {
             Ok((index, took, connected)) => match note(&mut attempts[index], took, connected) {
                 Ok(tcp) => return Ok(tcp),
                 Err(error) => (ended, last) = (ended + 1, error),
             },
-            Err(_) if remaining(deadline).is_zero() => break,
+            Err(_) if remaining(deadline).is_zero() || deadline::is_over() => break,
             Err(_) => {}
         }
     }
@@ -250,6 +318,7 @@ fn note(attempt: &mut Attempt, took: Duration, connected: io::Result<Tcp>) -> io
 }
 
 fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<Tcp> {
+    let time = deadline::at_most(time);
     if time.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
@@ -258,7 +327,7 @@ fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<T
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
     options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL))?;
-    let mut tcp = Tcp { socket, peer: address, limit: None };
+    let mut tcp = Tcp { socket, peer: address, limit, slice: None, heard: None, is_data: false };
     tcp.acknowledge_within(limit)?;
     tcp.set_limit(limit)?;
     Ok(tcp)

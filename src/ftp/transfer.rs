@@ -64,6 +64,11 @@ impl Transfer {
         }
     }
 
+    /// Where its session came from.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Waits for the first bytes and keeps them: a server that requires session reuse refuses a data connection only
     /// after its handshake, in place of these bytes.
     ///

@@ -74,6 +74,11 @@ impl Outgoing {
         &self.holding.server
     }
 
+    /// Where its session came from.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Under which name the server has it.
     pub fn pathname(&self) -> &[u8] {
         &self.holding.pathname

@@ -8,7 +8,6 @@ use crate::vfs::refresh::Refreshed;
 use fuser::{INodeNo, Notifier, ReplyXattr, Request};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ impl Adapter {
 
     /// Not by a worker: the kernel may have to wait for some of those.
     fn refresh(&self, ino: Ino, size: u32, reply: ReplyXattr) {
-        let vfs = Arc::clone(&self.vfs);
+        let vfs = self.desk.share();
         let refresh = move || match attempt(|| vfs.refresh(ino)) {
             Ok(refreshed) => respond_value(reply, size, refreshed.inodes.len().to_string().as_bytes()),
             Err(error) => reply.error(errno(&error)),

@@ -3,11 +3,11 @@
 use crate::errno::Errno;
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::error::Error;
-use crate::vfs::filesystem::{Access, Entry, Opened};
+use crate::vfs::filesystem::{Access, Bytes, Entry, Looked, Opened};
 use crate::vfs::inodes::Ino;
 use fuser::{
-    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyXattr,
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyXattr,
 };
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +28,61 @@ pub(super) fn respond_entry(reply: ReplyEntry, result: Result<Entry, fuser::Errn
         Ok(entry) => {
             let attr = file_attr(entry.ino, &entry.attr);
             reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_looked(reply: ReplyEntry, looked: Result<Looked, fuser::Errno>) {
+    match looked {
+        Ok(Looked::Up(entry)) => {
+            let attr = file_attr(entry.ino, &entry.attr);
+            reply.entry_with_ttls(&entry.attr_remaining, &entry.name_remaining, &attr, GENERATION);
+        }
+        // The kernel keeps an entry with the number 0 as the knowledge that there is none.
+        Ok(Looked::Absent(remaining)) if !remaining.is_zero() => {
+            reply.entry(&remaining, &NOTHING, GENERATION);
+        }
+        Ok(Looked::Absent(_)) => reply.error(fuser::Errno::ENOENT),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_target(reply: ReplyData, target: Result<Vec<u8>, fuser::Errno>) {
+    match target {
+        Ok(target) => reply.data(&target),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_bytes(reply: ReplyData, bytes: Result<Bytes, fuser::Errno>) {
+    match bytes {
+        Ok(bytes) => bytes.with(|bytes| reply.data(bytes)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_directory(reply: ReplyOpen, opened: Result<Opened, fuser::Errno>) {
+    match opened {
+        Ok(Opened { fh, keep_cache }) => {
+            let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
+            reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_CACHE_DIR);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn respond_created(reply: ReplyCreate, created: Result<(Entry, Opened), fuser::Errno>) {
+    match created {
+        Ok((entry, opened)) => {
+            let attr = file_attr(entry.ino, &entry.attr);
+            reply.created(
+                &entry.attr_remaining.min(entry.name_remaining),
+                &attr,
+                GENERATION,
+                FileHandle(opened.fh.0),
+                FopenFlags::empty(),
+            );
         }
         Err(errno) => reply.error(errno),
     }

@@ -3,7 +3,7 @@
 use crate::options::Known;
 use crate::values::{
     charset, conflict, connections, disk_size, flag, idmap, level, mode, number, pins, port, positive_seconds,
-    prefetch, roots, seconds, size, text, tls, umask, upload, verify, versions, zone,
+    prefetch, roots, seconds, size, text, tls, umask, upload, verify, versions, yes, zone,
 };
 
 /// All options, in the order of `--help`.
@@ -137,9 +137,33 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "timeout",
         argument: Some("SECONDS"),
-        meaning: "how long the server may take for one step",
+        meaning: "how long a program waits for a server that does not go on",
         default: Some("30"),
         set: |options, value| positive_seconds(value).map(|value| options.timeout = value),
+    },
+    Known {
+        name: "soft",
+        argument: None,
+        meaning: "what takes longer than timeout= fails; so it does without",
+        default: None,
+        set: |options, _| {
+            options.hard = false;
+            Ok(())
+        },
+    },
+    Known {
+        name: "hard",
+        argument: None,
+        meaning: "wait for the server without end instead, as NFS does",
+        default: None,
+        set: |options, _| flag(&mut options.hard),
+    },
+    Known {
+        name: "stale_ok",
+        argument: Some("yes|no"),
+        meaning: "whether what is known is shown past its time while the server is away",
+        default: Some("yes"),
+        set: |options, value| yes(value).map(|value| options.stale_ok = value),
     },
     Known {
         name: "cache_size",

@@ -53,6 +53,10 @@ pub struct Options {
     pub connections: NonZeroUsize,
     /// `timeout=`
     pub timeout: Duration,
+    /// `hard` was the last wish.
+    pub hard: bool,
+    /// `stale_ok=`
+    pub stale_ok: bool,
     /// `cache_size=`
     pub cache_bytes_max: usize,
     /// `cache_dir=`
@@ -146,6 +150,8 @@ impl Default for Options {
             ignore_case: false,
             connections: const { NonZeroUsize::new(4).unwrap() },
             timeout: Duration::from_secs(30),
+            hard: false,
+            stale_ok: vfs.stale_ok,
             cache_bytes_max: vfs.cache_bytes_max,
             cache_dir: None,
             cache_dir_bytes_max: 4 << 30,

@@ -88,7 +88,7 @@ impl Vfs {
             self.tree.removed(parent, &name);
             return Ok(());
         }
-        let _turn = draft.as_ref().map(|draft| draft.turn.lock());
+        let _turn = draft.as_ref().map(|draft| draft.take_turn()).transpose()?;
         if let Some(draft) = &draft {
             // What is being appended or written in place belongs to the file: it goes along.
             let _ = self.drafts.leave_place(draft, moment);
@@ -112,7 +112,7 @@ impl Vfs {
     ) -> Result<bool, Error> {
         let Some(draft) = draft else { return Ok(false) };
         {
-            let _turn = draft.turn.lock();
+            let _turn = draft.take_turn()?;
             if draft.waiting().is_none() {
                 return Ok(false);
             }
@@ -265,7 +265,7 @@ impl Vfs {
             .collect();
         // Always in this order, so that nobody waits for each other.
         drafts.sort_by_key(|(ino, _)| *ino);
-        let turns: Vec<_> = drafts.iter().map(|(_, draft)| draft.turn.lock()).collect();
+        let turns = drafts.iter().map(|(_, draft)| draft.take_turn()).collect::<Result<Vec<_>, _>>()?;
         let draft_of = |ino| drafts.iter().find(|(other, _)| Some(*other) == ino).map(|(_, draft)| &**draft);
         let (draft, replaced) = (draft_of(Some(found.ino)), target.filter(|target| self.drafts.is_open(*target)));
         let place = Place { parent: new_parent, name: &new_name, target, draft: draft_of(target) };

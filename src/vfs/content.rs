@@ -1,7 +1,8 @@
 //! The bytes of files: from the block cache, else from streams that run a little ahead of their readers.
 
+use crate::deadline::{self, Deadline};
 use crate::path::RemotePath;
-use crate::remote::{Metadata, Remote};
+use crate::remote::{ErrorKind, Metadata};
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BLOCK_LEN, Block, BlockIndex, BlockPool, Blocks, Piece};
 use crate::vfs::cache::versions::{Version, VersionId, Versions};
 use crate::vfs::counters::Counters;
@@ -22,9 +23,12 @@ use std::time::{Duration, Instant};
 mod ahead;
 mod fetch;
 mod kept;
+mod turn;
 
 use ahead::Unused;
 use fetch::Fetch;
+pub(crate) use fetch::Fetching;
+use turn::Turn;
 
 /// How many positions in one file stay open: a player reads head, tail, then the middle, and several programs may read one
 /// file.
@@ -37,8 +41,6 @@ const STREAMS_MAX: usize = 16;
 /// How long a stream that nobody reads from stays open: servers kill stalled transfers, and the connection is of use to
 /// others.
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(20);
-/// What all readers that wait for the network hold of blocks together (bytes). One alone may hold more.
-const WAITING_BYTES_MAX: u64 = 16 << 20;
 /// The part of the cache that read-ahead may fill: what is read ahead must still be there when the reader comes.
 const AHEAD_PART: u64 = 4;
 
@@ -50,7 +52,7 @@ pub(crate) struct Content {
 
 #[derive(Debug)]
 struct Shared {
-    remote: Arc<dyn Remote>,
+    fetching: Fetching,
     counters: Arc<Counters>,
     pool: Arc<BlockPool>,
     /// Its files are read while no lock is held.
@@ -184,7 +186,7 @@ enum Part {
 impl Content {
     /// Content that keeps at most `cache_bytes_max` bytes in memory, but always the block read last.
     pub(crate) fn new(
-        remote: Arc<dyn Remote>,
+        fetching: Fetching,
         counters: Arc<Counters>,
         cache_bytes_max: usize,
         disk: Option<Arc<DiskCache>>,
@@ -199,7 +201,7 @@ impl Content {
             unused: Unused::default(),
         };
         let shared = Shared {
-            remote,
+            fetching,
             counters,
             pool: Arc::default(),
             disk,
@@ -295,7 +297,7 @@ impl Content {
     pub(crate) fn quiet(&self, ino: Ino) {
         let mut state = self.shared.state.lock();
         let Some(version) = state.versions.current(ino) else { return };
-        let deadline = Instant::now() + STREAM_IDLE_MAX;
+        let deadline = Instant::now() + deadline::at_most(STREAM_IDLE_MAX);
         loop {
             state.close_idle(version);
             // What is waited for comes in bounded time.
@@ -333,10 +335,22 @@ impl Content {
             return Ok(bytes);
         }
         let Some(place) = place else { return Err(Error::WouldBlock) };
-        match self.shared.read_kept(version, span) {
-            Some(bytes) => Ok(bytes),
-            None => self.shared.read_awaited(version, span, &place),
+        if let Some(bytes) = self.shared.read_kept(version, span) {
+            return Ok(bytes);
         }
+        if let Some(error) = version.given_up() {
+            return Err(error);
+        }
+        let begun = Instant::now();
+        let read = self.shared.read_awaited(version, span, &place);
+        let patience = self.shared.fetching.patience.unwrap_or(Duration::MAX);
+        if let Err(error) = &read
+            && error.kind() == Some(ErrorKind::TimedOut)
+            && begun.elapsed() >= patience / 2
+        {
+            version.give_up(error);
+        }
+        read
     }
 }
 
@@ -344,7 +358,7 @@ impl Content {
 impl Drop for Content {
     fn drop(&mut self) {
         for (_, stream) in self.shared.state.lock().streams.drain() {
-            stream.wake.notify_one();
+            stream.close();
             stream.fail(&Error::Stale);
         }
     }
@@ -363,12 +377,12 @@ impl Shared {
     }
 
     fn read_awaited(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: &Place) -> Result<Bytes, Error> {
-        let _turn = Turn::take(self, (span.last.0 - span.first.0 + 1) * BLOCK_BYTES);
+        let _turn = Turn::take(self, (span.last.0 - span.first.0 + 1) * BLOCK_BYTES)?;
         let parts = self.want(version, span, place)?;
         let mut pieces = Vec::with_capacity(parts.len());
         for (mut part, (index, need)) in parts.into_iter().zip(span.needs()) {
             pieces.push(loop {
-                let piece = self.get(part)?;
+                let piece = self.get(version, index, part)?;
                 if piece.covers(&need) {
                     break piece;
                 }
@@ -378,7 +392,7 @@ impl Shared {
         Ok(span.bytes(pieces))
     }
 
-    fn get(&self, part: Part) -> Result<Piece, Error> {
+    fn get(&self, version: &Version, index: BlockIndex, part: Part) -> Result<Piece, Error> {
         match part {
             Part::Here(piece) => {
                 self.counters.blocks_known.add(1);
@@ -386,9 +400,24 @@ impl Shared {
             }
             Part::Awaited(slot) => {
                 self.counters.blocks_waited.add(1);
-                slot.wait()
+                slot.wait().unwrap_or_else(|| Err(self.gave_up(version, index, &slot)))
             }
         }
+    }
+
+    /// Somebody waits no longer at `slot`: the connection of a stream that nobody else waits for is free at once.
+    fn gave_up(&self, version: &Version, index: BlockIndex, slot: &Arc<Slot>) -> Error {
+        let mut state = self.state.lock();
+        state.streams_of(version.id).for_each(|stream| stream.unwant(index, slot));
+        state.close_idle(version.id);
+        drop(state);
+        self.stream_freed.notify_all();
+        Error::timed_out()
+    }
+
+    /// Of a stream that begins now.
+    fn deadline(&self) -> Arc<Deadline> {
+        Deadline::new(self.fetching.patience, None, &self.fetching.ending)
     }
 
     /// Every block of `span`, or where to wait for it.
@@ -419,7 +448,9 @@ impl Shared {
                 return Ok(Part::Awaited(slot));
             }
             // Every stream that may be open has readers waiting: their blocks come in bounded time.
-            self.stream_freed.wait(state);
+            if !deadline::wait(&self.stream_freed, state) {
+                return Err(Error::timed_out());
+            }
         }
     }
 
@@ -457,7 +488,7 @@ impl Shared {
         need: &Range<usize>,
         place: &Place,
     ) -> Result<Arc<Slot>, Error> {
-        let mut stream = Stream::new(version.id, start, need.start, version.size);
+        let mut stream = Stream::new(version.id, start, need.start, version.size, self.deadline());
         let slot = stream.want(start, need.end);
         let (id, run) = self.add_stream(state, version, stream, place);
         match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
@@ -481,12 +512,13 @@ impl Shared {
         stream.used = state.next_use();
         state.last_stream += 1;
         let id = StreamId(state.last_stream);
-        let (remote, counters) = (Arc::clone(&self.remote), Arc::clone(&self.counters));
+        let (remote, counters) = (Arc::clone(&self.fetching.remote), Arc::clone(&self.counters));
         let source = Source::new(remote, counters, path.clone(), *listed, version.size);
-        let (shared, version, wake) = (Arc::clone(self), Arc::clone(version), Arc::clone(&stream.wake));
+        let (shared, version) = (Arc::clone(self), Arc::clone(version));
+        let (wake, deadline) = (Arc::clone(&stream.wake), Arc::clone(&stream.deadline));
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
-        (id, move || Fetch { id, version, wake, shared, error: Error::Panicked }.run(source))
+        (id, move || Fetch { id, version, wake, deadline, shared, error: Error::Panicked }.run(source))
     }
 
     /// Tells the stream whose reader this is how far it has come.
@@ -522,7 +554,7 @@ impl State {
     fn drop_version(&mut self, version: VersionId) {
         self.blocks.remove(version);
         for (_, stream) in self.streams.extract_if(|_, stream| stream.version == version) {
-            stream.wake.notify_one();
+            stream.close();
             stream.fail(&Error::Stale);
         }
     }
@@ -555,32 +587,8 @@ impl State {
         let idle = self.streams.iter().filter(|(_, stream)| may(stream) && !stream.is_wanted());
         let Some(id) = idle.min_by_key(|(_, stream)| stream.used).map(|(id, _)| *id) else { return false };
         if let Some(stream) = self.streams.remove(&id) {
-            stream.wake.notify_one();
+            stream.close();
         }
         true
-    }
-}
-
-/// A reader's share of what readers may hold together.
-struct Turn<'a> {
-    shared: &'a Shared,
-    bytes: u64,
-}
-
-impl<'a> Turn<'a> {
-    fn take(shared: &'a Shared, bytes: u64) -> Self {
-        let mut state = shared.state.lock();
-        while state.waiting_bytes > 0 && state.waiting_bytes + bytes > WAITING_BYTES_MAX {
-            shared.reader_done.wait(&mut state);
-        }
-        state.waiting_bytes += bytes;
-        Self { shared, bytes }
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.shared.state.lock().waiting_bytes -= self.bytes;
-        self.shared.reader_done.notify_all();
     }
 }

@@ -1,5 +1,6 @@
 //! What is written to a file and not, or not yet, under its name on the server. Data only.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::remote::{FileKind, Metadata, Modified};
 use crate::vfs::cache::versions::Version;
@@ -8,7 +9,7 @@ use crate::vfs::inodes::Ino;
 use crate::vfs::outgoing::Outgoing;
 use crate::vfs::spool::Spool;
 use crate::vfs::tree::Target;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -106,6 +107,15 @@ impl Draft {
             generation: 0,
         };
         Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }
+    }
+
+    /// Waits for the right to change or upload the content.
+    ///
+    /// # Errors
+    ///
+    /// The request's time was over before.
+    pub(crate) fn take_turn(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        deadline::lock(&self.turn).ok_or_else(Error::timed_out)
     }
 
     /// Whether the content is another than what the server has under the file's name.

@@ -1,5 +1,6 @@
 //! What is being written: by whom, and what of it gets where.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::remote::Metadata;
 use crate::vfs::content::Content;
@@ -231,7 +232,7 @@ impl Drafts {
         if size > SIZE_MAX {
             return Err(Error::TooLarge);
         }
-        let _turn = draft.turn.lock();
+        let _turn = draft.take_turn()?;
         let (form, before) = usable(draft)?;
         if size == before {
             return Ok(());
@@ -261,28 +262,28 @@ impl Drafts {
     }
 
     /// Sets the time of what was not uploaded yet; `false` if there is nothing of the kind.
-    pub(crate) fn set_time(&self, draft: &Draft, time: SystemTime) -> bool {
+    pub(crate) fn set_time(&self, draft: &Draft, time: SystemTime) -> Result<bool, Error> {
         // Not in the middle of an upload, which would set the time from before and forget this one.
-        let _turn = draft.turn.lock();
+        let _turn = draft.take_turn()?;
         let mut state = draft.state.lock();
         if !state.is_dirty() {
-            return false;
+            return Ok(false);
         }
         (state.modified, state.stamp) = (time, Some(time));
         self.show(draft.ino, state);
-        true
+        Ok(true)
     }
 
     /// Sets the permission bits of what was not uploaded yet; `false` if there is nothing of the kind.
-    pub(crate) fn set_bits(&self, draft: &Draft, mode: u16) -> bool {
-        let _turn = draft.turn.lock();
+    pub(crate) fn set_bits(&self, draft: &Draft, mode: u16) -> Result<bool, Error> {
+        let _turn = draft.take_turn()?;
         let mut state = draft.state.lock();
         if !state.is_dirty() {
-            return false;
+            return Ok(false);
         }
         state.mode = Some(mode);
         self.show(draft.ino, state);
-        true
+        Ok(true)
     }
 
     /// The server was changed to `metadata`, but for the content.
@@ -336,8 +337,11 @@ impl Drafts {
             self.tree.discard(kept);
         }
         let Some(draft) = draft else { return };
-        let _turn = draft.turn.lock();
+        let turn = self.last_turn(draft);
         let mut state = draft.state.lock();
+        if turn.is_none() && state.is_dirty() {
+            state.refused.get_or_insert_with(Error::timed_out);
+        }
         let mut base = state.base.take();
         let lost = state.is_dirty() || state.failed.is_some();
         let mut safe = true;
@@ -364,6 +368,18 @@ impl Drafts {
         if lost && !nameless {
             self.content.end(ino);
             self.tree.reverted(ino);
+        }
+    }
+
+    /// The right to let go of the content; `None` at the end of a mount without its server, where whoever has it may wait for
+    /// longer than the mount lasts.
+    fn last_turn<'a>(&self, draft: &'a Draft) -> Option<MutexGuard<'a, ()>> {
+        loop {
+            let ends = self.tree.ending().has_begun();
+            match draft.turn.try_lock_for(deadline::SLICE) {
+                None if !ends => {}
+                turn => return turn,
+            }
         }
     }
 
@@ -505,7 +521,17 @@ impl Drafts {
 
     /// The upload failed for good. Its error is told to everybody who asks from now on.
     fn fail(&self, draft: &Draft, error: Error) -> Error {
+        // Who tries again whatever is of the network would do so for ever.
+        let error = if self.tree.settings().patience.is_none() { error.for_good() } else { error };
         draft.state.lock().failed.get_or_insert(error).clone()
+    }
+
+    /// A write was done that was said to have failed: whoever wrote it may have gone on without it, so that the content is
+    /// nobody's.
+    pub(crate) fn disown(&self, ino: Ino) {
+        if let Some(draft) = self.of(ino) {
+            self.fail(&draft, Error::timed_out());
+        }
     }
 
     /// Shows the content as it is by now to those who ask for attributes.
@@ -522,7 +548,7 @@ impl Drafts {
 
 /// The right to change the content.
 fn turn(draft: &Draft, wait: bool) -> Result<MutexGuard<'_, ()>, Error> {
-    if wait { Ok(draft.turn.lock()) } else { draft.turn.try_lock().ok_or(Error::WouldBlock) }
+    if wait { draft.take_turn() } else { draft.turn.try_lock().ok_or(Error::WouldBlock) }
 }
 
 fn usable(draft: &Draft) -> Result<(Form, u64), Error> {

@@ -74,6 +74,8 @@ impl Error {
             // That a name is missing is an answer, not a failure.
             ErrorKind::NotFound => log::Level::Debug,
             ErrorKind::Unavailable if !listed => log::Level::Debug,
+            // It was told when it went away.
+            ErrorKind::Away => log::Level::Debug,
             _ => log::Level::Warn,
         };
         // The log tells a trouble once a minute.
@@ -97,6 +99,27 @@ impl Error {
         let known = [Errno::ENOSPC, Errno::EDQUOT, Errno::EFBIG, Errno::EACCES, Errno::EROFS];
         let errno = known.into_iter().find(|known| Some(known.raw()) == told).unwrap_or(Errno::EIO);
         Self::Spool { errno, text: format!("spool: {error}").into() }
+    }
+
+    /// A request's time is over.
+    pub fn timed_out() -> Self {
+        Self::Remote { kind: ErrorKind::TimedOut, listed: false, text: "it did not end in time".into() }
+    }
+
+    /// The same error, when asking again does not help.
+    pub(crate) fn for_good(self) -> Self {
+        match self {
+            Self::Remote { listed, text, .. } if self.is_of_the_network() => {
+                Self::Remote { kind: ErrorKind::Misbehaved, listed, text }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the server was not there to answer, so that the same may be asked later.
+    pub fn is_of_the_network(&self) -> bool {
+        use ErrorKind as E;
+        matches!(self, Self::Remote { kind: E::Lost | E::TimedOut | E::Busy | E::Away, .. })
     }
 
     /// The kind of what the server said.
@@ -164,6 +187,7 @@ fn remote_errno(kind: ErrorKind, listed: bool) -> Errno {
         // Not EAGAIN: programs take that for a descriptor in non-blocking mode, and spin.
         ErrorKind::Busy | ErrorKind::Preempted => Errno::EBUSY,
         ErrorKind::TimedOut => Errno::ETIMEDOUT,
+        ErrorKind::Away => Errno::EHOSTDOWN,
         // The account lost its access, as with any other missing right.
         ErrorKind::LoginRefused => Errno::EACCES,
         // We are the ones who refuse to go on, whoever asks.

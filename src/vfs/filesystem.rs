@@ -1,10 +1,11 @@
 //! The POSIX operations, in the order of FUSE's.
 
+use crate::deadline::{Deadline, Ending};
 use crate::path::escaped;
 use crate::remote::{FileKind, Remote};
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::cache::disk::stamp::PRECISION_MAX;
-use crate::vfs::content::Content;
+use crate::vfs::content::{Content, Fetching};
 use crate::vfs::counters::Counters;
 use crate::vfs::disk::DiskCache;
 use crate::vfs::drafts::{Drafts, Moment};
@@ -39,6 +40,7 @@ pub struct Vfs {
     pub(crate) handles: Handles,
     foresight: Foresight,
     space: FreeSpace,
+    ending: Ending,
     counters: Arc<Counters>,
     /// Links that were refused and logged.
     refused_links: Mutex<HashSet<Ino>>,
@@ -124,6 +126,8 @@ pub struct DirectoryEntry<'a> {
 
 /// How many links are remembered as refused: past this, one may be logged again.
 const REFUSED_LINKS_MAX: usize = 1024;
+/// How long the end of a mount without its server waits for what is to be stored in the cache on disk.
+const STORED_MAX: Duration = Duration::from_millis(300);
 /// After so many files in a row without an exact time the server is taken to have none for any. One alone may be refused.
 const COARSE_MAX: usize = 4;
 
@@ -148,10 +152,13 @@ impl Vfs {
     ) -> Self {
         let (counters, disk) = (Arc::new(Counters::default()), disk.map(Arc::new));
         let cache_bytes_max = settings.cache_bytes_max;
-        let content = Content::new(Arc::clone(&remote), Arc::clone(&counters), cache_bytes_max, disk.clone());
+        let (patience, ending) = (settings.patience, Ending::default());
+        let fetching = Fetching { remote: Arc::clone(&remote), patience, ending: ending.clone() };
+        let ends = ending.clone();
+        let content = Content::new(fetching, Arc::clone(&counters), cache_bytes_max, disk.clone());
         let space = FreeSpace::new(Arc::clone(&remote));
         let content = Arc::new(content);
-        let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), Arc::clone(&counters), disk));
+        let tree = Arc::new(Tree::new(Arc::clone(&remote), settings.clone(), ending, Arc::clone(&counters), disk));
         let disbelieving = Arc::downgrade(&tree);
         content.on_disproved(move |ino| {
             if let Some(tree) = disbelieving.upgrade() {
@@ -167,6 +174,7 @@ impl Vfs {
             content,
             handles: Handles::default(),
             space,
+            ending: ends,
             counters,
             refused_links: Mutex::default(),
             changed: OnceLock::new(),
@@ -185,20 +193,37 @@ impl Vfs {
 
     /// Closes what is still open, as the kernel does not always say that it is not any more when a mount ends, and waits for
     /// what goes on in the background, but no longer than `limit`.
+    ///
+    /// Once [`Vfs::ending`] has begun nothing is waited for that does not end by itself at once.
     pub fn end(&self, now: Instant, limit: Duration) {
+        let deadline = Deadline::background(&self.ending);
+        let _entered = deadline.enter();
         for fh in self.handles.files() {
             // Fails if another thread closed it just now.
             let _ = self.release(fh, now, Patience::Network);
         }
-        self.foresight.end(limit);
-        outgoing::wait_for_all(Instant::now() + limit);
-        self.tree.wait_for_removals(limit);
-        self.wait_for_stored(limit);
+        let end = Instant::now() + limit;
+        self.ending.wait_until(end, |slice| self.foresight.end(slice));
+        self.ending.wait_until(end, |slice| outgoing::wait_for_all(Instant::now() + slice));
+        if !self.ending.wait_until(end, |slice| self.tree.wait_for_removals(slice)) {
+            log::warn!("temporary files are left on the server");
+        }
+        self.wait_for_stored(limit.min(if self.ending.has_begun() { STORED_MAX } else { limit }));
     }
 
     /// Waits until what is to be stored in the cache on disk is, but no longer than `limit`; whether it is.
     pub fn wait_for_stored(&self, limit: Duration) -> bool {
         self.tree.wait_for_stored(limit)
+    }
+
+    /// How long a request waits for a server that does not go on; `None` is for ever.
+    pub fn patience(&self) -> Option<Duration> {
+        self.tree.settings().patience
+    }
+
+    /// Ends whatever is under way, once it begins.
+    pub fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     /// What was asked and answered since the mount.

@@ -1,5 +1,7 @@
 //! Single flight: several who ask the same thing at the same time share one answer.
 
+use crate::deadline::{self, Deadline};
+use crate::remote::ErrorKind;
 use crate::vfs::error::Error;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
@@ -16,6 +18,8 @@ pub(crate) struct Flights<K, V> {
 struct Flight<V> {
     answer: Mutex<Option<Result<V, Error>>>,
     landed: Condvar,
+    /// Of the one who asks: what moves for him moves for those who wait.
+    deadline: Arc<Deadline>,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Flights<K, V> {
@@ -23,17 +27,26 @@ impl<K: Clone + Eq + Hash, V: Clone> Flights<K, V> {
         Self { running: Mutex::new(HashMap::new()) }
     }
 
-    /// Asks, or waits for whoever is asking already. There is no deadline here: `ask` must end in bounded time.
+    /// Asks, or waits for whoever is asking already, no longer than the own deadline. `ask` must end in bounded time.
     pub(crate) fn run(&self, key: &K, ask: impl FnOnce() -> Result<V, Error>) -> Result<V, Error> {
-        let flight = {
+        let flight = loop {
             let mut running = self.running.lock();
-            if let Some(flight) = running.get(key).cloned() {
-                drop(running);
-                return flight.wait();
+            let Some(flight) = running.get(key).cloned() else {
+                let (answer, landed) = (Mutex::new(None), Condvar::new());
+                let flight = Arc::new(Flight { answer, landed, deadline: deadline::current() });
+                running.insert(key.clone(), Arc::clone(&flight));
+                break flight;
+            };
+            drop(running);
+            match flight.wait() {
+                // It was the other's time that was over.
+                Err(error) if error.kind() == Some(ErrorKind::TimedOut) && flight.deadline.is_over() => {
+                    if deadline::is_over() {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
             }
-            let flight = Arc::new(Flight { answer: Mutex::new(None), landed: Condvar::new() });
-            running.insert(key.clone(), Arc::clone(&flight));
-            flight
         };
         let mut landing = Landing { flights: self, key, flight, answer: Err(Error::Panicked) };
         landing.answer = ask();
@@ -47,7 +60,12 @@ impl<V: Clone> Flight<V> {
         loop {
             match &*answer {
                 Some(answer) => return answer.clone(),
-                None => self.landed.wait(&mut answer),
+                None => {
+                    deadline::current().follow(&self.deadline);
+                    if !deadline::wait(&self.landed, &mut answer) {
+                        return Err(Error::timed_out());
+                    }
+                }
             }
         }
     }

@@ -85,10 +85,10 @@ impl Foresight {
         }
     }
 
-    /// Asks for nothing more, and waits for what is on its way, but no longer than `limit`.
-    pub(crate) fn end(&self, limit: Duration) {
+    /// Asks for nothing more, and waits for what is on its way, but no longer than `limit`; whether all of it has ended.
+    pub(crate) fn end(&self, limit: Duration) -> bool {
         self.shared.state.lock().ended = true;
-        self.shared.workers.wait(limit);
+        self.shared.workers.wait(limit)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Content that comes in order, on its way to the server: some of it waits to be sent, some is kept in case the
 //! connection breaks.
 
+use crate::deadline::{self, Deadline};
 use crate::remote::{Named, Naming};
 use crate::vfs::error::Error;
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::{Target, Tree};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::mem;
@@ -32,11 +33,15 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 /// How many uploads run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
-/// Waits until no upload runs, but no longer than until `deadline`: those that were given up remove their files.
-pub(crate) fn wait_for_all(deadline: Instant) {
-    while RUNNING.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+/// Waits until no upload runs, but no longer than until `deadline`; whether none does. Those that were given up remove their files.
+pub(crate) fn wait_for_all(deadline: Instant) -> bool {
+    while RUNNING.load(Ordering::Relaxed) > 0 {
+        if Instant::now() >= deadline {
+            return false;
+        }
         thread::sleep(Duration::from_millis(10));
     }
+    true
 }
 
 /// An upload that is fed piece by piece.
@@ -49,6 +54,8 @@ pub(crate) struct Outgoing {
     /// Never held while the server is asked.
     state: Mutex<Pipe>,
     changed: Condvar,
+    /// Of the thread that uploads: what moves for it moves for those who wait.
+    deadline: Arc<Deadline>,
 }
 
 #[derive(Debug)]
@@ -89,7 +96,8 @@ impl Outgoing {
         let window = Window { chunks: VecDeque::new(), start: begin, end: begin };
         let (total, naming, named, result) = (None, None, None, None);
         let pipe = Pipe { window, sent: begin, total, naming, named, running: false, abandoned: false, result };
-        Arc::new(Self { tree, target, begin, state: Mutex::new(pipe), changed: Condvar::new() })
+        let deadline = Deadline::background(tree.ending());
+        Arc::new(Self { tree, target, begin, state: Mutex::new(pipe), changed: Condvar::new(), deadline })
     }
 
     /// Where the next byte goes.
@@ -114,7 +122,7 @@ impl Outgoing {
             if !wait {
                 return Err(Error::WouldBlock);
             }
-            self.changed.wait(&mut state);
+            self.wait(&mut state)?;
         }
         state.window.push(mem::take(bytes));
         if !state.running && state.window.end - self.begin >= START_BYTES {
@@ -168,9 +176,15 @@ impl Outgoing {
         loop {
             match state.result.clone() {
                 Some(result) => return result.map(|()| state.named.take()),
-                None => self.changed.wait(&mut state),
+                None => self.wait(&mut state)?,
             }
         }
+    }
+
+    /// Waits for the upload to go on: as long as its bytes move, whoever waits may wait.
+    fn wait(&self, state: &mut MutexGuard<'_, Pipe>) -> Result<(), Error> {
+        deadline::current().follow(&self.deadline);
+        if deadline::wait(&self.changed, state) { Ok(()) } else { Err(Error::timed_out()) }
     }
 
     /// Nobody wants it any more. A temporary file is removed.
@@ -179,6 +193,7 @@ impl Outgoing {
         state.abandoned = true;
         let (running, ended) = (state.running, state.result.is_some());
         drop(state);
+        self.deadline.cancel();
         self.changed.notify_all();
         // Else the thread does it, when it has let go of the file.
         if running && ended {
@@ -204,7 +219,11 @@ impl Outgoing {
 
     fn start(self: &Arc<Self>, state: &mut Pipe) -> Result<(), Error> {
         let upload = Arc::clone(self);
-        match thread::Builder::new().name("ftpsfs-write".into()).spawn(move || upload.run()) {
+        let run = move || {
+            let _entered = upload.deadline.enter();
+            upload.run();
+        };
+        match thread::Builder::new().name("ftpsfs-write".into()).spawn(run) {
             Ok(_) => {
                 state.running = true;
                 Ok(())

@@ -40,6 +40,10 @@ pub struct Settings {
     pub recovery_dir: PathBuf,
     /// `chmod` and `chown` that the server cannot do succeed without doing anything.
     pub ignore_perms: bool,
+    /// How long a request waits for a server that does not go on; `None` is for ever.
+    pub patience: Option<Duration>,
+    /// What is known is shown past its time while the server is away.
+    pub stale_ok: bool,
     /// This host's short name, for temporary names and those of conflicting versions.
     pub host: String,
 }
@@ -108,6 +112,8 @@ impl Default for Settings {
             spool_dir: std::env::temp_dir(),
             recovery_dir: std::env::temp_dir().join("ftpsfs-recovery"),
             ignore_perms: false,
+            patience: Some(Duration::from_secs(30)),
+            stale_ok: true,
             host: "localhost".into(),
         }
     }

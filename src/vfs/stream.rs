@@ -1,6 +1,7 @@
 //! A position in a file from which its bytes are fetched in order: which blocks are wanted of it, and how far ahead of
 //! its readers it may run. Data only; the thread that fetches is in `content`.
 
+use crate::deadline::{self, Deadline};
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BlockIndex, Piece};
 use crate::vfs::cache::versions::VersionId;
 use crate::vfs::error::Error;
@@ -36,6 +37,8 @@ pub(crate) struct Stream {
     pub(crate) version: VersionId,
     /// Where the thread that fetches waits while there is nothing to do.
     pub(crate) wake: Arc<Condvar>,
+    /// Of the thread that fetches: so long it may take for a block if nothing comes.
+    pub(crate) deadline: Arc<Deadline>,
     /// When it was used last, as a count of uses.
     pub(crate) used: u64,
     /// Whether the thread that fetches waits.
@@ -61,11 +64,12 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream of a file of `size` bytes that begins in the block `start`, where its byte `from` is.
-    pub(crate) fn new(version: VersionId, start: BlockIndex, from: usize, size: u64) -> Self {
+    pub(crate) fn new(version: VersionId, start: BlockIndex, from: usize, size: u64, deadline: Arc<Deadline>) -> Self {
         let from = from / PAGE_BYTES * PAGE_BYTES;
         Self {
             version,
             wake: Arc::new(Condvar::new()),
+            deadline,
             used: 0,
             parked: false,
             next: start,
@@ -80,8 +84,8 @@ impl Stream {
     }
 
     /// A stream that fetches the first block of a file of `size` bytes before anybody asks.
-    pub(crate) fn ahead(version: VersionId, size: u64) -> Self {
-        Self { first_end: None, window: 0, ahead: true, ..Self::new(version, BlockIndex(0), 0, size) }
+    pub(crate) fn ahead(version: VersionId, size: u64, deadline: Arc<Deadline>) -> Self {
+        Self { first_end: None, window: 0, ahead: true, ..Self::new(version, BlockIndex(0), 0, size, deadline) }
     }
 
     /// Whether nobody has asked for anything of it.
@@ -125,7 +129,24 @@ impl Stream {
         if index == self.next {
             self.first_end = self.first_end.map(|first| first.max(end.next_multiple_of(PAGE_BYTES)));
         }
-        Arc::clone(self.wanted.entry(index).or_default())
+        let slot =
+            || Arc::new(Slot { piece: Mutex::default(), filled: Condvar::new(), deadline: Arc::clone(&self.deadline) });
+        Arc::clone(self.wanted.entry(index).or_insert_with(slot))
+    }
+
+    /// Somebody who waited at `slot` does not any more.
+    pub(crate) fn unwant(&mut self, index: BlockIndex, slot: &Arc<Slot>) {
+        // The map's and his own: nobody else waits.
+        let is_last = |wanted: &Arc<Slot>| Arc::ptr_eq(wanted, slot) && Arc::strong_count(slot) <= 2;
+        if self.wanted.get(&index).is_some_and(is_last) {
+            self.wanted.remove(&index);
+        }
+    }
+
+    /// It is not open any more. Its thread ends, also in the middle of a block that does not come.
+    pub(crate) fn close(&self) {
+        self.deadline.cancel();
+        self.wake.notify_one();
     }
 
     /// Whether somebody waits for a block.
@@ -219,10 +240,12 @@ impl Stream {
 }
 
 /// Where readers wait for one block. It is handed to them here, whatever the cache keeps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slot {
     piece: Mutex<Option<Result<Piece, Error>>>,
     filled: Condvar,
+    /// Of the thread that fetches: what moves for it moves for those who wait.
+    deadline: Arc<Deadline>,
 }
 
 impl Slot {
@@ -231,13 +254,16 @@ impl Slot {
         self.filled.notify_all();
     }
 
-    /// Waits. There is no deadline here: the thread that fetches ends in bounded time, and fails its slots if it panics.
-    pub(crate) fn wait(&self) -> Result<Piece, Error> {
+    /// Waits, no longer than the own deadline; `None` then. The thread that fetches fails its slots if it panics.
+    pub(crate) fn wait(&self) -> Option<Result<Piece, Error>> {
         let mut piece = self.piece.lock();
         loop {
-            match &*piece {
-                Some(piece) => return piece.clone(),
-                None => self.filled.wait(&mut piece),
+            if let Some(piece) = &*piece {
+                return Some(piece.clone());
+            }
+            deadline::current().follow(&self.deadline);
+            if !deadline::wait(&self.filled, &mut piece) {
+                return None;
             }
         }
     }

@@ -1,11 +1,11 @@
 //! One upload across connections that break: it goes on where the server's file ends.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::remote::{self, ErrorKind, Named, Naming, Remote, Start, Upload};
 use crate::vfs::error::Error;
 use crate::vfs::tree::{Target, Tree};
 use std::mem;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often in a row an upload is taken up again without the server's file growing in between.
@@ -182,7 +182,11 @@ impl<'a> Transfer<'a> {
         self.upload = None;
         match error.kind {
             ErrorKind::Busy => return self.wait_for_connection(error),
-            ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Preempted if self.setbacks < SETBACKS_MAX => {
+            // Whoever waited for it has heard of that, or nobody wants it any more.
+            _ if deadline::is_over() => return Err(self.lost(error)),
+            ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away | ErrorKind::Preempted
+                if self.setbacks < SETBACKS_MAX || self.never_gives_up() =>
+            {
                 self.setbacks += 1;
             }
             // The server does not append.
@@ -212,14 +216,16 @@ impl<'a> Transfer<'a> {
         let since = Instant::now();
         loop {
             let (error, limit) = match self.size() {
-                Err(error) if matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut) => (error, AWAY_MAX),
+                Err(error) if matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away) => {
+                    (error, AWAY_MAX)
+                }
                 Err(error) if error.kind == ErrorKind::Busy => (error, BUSY_MAX),
                 known => return known,
             };
-            if since.elapsed() > limit {
+            let is_enough = since.elapsed() > limit && !self.never_gives_up();
+            if is_enough || !deadline::sleep(AWAY_PAUSE) {
                 return Err(error);
             }
-            thread::sleep(AWAY_PAUSE);
         }
     }
 
@@ -240,18 +246,24 @@ impl<'a> Transfer<'a> {
                 return Ok(size);
             }
             before = size;
-            thread::sleep(SETTLE_PAUSE);
+            if !deadline::sleep(SETTLE_PAUSE) {
+                break;
+            }
         }
         Err(remote::Error::new(ErrorKind::TimedOut, "the file on the server keeps changing"))
     }
 
     fn wait_for_connection(&mut self, error: &remote::Error) -> Result<(), Error> {
         let since = *self.busy_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > BUSY_MAX {
+        let is_enough = since.elapsed() > BUSY_MAX && !self.never_gives_up();
+        if is_enough || !deadline::sleep(BUSY_PAUSE) {
             return Err(self.lost(error));
         }
-        thread::sleep(BUSY_PAUSE);
         Ok(())
+    }
+
+    fn never_gives_up(&self) -> bool {
+        self.tree.settings().patience.is_none()
     }
 
     /// What the server said no to. If it took the temporary name, or a part of what is to be appended, all the same, it is

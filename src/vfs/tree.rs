@@ -1,5 +1,6 @@
 //! Names and attributes: answered from what is known, else asked for once by whoever comes first.
 
+use crate::deadline::Ending;
 use crate::path::{Name, RemotePath};
 use crate::remote::{Entry, ErrorKind, FileKind, Metadata, Remote};
 use crate::vfs::attr::{Attr, Kind};
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant, SystemTime};
 mod known;
 mod local;
 mod refreshed;
+mod root;
+mod stale;
 mod stored;
 
 pub(crate) use local::Target;
@@ -44,6 +47,7 @@ pub(crate) struct Tree {
     namer: Namer,
     owners: Owners,
     workers: Workers,
+    ending: Ending,
     /// Is told what is done here.
     disk: Option<Arc<DiskCache>>,
 }
@@ -123,6 +127,7 @@ impl Tree {
     pub(crate) fn new(
         remote: Arc<dyn Remote>,
         settings: Settings,
+        ending: Ending,
         counters: Arc<Counters>,
         disk: Option<Arc<DiskCache>>,
     ) -> Self {
@@ -142,6 +147,7 @@ impl Tree {
             namer: Namer::new(&settings.host),
             owners: Owners::new(settings.idmap),
             workers: Workers::default(),
+            ending,
             disk,
             remote,
             settings,
@@ -200,8 +206,13 @@ impl Tree {
                 self.counters.names_known.add(1);
                 listed
             }
-            None if !wait => return Err(Error::WouldBlock),
-            None => self.list(ino, now, false)?,
+            None => {
+                let listed = if wait { self.list(ino, now, false) } else { Err(Error::WouldBlock) };
+                match listed {
+                    Err(error) if self.may_be_stale(&error) => self.listed_stale(ino, now).ok_or(error)?,
+                    listed => listed?,
+                }
+            }
         };
         Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory, now), as_of })
     }
@@ -291,6 +302,13 @@ impl Tree {
     }
 
     fn find(&self, parent: Ino, name: &Name, now: Instant, wait: bool, lookup: bool) -> Result<Answer, Error> {
+        match self.find_now(parent, name, now, wait, lookup) {
+            Err(error) if self.may_be_stale(&error) => self.find_stale(parent, name, now, lookup).ok_or(error),
+            found => found,
+        }
+    }
+
+    fn find_now(&self, parent: Ino, name: &Name, now: Instant, wait: bool, lookup: bool) -> Result<Answer, Error> {
         let way = {
             let mut state = self.state.lock();
             match state.cached(parent, name, now, &self.settings) {
@@ -391,35 +409,6 @@ impl Tree {
             (attr_remaining, name_remaining) = (Duration::ZERO, Duration::ZERO);
         }
         Found { ino, metadata: known.metadata, attr, attr_remaining, name_remaining }
-    }
-
-    fn root(&self, now: Instant, wait: bool) -> Result<Found, Error> {
-        {
-            let mut state = self.state.lock();
-            let known = state.attributes.last(Ino::ROOT).cloned();
-            if let Some(known) = known.filter(|known| !known.remaining(now, self.settings.attr_timeout).is_zero()) {
-                return Ok(self.found(&state, Ino::ROOT, known, self.settings.dir_timeout, now));
-            }
-        }
-        if !wait {
-            return Err(Error::WouldBlock);
-        }
-        let known = self.stat_root(now)?;
-        let mut state = self.state.lock();
-        state.attributes.insert(Ino::ROOT, known.clone());
-        Ok(self.found(&state, Ino::ROOT, known, self.settings.dir_timeout, now))
-    }
-
-    /// Servers differ in whether they tell anything of the directory where one is; that it is one is sure.
-    fn stat_root(&self, now: Instant) -> Result<Known, Error> {
-        let path = RemotePath::root();
-        let epoch = self.state.lock().epoch;
-        let told = self.stats.run(&(path.clone(), epoch), || self.ask_stat(&path, false, now));
-        match told {
-            Ok(known) if known.metadata.kind == FileKind::Directory => Ok(known),
-            Err(error) if !error.is_refusal() && error != Error::NoSuchEntry && !is_not_found(&error) => Err(error),
-            _ => Ok(Known { metadata: Metadata::of_kind(FileKind::Directory), as_of: now }),
-        }
     }
 
     /// Lists the directory `ino`, once for all who want it now.
@@ -573,7 +562,7 @@ fn believed(known: Known, name_remaining: Duration, now: Instant, settings: &Set
 
 /// Which of a listing's word and a single answer holds. A listing that shows a link is right about that: asked about a
 /// link, a server may answer for the file it leads to.
-fn newer(mut listed: Known, told: &Known) -> Known {
+pub(super) fn newer(mut listed: Known, told: &Known) -> Known {
     let is_link = Kind::of(&listed.metadata.kind) == Kind::Symlink;
     if told.as_of >= listed.as_of && !is_link {
         return told.clone();

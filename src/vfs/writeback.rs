@@ -1,5 +1,6 @@
 //! Closing without waiting for the server: what is in the journal, how it gets out of it, and who waits for that.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::vfs::attr::Kind;
 use crate::vfs::changes::Place;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 pub use crate::vfs::drafts::Backlog;
 
 /// Who waits looks this often whether to go on waiting.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// At the end of a mount, an upload that failed so often in a row is left for the next mount.
 const DRAIN_TRIES: u32 = 3;
 /// How long the end of a mount waits until temporary files are removed.
@@ -120,23 +121,29 @@ impl Vfs {
             if let Some(error) = waiting.iter().find_map(|ino| self.drafts.refusal(*ino)) {
                 return Err(error);
             }
+            if deadline::is_over() {
+                return Err(Error::timed_out());
+            }
             seen = self.drafts.queue().wait(seen, LOOK_AGAIN);
         }
     }
 
     /// Waits until nothing waits for its upload any more, or all that does failed several times, or `enough` says so, which
-    /// is told twice a second what still waits. Gives what is left.
+    /// is told several times a second what still waits. Gives what is left.
     pub fn drain(&self, mut enough: impl FnMut(&Backlog) -> bool) -> Backlog {
         self.drafts.hurry(Moment::new(Instant::now()));
         let mut seen = u64::MAX;
         loop {
             let backlog = self.backlog();
-            if enough(&backlog) || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
+            if enough(&backlog) || self.ending().has_begun() || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
                 return backlog;
             }
             if backlog.files == 0 && self.drafts.queue().rests() {
                 // Uploads that were not wanted any more at their end leave something to be removed.
-                self.tree.wait_for_removals(REMOVALS_MAX);
+                let end = Instant::now() + REMOVALS_MAX;
+                if !self.ending().wait_until(end, |slice| self.tree.wait_for_removals(slice)) {
+                    log::warn!("temporary files are left on the server");
+                }
                 return backlog;
             }
             seen = self.drafts.queue().wait(seen, LOOK_AGAIN);

@@ -1,5 +1,6 @@
 //! The operations that change what is in a file, or what is said of it.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::remote::{self, Alteration, ErrorKind, FileKind, Metadata, Modified};
 use crate::vfs::attr::{Attr, Kind};
@@ -40,9 +41,14 @@ pub struct Creation {
     pub truncate: bool,
 }
 
+/// What would empty a file, or make one, is not begun when the caller has heard already that it was not.
+fn in_time() -> Result<(), Error> {
+    if deadline::is_over() { Err(Error::timed_out()) } else { Ok(()) }
+}
+
 /// Whether the server was not there to say no.
 fn is_of_the_network(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Busy)
+    matches!(kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away | ErrorKind::Busy)
 }
 
 impl Vfs {
@@ -61,6 +67,7 @@ impl Vfs {
         // From here on the draft stays.
         self.drafts.opened(ino);
         let opened = self.draft_to_write(ino, moment).and_then(|(draft, found, keep_cache)| {
+            in_time()?;
             if access == Access::Truncate {
                 self.drafts.truncate(&draft, 0, moment)?;
             }
@@ -125,6 +132,7 @@ impl Vfs {
             let entry = self.entry(&self.tree.getattr(found.ino, now, patience.waits())?);
             return Ok((entry, opened));
         }
+        in_time()?;
         let moment = Moment::new(now);
         let mode = bits(creation.mode);
         let modified = Some(Modified { time: moment.wall, precision: Duration::from_millis(1) });
@@ -194,6 +202,13 @@ impl Vfs {
             Some((mode, plain)) if plain != mode && !patience.waits() => Err(Error::WouldBlock),
             Some((mode, plain)) if plain != mode => self.set_mode(ino, plain, Moment::new(now)),
             _ => Ok(()),
+        }
+    }
+
+    /// A write to an open file was done too late: it was said to have failed. No close says that all is well any more.
+    pub fn disown(&self, fh: Fh) {
+        if let Ok(file) = self.handles.file(fh) {
+            self.drafts.disown(file.ino);
         }
     }
 
@@ -285,7 +300,9 @@ impl Vfs {
     }
 
     fn set_mode(&self, ino: Ino, mode: u16, moment: Moment) -> Result<(), Error> {
-        if let Some(draft) = self.drafts.of(ino).filter(|draft| self.drafts.set_bits(draft, mode)) {
+        if let Some(draft) = self.drafts.of(ino)
+            && self.drafts.set_bits(&draft, mode)?
+        {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
@@ -299,7 +316,9 @@ impl Vfs {
     }
 
     fn set_time(&self, ino: Ino, modified: SystemTime, moment: Moment) -> Result<(), Error> {
-        if let Some(draft) = self.drafts.of(ino).filter(|draft| self.drafts.set_time(draft, modified)) {
+        if let Some(draft) = self.drafts.of(ino)
+            && self.drafts.set_time(&draft, modified)?
+        {
             return self.drafts.renew_record(&draft, None);
         }
         let path = self.tree.target(&Target::Inode(ino))?;

@@ -15,9 +15,14 @@ mod support;
 mod ftpd;
 
 mod cases;
+// The fast tests use it, too, and more of it.
+#[allow(dead_code, unreachable_pub)]
+#[path = "../support/memory.rs"]
+mod memory;
 mod writer;
 
 mod attributes;
+mod bounded;
 mod check;
 mod counts;
 mod direct;
@@ -50,4 +55,5 @@ mod times;
 mod translated;
 mod trust;
 mod uploads;
+mod watched;
 mod writeback;

@@ -2,6 +2,7 @@
 // clippy lets `#[test]` functions unwrap, not the functions that they call; and the lengths here are small.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
+mod away;
 mod check;
 mod cli;
 mod corpus;

@@ -20,6 +20,7 @@ use explore::explore;
 use ftpsfs::{accounts, errno, path, remote, sys};
 use locks::{Condvar, Mutex, MutexGuard, RwLock};
 
+mod deadline;
 mod explore;
 mod ftp;
 mod locks;

@@ -163,6 +163,7 @@ fn settings(connections_max: usize, opens_ahead: bool) -> Settings {
         verify: Verify::Size,
         server_tz: None,
         timeout: Duration::from_secs(3600),
+        hard: false,
         idle_timeout: Duration::from_secs(3600),
         opens_ahead,
     }

@@ -60,6 +60,8 @@ struct State {
     chunk: usize,
     /// The next call panics.
     panic: bool,
+    /// Every call fails at once.
+    away: bool,
     closed: bool,
     /// Uploads end ready for their renaming.
     names_uploads: bool,
@@ -270,6 +272,12 @@ impl Memory {
         self
     }
 
+    /// The server is known to be away, or is back.
+    pub(crate) fn away(&self, away: bool) -> &Self {
+        self.state().away = away;
+        self
+    }
+
     /// The next download breaks after `bytes`; more make a queue.
     pub(crate) fn break_next(&self, bytes: usize, kind: ErrorKind) -> &Self {
         self.state().breaks.push_back((bytes, kind));
@@ -354,6 +362,9 @@ impl Memory {
     fn arrive(&self, count: impl Fn(&mut Counts)) -> Result<MutexGuard<'_, State>, Error> {
         self.visit();
         let mut state = self.state();
+        if state.away {
+            return Err(Error::new(ErrorKind::Away, "it is away"));
+        }
         count(&mut state.counts);
         state.blocked += 1;
         self.shared.gate.notify_all();
@@ -445,6 +456,10 @@ impl Remote for Memory {
 
     fn on_spare(&self, told: Box<dyn Fn(Instant) + Send + Sync>) {
         self.state().on_spare = Some(Told(Arc::from(told)));
+    }
+
+    fn is_away(&self) -> bool {
+        self.state().away
     }
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, Error> {

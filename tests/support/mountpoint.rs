@@ -170,6 +170,22 @@ impl Mount {
         summary(&self.log()).unwrap_or_else(|| panic!("no summary: {}", self.log()))
     }
 
+    /// Ends the mount, by a signal or by umount(8), and tells how long that took until the program had ended.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub fn end_at_once(&mut self, signal: bool) -> Duration {
+        let begun = Instant::now();
+        if signal {
+            let _ = Command::new("kill").arg(self.pid().to_string()).status();
+        } else {
+            self.unmount();
+        }
+        assert!(self.wait_for_the_end().is_some(), "it does not end: {}", self.log());
+        begun.elapsed()
+    }
+
     /// A program that another test starts holds our open files for a moment, between fork and exec.
     fn unmount(&self) {
         let deadline = Instant::now() + END_MAX;

@@ -21,6 +21,7 @@ fn kind(error: &Error) -> ErrorKind {
         Error::WrongChecksum | Error::Misbehaved { .. } | Error::ListingNotUnderstood { .. } => ErrorKind::Misbehaved,
         Error::LoginRefused { .. } => ErrorKind::LoginRefused,
         Error::Busy { .. } => ErrorKind::Busy,
+        Error::Away { .. } => ErrorKind::Away,
         Error::Unsendable { why: Unsendable::Forbidden(_) | Unsendable::NotInCharset } => ErrorKind::InvalidName,
         Error::Unsendable { why: Unsendable::TooLong } => ErrorKind::NameTooLong,
         Error::Preempted => ErrorKind::Preempted,

@@ -12,7 +12,7 @@ mod uncertain;
 mod way;
 
 use crate::ftp::command::Command;
-use crate::ftp::control::Witness;
+use crate::ftp::control::{Control, Witness};
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::pool::Pool;
@@ -30,7 +30,7 @@ use kind::translate;
 
 pub use look::Survey;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A server, logged in to.
 #[derive(Debug)]
@@ -61,6 +61,10 @@ impl Client {
         let server = Arc::new(Server::new(settings)?);
         let pool = Pool::new(Arc::clone(&server));
         Ok(Self { server, pool, entrance: Entrance::default() })
+    }
+
+    fn told<T>(&self, answer: Result<T, Error>) -> Result<T, remote::Error> {
+        answer.map_err(|error| given_up(&self.pool, error))
     }
 
     fn pass(&self) -> Result<(), remote::Error> {
@@ -103,6 +107,16 @@ impl Client {
         self.pool.with_session(|session| session.exchange(command))
     }
 
+    /// Whether nothing came from the server after `moment`.
+    pub fn is_silent_since(&self, moment: Instant) -> bool {
+        !self.server.counters.heard.is_since(moment)
+    }
+
+    /// Whether the server is there, as far as can be found out within `limit`.
+    pub fn answers(&self, limit: Duration) -> bool {
+        !self.server.breaker.is_open() && Control::answers(&self.server.settings, &self.server.tls, limit)
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.server.counters
@@ -141,12 +155,12 @@ impl Client {
 impl Remote for Client {
     fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, remote::Error> {
         self.pass()?;
-        self.list_directory(directory).map_err(translate)
+        self.told(self.list_directory(directory))
     }
 
     fn stat(&self, path: &RemotePath) -> Result<Metadata, remote::Error> {
         self.pass()?;
-        self.stat_path(path).map_err(translate)
+        self.told(self.stat_path(path))
     }
 
     fn stat_lists(&self) -> bool {
@@ -155,6 +169,10 @@ impl Remote for Client {
 
     fn ignores_case(&self) -> bool {
         self.server.ignores_case()
+    }
+
+    fn is_away(&self) -> bool {
+        self.server.breaker.is_open()
     }
 
     fn spare(&self) -> usize {
@@ -175,7 +193,7 @@ impl Remote for Client {
 
     fn read_from(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Box<dyn Download>, remote::Error> {
         self.pass()?;
-        let transfer = self.retrieve(path, offset, size).map_err(translate)?;
+        let transfer = self.told(self.retrieve(path, offset, size))?;
         Ok(Box::new(transfer))
     }
 
@@ -183,16 +201,16 @@ impl Remote for Client {
         self.pass()?;
         let pathname = self.server.pathname(path).map_err(translate)?;
         if start == Start::Beginning {
-            self.check_new_name(&pathname).map_err(translate)?;
-            self.check_spelling(path, None).map_err(translate)?;
+            self.told(self.check_new_name(&pathname))?;
+            self.told(self.check_spelling(path, None))?;
         }
-        let outgoing = Outgoing::start(&self.pool, &self.server, pathname, start).map_err(translate)?;
+        let outgoing = self.told(Outgoing::start(&self.pool, &self.server, pathname, start))?;
         Ok(Box::new(outgoing))
     }
 
     fn create_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
         self.pass()?;
-        self.make_directory(path).map_err(translate)
+        self.told(self.make_directory(path))
     }
 
     fn remove_directory(&self, path: &RemotePath) -> Result<(), remote::Error> {
@@ -209,61 +227,69 @@ impl Remote for Client {
 
     fn remove_seen_file(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
         self.pass()?;
-        self.delete_file(path, seen).map_err(translate)
+        self.told(self.delete_file(path, seen))
     }
 
     fn remove_seen_directory(&self, path: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
         self.pass()?;
-        self.delete_directory(path, seen).map_err(translate)
+        self.told(self.delete_directory(path, seen))
     }
 
     fn rename_seen(&self, from: &RemotePath, to: &RemotePath, seen: Seen<'_>) -> Result<(), remote::Error> {
         self.pass()?;
-        self.move_to(from, to, seen).map_err(translate)
+        self.told(self.move_to(from, to, seen))
     }
 
     fn set_modified(&self, path: &RemotePath, time: SystemTime) -> Result<(), remote::Error> {
         self.pass()?;
-        self.touch(path, time).map_err(translate)
+        self.told(self.touch(path, time))
     }
 
     fn set_mode(&self, path: &RemotePath, mode: u16) -> Result<(), remote::Error> {
         self.pass()?;
-        self.change_mode(path, mode).map_err(translate)
+        self.told(self.change_mode(path, mode))
     }
 
     fn alter(&self, path: &RemotePath, alteration: Alteration) -> Result<Option<Metadata>, remote::Error> {
         self.pass()?;
-        self.alter_file(path, alteration).map_err(translate)
+        self.told(self.alter_file(path, alteration))
     }
 
     fn create_symlink(&self, path: &RemotePath, target: &[u8]) -> Result<(), remote::Error> {
         self.pass()?;
-        self.make_symlink(path, target).map_err(translate)
+        self.told(self.make_symlink(path, target))
     }
 
     fn free_space(&self) -> Result<u64, remote::Error> {
         self.pass()?;
-        self.available().map_err(translate)
+        self.told(self.available())
     }
 }
 
 impl Upload for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> Result<(), remote::Error> {
-        Self::write(self, bytes).map_err(translate)
+        Self::write(self, bytes).map_err(|error| given_up(self.pool(), error))
     }
 
     fn finish(self: Box<Self>) -> Result<(), remote::Error> {
-        Self::finish(*self).map_err(translate)
+        let pool = Arc::clone(self.pool());
+        Self::finish(*self).map_err(|error| given_up(&pool, error))
     }
 
     fn finish_for(self: Box<Self>, naming: &Naming) -> Result<Option<Named>, remote::Error> {
-        naming::finish_for(*self, naming).map_err(translate)
+        let pool = Arc::clone(self.pool());
+        naming::finish_for(*self, naming).map_err(|error| given_up(&pool, error))
     }
 }
 
 impl Download for Transfer {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
-        Self::read(self, buffer).map_err(translate)
+        Self::read(self, buffer).map_err(|error| given_up(self.pool(), error))
     }
+}
+
+/// What a request met, for those who know nothing of FTP; if that was silence, the server may be away.
+fn given_up(pool: &Arc<Pool>, error: Error) -> remote::Error {
+    pool.doubt(&error);
+    translate(error)
 }

@@ -3,6 +3,7 @@
 use crate::remote::Metadata;
 use crate::vfs::cache::attributes::Known;
 use crate::vfs::cache::disk::Key;
+use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use lru::LruCache;
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ pub(crate) struct Version {
     on_disk: Mutex<Option<Arc<Key>>>,
     /// Nothing of it was fetched before.
     since: Instant,
+    /// A read of it took too long.
+    given_up: Mutex<Option<(Instant, Error)>>,
 }
 
 impl Version {
@@ -46,6 +49,17 @@ impl Version {
     /// For how long its bytes may have been fetched.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
+    }
+
+    /// Why a read of it took too long a moment ago. The kernel asks once more, page by page, before it tells the program.
+    pub(crate) fn given_up(&self) -> Option<Error> {
+        let given_up = self.given_up.lock();
+        given_up.as_ref().filter(|(since, _)| since.elapsed() < GIVEN_UP).map(|(_, error)| error.clone())
+    }
+
+    /// A read of it took too long.
+    pub(crate) fn give_up(&self, error: &Error) {
+        *self.given_up.lock() = Some((Instant::now(), error.clone()));
     }
 
     /// One more handle holds on to it; whether another did before.
@@ -65,6 +79,8 @@ impl Version {
     }
 }
 
+/// How long further reads of a file fail at once after one that took too long.
+const GIVEN_UP: Duration = Duration::from_millis(200);
 /// How many versions are remembered. A file that falls out counts as changed when it is opened again.
 const VERSIONS_MAX: usize = 32 * 1024;
 
@@ -106,7 +122,8 @@ impl Versions {
         self.next += 1;
         let (gone, handles) = (AtomicBool::new(false), AtomicUsize::new(0));
         let (was_opened, on_disk, since) = (AtomicBool::new(false), Mutex::default(), Instant::now());
-        Arc::new(Version { id, ino, size, gone, handles, was_opened, on_disk, since })
+        let given_up = Mutex::default();
+        Arc::new(Version { id, ino, size, gone, handles, was_opened, on_disk, since, given_up })
     }
 
     /// The current version of `ino`.

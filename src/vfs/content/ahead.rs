@@ -52,7 +52,7 @@ impl Content {
             state.unused.add(version.id, bytes);
             self.shared.counters.files_ahead.add(1);
             self.shared.counters.bytes_ahead.add(bytes);
-            let stream = Stream::ahead(version.id, size);
+            let stream = Stream::ahead(version.id, size, self.shared.deadline());
             let (_, run) = self.shared.add_stream(&mut state, &version, stream, place);
             (version.id, run)
         };

@@ -1,5 +1,7 @@
 //! The thread of one stream.
 
+use crate::deadline::{Deadline, Ending};
+use crate::remote::Remote;
 use crate::vfs::cache::blocks::Piece;
 use crate::vfs::cache::versions::Version;
 use crate::vfs::content::{STREAM_IDLE_MAX, Shared, StreamId};
@@ -8,12 +10,23 @@ use crate::vfs::source::{Source, Stop};
 use crate::vfs::stream::{Stream, Work};
 use parking_lot::Condvar;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// From where content is fetched, and how patiently.
+#[derive(Debug)]
+pub(crate) struct Fetching {
+    pub(crate) remote: Arc<dyn Remote>,
+    /// How long a block may take if nothing comes.
+    pub(crate) patience: Option<Duration>,
+    pub(crate) ending: Ending,
+}
 
 /// What fetches the bytes of a stream. Dropping it, by a panic too, takes the stream away and fails who waits.
 pub(super) struct Fetch {
     pub(super) id: StreamId,
     pub(super) version: Arc<Version>,
     pub(super) wake: Arc<Condvar>,
+    pub(super) deadline: Arc<Deadline>,
     pub(super) shared: Arc<Shared>,
     /// What who waits is told when it ends.
     pub(super) error: Error,
@@ -21,6 +34,7 @@ pub(super) struct Fetch {
 
 impl Fetch {
     pub(super) fn run(mut self, mut source: Source) {
+        let _entered = Arc::clone(&self.deadline).enter();
         match self.fetch(&mut source) {
             // The stream is not open any more: nobody waits.
             Stop::Unwanted => {}
@@ -41,6 +55,8 @@ impl Fetch {
     fn fetch(&self, source: &mut Source) -> Stop {
         let mut begun = None;
         while let Some(work) = self.await_work(Stream::work) {
+            // Each block has its time.
+            self.deadline.moved();
             let piece = match self.piece(source, work, begun.take()) {
                 Ok(piece) => piece,
                 Err(stop) => return stop,

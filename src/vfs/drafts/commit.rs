@@ -32,7 +32,7 @@ impl Drafts {
     /// What stood in the way; the content stays here, and the next call tries again if that makes sense.
     /// [`Error::Conflict`] and [`Error::Exists`] where the server has something that we did not know of.
     pub(crate) fn commit(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
-        let _turn = draft.turn.lock();
+        let _turn = draft.take_turn()?;
         self.commit_in_turn(draft, moment)
     }
 
@@ -556,7 +556,7 @@ fn given(known: u32, is_new: bool) -> Option<u16> {
 }
 
 fn is_lost(error: &remote::Error) -> bool {
-    matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut)
+    matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away)
 }
 
 /// Whether the name is one that a server may store in another form (Pure-FTPd: control characters, a space at the end).

@@ -1,5 +1,6 @@
 //! Who is next of what waits in the journal, and the threads that see to it.
 
+use crate::deadline::Deadline;
 use crate::vfs::drafts::{Drafts, Moment};
 use crate::vfs::inodes::Ino;
 use parking_lot::{Condvar, Mutex};
@@ -131,6 +132,7 @@ impl Queue {
         while let Some(ino) = self.next() {
             // Nobody needs it any more once the file system is gone; the journal keeps it.
             let Some(drafts) = drafts.upgrade() else { return };
+            let _entered = Deadline::background(drafts.tree.ending()).enter();
             let uploaded = catch_unwind(AssertUnwindSafe(|| drafts.upload(ino, Moment::new(Instant::now()))));
             self.ended(ino, uploaded.unwrap_or(Outcome::Failed), Instant::now());
         }

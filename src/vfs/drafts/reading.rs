@@ -45,7 +45,7 @@ impl Drafts {
                 Ok(None) if !wait => return Err(Error::WouldBlock),
                 // What was sent is not here any more.
                 Ok(None) => {
-                    let _turn = draft.turn.lock();
+                    let _turn = draft.take_turn()?;
                     match usable(draft)?.0 {
                         Form::Append(_) => self.land_append(draft, moment)?,
                         Form::Flow(_) => self.spool(draft, moment)?,
@@ -58,7 +58,7 @@ impl Drafts {
 
     /// Believes in the content of a draft again, if the server still has it.
     fn revive(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
-        let _turn = draft.turn.lock();
+        let _turn = draft.take_turn()?;
         if draft.is_ahead() {
             return Ok(());
         }

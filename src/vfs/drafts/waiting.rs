@@ -60,7 +60,7 @@ impl Drafts {
     /// As [`Drafts::commit`].
     pub(crate) fn settle(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
         let Some(journal) = self.writeback() else { return self.commit(draft, moment) };
-        let _turn = draft.turn.lock();
+        let _turn = draft.take_turn()?;
         if draft.state.lock().nameless || draft.waiting().is_some() {
             return Ok(());
         }

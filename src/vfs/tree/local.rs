@@ -1,5 +1,6 @@
 //! What was done here: the caches tell it at once, and no answer that was asked for before is kept.
 
+use crate::deadline::{Deadline, Ending};
 use crate::path::{Name, RemotePath};
 use crate::remote::{self, Entry, FileKind, Metadata, Remote, Seen};
 use crate::vfs::attr::Kind;
@@ -50,6 +51,11 @@ impl Tree {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Ends whatever is under way, once it begins.
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
     }
 
     pub(crate) fn namer(&self) -> &Namer {
@@ -384,16 +390,15 @@ impl Tree {
         }
     }
 
-    /// Waits until what was discarded is gone, but no longer than `limit`.
-    pub(crate) fn wait_for_removals(&self, limit: Duration) {
-        if !self.workers.wait(limit) {
-            log::warn!("temporary files are left on the server");
-        }
+    /// Waits until what was discarded is gone, but no longer than `limit`; whether it is.
+    pub(crate) fn wait_for_removals(&self, limit: Duration) -> bool {
+        self.workers.wait(limit)
     }
 
     fn discard_path(&self, path: RemotePath) {
-        let remote = Arc::clone(&self.remote);
+        let (remote, deadline) = (Arc::clone(&self.remote), Deadline::background(&self.ending));
         self.workers.spawn(move || {
+            let _entered = deadline.enter();
             if let Err(error) = remote.remove_seen_file(&path, Seen::Ours) {
                 log::debug!("remove {path}: {error}");
             }

@@ -62,6 +62,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         verify: Verify::Size,
         server_tz: None,
         timeout: TIMEOUT,
+        hard: false,
         idle_timeout: Duration::from_secs(60),
         opens_ahead: false,
     }

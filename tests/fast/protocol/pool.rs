@@ -3,11 +3,17 @@
 use super::ftpd::tree::pattern;
 use super::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, TooMany, Tree};
 use super::script::Script;
-use super::{client, client_of, names, path, read, settings};
+use super::{TIMEOUT, client, client_of, names, path, read, settings};
 use ftpsfs::ftp::client::Client;
+use ftpsfs::ftp::command::Command;
+use ftpsfs::ftp::error::Error;
+use ftpsfs::ftp::pool::Pool;
+use ftpsfs::ftp::server::Server as Known;
 use ftpsfs::ftp::settings::Settings;
 use ftpsfs::remote::{ErrorKind, Remote as _};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn tree() -> Tree {
@@ -107,7 +113,7 @@ fn a_first_connection_that_is_one_too_many_is_busy() {
     for how in [TooMany::AtConnect, TooMany::AfterPass] {
         let server = Server::start(Behaviour { connections_max: Some((0, how)), ..Behaviour::default() }, tree());
         let error = Client::connect(settings(server.port())).unwrap_err();
-        assert!(matches!(error, ftpsfs::ftp::error::Error::Busy { .. }), "{how:?}: {error}");
+        assert!(matches!(error, Error::Busy { .. }), "{how:?}: {error}");
     }
 }
 
@@ -225,4 +231,77 @@ fn a_listing_after_a_421_is_asked_for_again_on_a_new_connection() {
     let client = Client::connect(settings(server.port())).unwrap();
     assert_eq!(names(&client, "/d"), ["a"]);
     client.close();
+}
+
+/// Nobody could have had a connection after as many panics as there may be connections.
+#[test]
+fn a_panic_gives_its_connection_back() {
+    let server = Server::start(Behaviour::default(), tree());
+    let known = Arc::new(Known::new(settings(server.port())).unwrap());
+    let pool = Pool::new(known);
+    for _ in 0..3 {
+        let panics = || pool.with_session(|_| -> Result<(), Error> { panic!("on purpose") });
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    }
+    pool.with_session(|session| session.exchange(&Command::Noop)).unwrap();
+}
+
+/// What is asked of a server that is started again takes as long as that, and no error.
+#[test]
+fn a_server_that_refuses_for_a_moment_is_waited_for() {
+    let busy = |step| Fault::say(step, "421 Service not available, closing control connection.").once();
+    for fault in [
+        Fault::new(Step::Greeting, Act::HangUp).once(),
+        Fault::new(Step::Greeting, Act::Reset).once(),
+        busy(Step::Greeting),
+    ] {
+        let server = Server::start(Behaviour::default(), tree());
+        let client = client(&server);
+        server.fault(fault);
+        server.hang_up();
+        assert_eq!(names(&client, "/"), ["a", "b"]);
+        assert_eq!(server.connections(), 3);
+    }
+}
+
+/// A server that has gone is given up once, and from then on at once.
+#[test]
+fn a_server_that_is_gone_is_told_at_once_after_the_first_time_and_found_again() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    server.fault(Fault::new(Step::Greeting, Act::Stall));
+    server.hang_up();
+    let begun = Instant::now();
+    assert_eq!(client.list(&path("/")).unwrap_err().kind, ErrorKind::TimedOut);
+    assert!(begun.elapsed() < TIMEOUT + Duration::from_millis(800), "{:?}", begun.elapsed());
+    // Certain after a second.
+    assert_eq!(client.list(&path("/")).unwrap_err().kind, ErrorKind::Away);
+    for _ in 0..10 {
+        let begun = Instant::now();
+        let error = client.list(&path("/")).unwrap_err();
+        assert!(error.kind == ErrorKind::Away && begun.elapsed() < Duration::from_millis(100), "{error}");
+        assert!(client.is_away());
+    }
+    server.no_more_faults();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.is_away() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(names(&client, "/"), ["a", "b"]);
+}
+
+/// Who lets nobody in is there: each request hears of it, and nothing else is tried.
+#[test]
+fn a_server_that_lets_nobody_in_is_not_away() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    server.fault(Fault::say(Step::Command("PASS"), "530 Login incorrect."));
+    server.hang_up();
+    std::thread::sleep(TIMEOUT);
+    let logins = server.count("PASS");
+    for _ in 0..2 {
+        assert_eq!(client.list(&path("/")).unwrap_err().kind, ErrorKind::LoginRefused);
+    }
+    assert!(!client.is_away());
+    assert!(server.count("PASS") <= logins + 2);
 }

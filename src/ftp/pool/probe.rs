@@ -1,0 +1,114 @@
+//! A server that is away: waited for as long as a request may last, then probed until it is back.
+
+use crate::deadline::{self, Deadline, Ending};
+use crate::ftp::error::Error;
+use crate::ftp::pool::Pool;
+use crate::ftp::session::Session;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two tries of a request to connect: a server that is started again is away for some of these.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Between two probes.
+const PROBE_PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PROBE_PAUSE_LAST: Duration = Duration::from_secs(15);
+/// How long a probe may take.
+const PROBE_MAX: Duration = Duration::from_secs(15);
+
+/// The tries of one request to get a connection.
+#[derive(Debug)]
+pub(super) struct Tries {
+    /// Who never gives up has none.
+    until: Option<Instant>,
+    in_doubt_from: Instant,
+    pause: Duration,
+}
+
+impl Tries {
+    pub(super) fn begin(since: Instant, timeout: Duration, hard: bool) -> Self {
+        let until = (!hard).then(|| since + deadline::at_most(timeout));
+        Self { until, in_doubt_from: since + timeout, pause: PAUSE_FIRST }
+    }
+
+    /// Until when there may be one; far away for who never gives up.
+    pub(super) fn until(&self) -> Instant {
+        self.until.unwrap_or_else(|| Instant::now() + PROBE_MAX)
+    }
+
+    fn next_pause(&mut self) -> Option<Duration> {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_LAST);
+        self.until.is_none_or(|until| Instant::now() + pause < until).then_some(pause)
+    }
+}
+
+impl Pool {
+    /// Waits for a moment before connecting is tried again, as `error` may pass.
+    ///
+    /// # Errors
+    ///
+    /// `error` where it does not, or where there is no time left.
+    pub(super) fn wait_for_return(self: &Arc<Self>, error: Error, tries: &mut Tries) -> Result<(), Error> {
+        if !error.may_pass() {
+            return Err(error);
+        }
+        if Instant::now() >= tries.in_doubt_from {
+            self.doubt(&error);
+        }
+        match tries.next_pause() {
+            Some(pause) if deadline::sleep(pause) => {
+                log::debug!("trying again to connect: {error}");
+                Ok(())
+            }
+            _ => {
+                self.doubt(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A request gave the server up with `error`: perhaps it is away.
+    pub fn doubt(self: &Arc<Self>, error: &Error) {
+        if !self.server.breaker.doubt(error) {
+            return;
+        }
+        let pool = Arc::downgrade(self);
+        if let Err(error) = thread::Builder::new().name("probe".to_owned()).spawn(move || probe(&pool)) {
+            log::warn!("whether the server is away is not found out: {error}");
+            self.server.breaker.probed(None);
+        }
+    }
+}
+
+fn probe(pool: &Weak<Pool>) {
+    let mut pause = PROBE_PAUSE_FIRST;
+    while let Some(pool) = pool.upgrade().filter(|pool| pool.server.breaker.is_open() && !pool.is_closed()) {
+        // What it held beforehand is as dead as what the request had.
+        pool.forget_idle();
+        let opened = {
+            let limit = Some(PROBE_MAX.min(pool.server.settings.timeout));
+            let _entered = Deadline::new(limit, limit, &Ending::default()).enter();
+            Session::open(&pool.server)
+        };
+        let breaker = &pool.server.breaker;
+        match opened {
+            Ok(session) => {
+                pool.shelve(session);
+                breaker.probed(None);
+            }
+            Err(error) => {
+                log::debug!("the server is still away: {error}");
+                breaker.probed(Some(&error));
+            }
+        }
+        if !breaker.is_open() {
+            return;
+        }
+        let server = Arc::clone(&pool.server);
+        drop(pool);
+        server.breaker.rest(pause);
+        pause = (pause * 2).min(PROBE_PAUSE_LAST);
+    }
+}
