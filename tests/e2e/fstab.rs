@@ -190,7 +190,7 @@ fn a_delayed_connection_is_made_by_the_first_who_looks() {
         mount.ftpsfs "$source" "$mnt" -o "$options,delay_connect,log=$place/log2"
         for try in 1 2 3; do fails 2 ls "$mnt"; says "Permission denied"; done
         umount "$mnt"; gone
-        [ "$(grep -c "530 Login incorrect" "$place/log2")" = 1 ]; grep -q "; 0 logins, 4 commands" "$place/log2"
+        [ "$(grep -c "does not take the password (530 Login incorrect.)" "$place/log2")" = 1 ]; grep -q "; 0 logins, 4 commands" "$place/log2"
     "#;
     run(&case().server, script).succeeded();
 }

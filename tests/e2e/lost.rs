@@ -39,9 +39,12 @@ fn a_full_disk_is_told_and_loses_nothing() {
                 "spooled" => (content.len(), store_backwards(&mount, name, &content)),
                 _ => store_counting(&mount, name, &content),
             };
-            // pyftpdlib's session dies of it, without a word.
-            let told = if kind == Kind::Pyftpdlib { Errno::EIO } else { Errno::ENOSPC };
-            assert_eq!(errno(result), told, "{kind:?} {name}: {}", mount.log());
+            // pyftpdlib's session dies of it, or stands still, without a word.
+            let told: &[Errno] = match kind {
+                Kind::Pyftpdlib => &[Errno::EIO, Errno::ETIMEDOUT],
+                _ => &[Errno::ENOSPC],
+            };
+            assert!(told.contains(&errno(result)), "{kind:?} {name}: {}", mount.log());
             assert!(fs::read(case.disk.join("old")).unwrap() == old, "{kind:?} {name}: the old file is not whole");
             assert_kept(&mount, &case.disk, name, &content, taken);
         }
