@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) const SLICE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Default)]
-pub struct Ending;
+pub struct Ending(());
 
 #[derive(Debug)]
 pub struct Deadline;
