@@ -569,7 +569,8 @@ fn take_idle(state: &mut State) -> Option<Idle> {
 /// The transfers that are still there, the longest idle first.
 fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
     let mut transfers: Vec<_> = transfers.iter().filter_map(Weak::upgrade).collect();
-    transfers.sort_by_key(|transfer| transfer.idle_since());
+    // Asked once of each: it changes while they are sorted.
+    transfers.sort_by_cached_key(|transfer| transfer.idle_since());
     transfers
 }
 
