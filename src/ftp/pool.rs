@@ -23,11 +23,15 @@ mod errand;
 mod lease;
 #[path = "pool/probe.rs"]
 mod probe;
+#[path = "pool/reclaim.rs"]
+mod reclaim;
 #[path = "pool/request.rs"]
 mod request;
 
 use errand::{Errand, Knocking};
 pub use lease::Lease;
+pub use reclaim::Reclaim;
+use reclaim::by_idleness;
 use request::Request;
 
 /// A bounded set of sessions. Connecting and every command happen outside its lock.
@@ -55,7 +59,7 @@ struct State {
     coming: usize,
     /// How many are being opened beforehand.
     opening: usize,
-    /// How many requests wait for a session, whichever.
+    /// How many requests are in line for a session, whichever.
     waiters: usize,
     /// How many of those are not for transfers.
     questions: usize,
@@ -73,18 +77,6 @@ struct State {
 struct Idle {
     session: Session,
     since: Instant,
-}
-
-/// Something that holds a session for long and can give it up.
-pub trait Reclaim: Send + Sync {
-    /// Gives the session up, if nobody uses it or did a moment ago.
-    fn reclaim(&self) -> Option<Lease>;
-
-    /// When it was last used.
-    fn idle_since(&self) -> Instant;
-
-    /// Whether it can give its session up without waiting for the server.
-    fn is_download(&self) -> bool;
 }
 
 impl Pool {
@@ -131,14 +123,21 @@ impl Pool {
     }
 
     fn take_as(self: &Arc<Self>, care: Care, is_transfer: bool) -> Result<Lease, Error> {
-        let since = Instant::now();
+        let mut request = Request::new(care, is_transfer);
+        let taken = self.take_in_turn(&mut request);
+        if request.leave_line(&mut self.state.lock()) {
+            // They may have left to this one what it goes without.
+            self.changed.notify_all();
+        }
+        taken
+    }
+
+    fn take_in_turn(self: &Arc<Self>, request: &mut Request) -> Result<Lease, Error> {
         let settings = &self.server.settings;
-        let mut tries = Tries::begin(since, settings.timeout, settings.hard);
-        let mut request = Request { care, is_transfer, since, deadline: tries.until(), has_waited: false };
+        let mut tries = Tries::begin(request.since, settings.timeout, settings.hard);
         loop {
             self.server.breaker.pass(settings.hard)?;
-            request.deadline = tries.until();
-            let next = self.next_move(&request)?;
+            let next = self.next_move(request, tries.until())?;
             request.has_waited = true;
             match next {
                 Move::Use(session) => return Ok(self.lease(*session)),
@@ -309,11 +308,12 @@ impl Pool {
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
 
-    fn next_move(self: &Arc<Self>, request: &Request) -> Result<Move, Error> {
+    fn next_move(self: &Arc<Self>, request: &mut Request, deadline: Instant) -> Result<Move, Error> {
         let care = request.care;
         let mut state = self.state.lock();
         let is_its_turn = request.has_its_turn(&state);
         if let Some(idle) = is_its_turn.then(|| take_idle(&mut state)).flatten() {
+            request.leave_line(&mut state);
             state.lent += 1;
             drop(state);
             return Ok(self.check(idle.session, care));
@@ -321,10 +321,11 @@ impl Pool {
         if state.coming > 0 && request.since.elapsed() < COMING_MAX {
             // Sooner than a new one; which is for the next who finds none.
             self.open_beforehand(&mut state);
-            return self.wait(state, request, false);
+            return self.wait(state, request, deadline, false);
         }
         match self.knock(&state) {
             Knock::Now => {
+                request.leave_line(&mut state);
                 state.lent += 1;
                 state.door.knocks();
                 return Ok(Move::Open);
@@ -337,13 +338,16 @@ impl Pool {
         drop(state);
         // Outside the lock: giving up takes the transfer's own lock, and dropping it may come back here.
         if let Some(session) = transfers.iter().find_map(|transfer| transfer.reclaim()).and_then(Lease::into_session) {
+            if request.leave_line(&mut self.state.lock()) {
+                self.changed.notify_all();
+            }
             return Ok(self.check(session, care));
         }
         let state = self.state.lock();
         if (request.has_its_turn(&state) && !state.idle.is_empty()) || self.knock(&state) == Knock::Now {
             return Ok(Move::Again);
         }
-        self.wait(state, request, true)
+        self.wait(state, request, deadline, true)
     }
 
     /// An idle session is looked at before it is trusted with a request. It counts as lent already.
@@ -370,15 +374,17 @@ impl Pool {
     }
 
     /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
-    fn wait(&self, mut state: MutexGuard<'_, State>, request: &Request, wants_transfers: bool) -> Result<Move, Error> {
-        let (deadline, is_question) = (request.deadline, !request.is_for_long());
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        request: &mut Request,
+        deadline: Instant,
+        wants_transfers: bool,
+    ) -> Result<Move, Error> {
+        request.stand_in_line(&mut state);
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
-        state.waiters += 1;
-        state.questions += usize::from(is_question);
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
-        state.waiters -= 1;
-        state.questions -= usize::from(is_question);
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         if timed_out && (remaining(deadline).is_zero() || deadline::is_over()) {
             return Err(match self.nothing_came(&state) {
@@ -564,14 +570,6 @@ fn take_idle(state: &mut State) -> Option<Idle> {
         Some(best) => state.idle.remove(best),
         None => state.idle.pop_back(),
     }
-}
-
-/// The transfers that are still there, the longest idle first.
-fn by_idleness(transfers: &[Weak<dyn Reclaim>]) -> Vec<Arc<dyn Reclaim>> {
-    let mut transfers: Vec<_> = transfers.iter().filter_map(Weak::upgrade).collect();
-    // Asked once of each: it changes while they are sorted.
-    transfers.sort_by_cached_key(|transfer| transfer.idle_since());
-    transfers
 }
 
 /// How long a request waits for sessions that are made ready, before it opens one of its own: that takes twice as many round

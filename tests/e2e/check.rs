@@ -2,7 +2,7 @@
 
 use crate::cases::Case;
 use crate::support::certs::{Ca, Validity, self_signed};
-use crate::support::mountpoint::{program, write_credentials};
+use crate::support::mountpoint::{program, unmount, write_credentials};
 use crate::support::run::{Ran, finish, within};
 use crate::support::server::{Forbidden, Kind, Mode, Server, Spec, Tls, USER, run_directory};
 use serde_json::Value;
@@ -256,7 +256,7 @@ fn the_line_to_paste_mounts() {
     let [url, _, "ftpsfs", options, "0", "0"] = fields[..] else { panic!("{fields:?}") };
     finish(within(LIMIT, &helper).args([url, point.to_str().unwrap(), "-o", options]).env_clear()).succeeded();
     assert_eq!(fs::read(point.join("hello.txt")).unwrap(), b"Hello over TLS\n");
-    finish(within(LIMIT, "umount").arg(&point)).succeeded();
+    unmount(&point);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The life of a mount: how it comes, how it goes, what it shows and what it refuses.
 
 use crate::cases::Case;
-use crate::support::mountpoint::{Mount, command, end_by_force, is_mounted};
+use crate::support::mountpoint::{Mount, command, end_by_force, is_mounted, unmount};
 use crate::support::run::{finish, shell, within};
 use crate::support::server::{Kind, Mode, Tls, run_directory};
 use std::fs;
@@ -21,7 +21,7 @@ fn it_goes_to_the_background_once_the_mount_answers() {
     let case = case();
     let background = Background::mount(&case);
     assert_eq!(fs::read(background.point.join("hello.txt")).unwrap(), b"Hello over TLS\n");
-    finish(within(LIMIT, "umount").arg(&background.point)).succeeded();
+    unmount(&background.point);
     background.wait_for_the_end();
 }
 
@@ -138,7 +138,7 @@ fn a_password_in_the_environment_works_and_is_not_passed_on() {
     finish(program.arg(case.server.url("")).arg(&point)).succeeded();
     let background = Background { pid: pid_of(&point), point };
     assert!(fs::read_dir(&background.point).unwrap().count() > 5);
-    finish(within(LIMIT, "umount").arg(&background.point)).succeeded();
+    unmount(&background.point);
     background.wait_for_the_end();
 }
 

@@ -75,7 +75,8 @@ fn run(point: &Path, disk: &Path, local: &Path, script: &str) {
 }
 
 /// `tree DIR` makes files of many sizes, modes and times; `same A B` compares names and content, `same_metadata A B` modes
-/// and times of files besides; `fails COMMAND` expects it to fail.
+/// and times of files besides; `fails COMMAND` expects it to fail; `settles NAME DIR` waits until it is alone in it, as what an
+/// upload left that nobody wanted is removed in the background.
 const TOOLS: &str = r#"
 exec 2>&1
 PS4='+ '; set -x
@@ -90,6 +91,10 @@ tree() {
     touch -d '2001-02-03 04:05:06' "$1/some dir/1"; touch -d '2024-02-29 12:00:00' "$1/some dir/70000"
 }
 fails() { if "$@"; then return 1; fi; }
+settles() {
+    for _ in $(seq 100); do [ "$(ls -A "$2")" != "$1" ] || return 0; sleep 0.1; done
+    ls -A "$2"; return 1
+}
 same() { diff -r "$1" "$2"; }
 same_metadata() {
     same "$1" "$2"
@@ -178,7 +183,7 @@ nano 'nano: ' text; [ "$(cat "$2/text")" = 'nano: again by vim' ]
 nano 'once more, ' --backup text; [ "$(cat "$2/text")" = 'once more, nano: again by vim' ]
 [ "$(cat "$2/text~")" = 'nano: again by vim' ]; rm text~
 nano new newly; [ "$(cat "$2/newly")" = new ]; rm newly
-[ "$(ls -A "$2")" = text ]; [ "$(ls -A "$1")" = text ]
+settles text "$2"; [ "$(ls -A "$1")" = text ]
 "#;
 
 const SMALL_TOOLS: &str = r#"

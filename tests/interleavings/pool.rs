@@ -23,6 +23,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     // With room for one that says goodbye: a server without any is waited for by time, and here none passes.
     ("pool::what_fails_leaves_the_counts_right", || serve(2, 6, Some(4), true)),
     ("pool::a_transfer_gives_way", a_transfer_gives_way),
+    ("pool::a_question_in_line_goes_before_transfers", a_question_in_line_goes_before_transfers),
     ("pool::nothing_is_lent_after_the_end", nothing_is_lent_after_the_end),
 ];
 
@@ -120,6 +121,36 @@ fn a_transfer_gives_way() {
     listing.join().unwrap();
     reader.join().unwrap();
     assert_eq!(far.open().most, 1);
+    end(&pool, &far);
+}
+
+/// A download gives way where it sees that somebody waits: its next piece comes after what that one asks.
+fn a_question_in_line_goes_before_transfers() {
+    let far = Far::begin(1, None);
+    let pool = pool(1, false);
+    let is_answered = Arc::new(Mutex::new(false));
+    let download = thread::spawn({
+        let (pool, is_answered) = (Arc::clone(&pool), Arc::clone(&is_answered));
+        move || {
+            for _ in 0..READS {
+                let mut lease = pool.with_lease(Ok).unwrap();
+                lease.work().unwrap();
+                let gives_way = pool.is_wanted();
+                lease.give_back();
+                if gives_way {
+                    pool.with_lease(Ok).unwrap().give_back();
+                    assert!(*is_answered.lock(), "a download went before a question that waited");
+                }
+            }
+        }
+    });
+    let answer = |session: &mut Session| {
+        session.work()?;
+        *is_answered.lock() = true;
+        Ok(())
+    };
+    pool.with_session(answer).unwrap();
+    download.join().unwrap();
     end(&pool, &far);
 }
 

@@ -32,6 +32,22 @@ pub struct Mount {
     watchdog: Option<mpsc::Sender<()>>,
 }
 
+/// Ends the mount at `point` by umount(8). A program that another test starts holds our open files for a moment, between fork
+/// and exec: what is busy for no longer than that is well.
+///
+/// # Panics
+///
+/// If unmounting fails.
+pub fn unmount(point: &Path) {
+    let deadline = Instant::now() + END_MAX;
+    let mut ran = finish(within(END_MAX, "umount").arg(point));
+    while ran.stderr.contains("busy") && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+        ran = finish(within(END_MAX, "umount").arg(point));
+    }
+    ran.succeeded();
+}
+
 /// What the program counted, from the line that it logs at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
@@ -164,7 +180,7 @@ impl Mount {
     ///
     /// If unmounting fails, if the program then does not end well in time, or if it does not say what it counted.
     pub fn end(mut self) -> Summary {
-        self.unmount();
+        unmount(&self.point);
         let status = self.wait_for_the_end().unwrap_or_else(|| panic!("it does not end: {}", self.log()));
         assert!(status.success(), "{status}: {}", self.log());
         summary(&self.log()).unwrap_or_else(|| panic!("no summary: {}", self.log()))
@@ -180,21 +196,10 @@ impl Mount {
         if signal {
             let _ = Command::new("kill").arg(self.pid().to_string()).status();
         } else {
-            self.unmount();
+            unmount(&self.point);
         }
         assert!(self.wait_for_the_end().is_some(), "it does not end: {}", self.log());
         begun.elapsed()
-    }
-
-    /// A program that another test starts holds our open files for a moment, between fork and exec.
-    fn unmount(&self) {
-        let deadline = Instant::now() + END_MAX;
-        let mut ran = finish(within(END_MAX, "umount").arg(&self.point));
-        while ran.stderr.contains("busy") && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-            ran = finish(within(END_MAX, "umount").arg(&self.point));
-        }
-        ran.succeeded();
     }
 
     /// Neither what everybody of the machine can see of the process, nor its environment, nor what it logged so far.
