@@ -15,6 +15,8 @@ const THREADS_MAX: usize = 64;
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// How much work may wait for a thread. The kernel sends no more: each piece is somebody's blocked system call.
 const QUEUE_MAX: usize = 64 * 1024;
+/// After a panic what is repeated rests for so long.
+const PANICKED_PAUSE: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -32,6 +34,10 @@ struct Shared {
     rested: Condvar,
 }
 
+/// Work that cannot be done. Whoever holds a lock lets go of it before this.
+#[derive(Default)]
+pub struct Undone(VecDeque<Work>);
+
 #[derive(Default)]
 struct State {
     queue: VecDeque<Work>,
@@ -42,17 +48,18 @@ struct State {
 impl Workers {
     /// Has `work` done by another thread. A panic in it is logged and harms nobody else.
     ///
-    /// Work that finds no thread and no room is dropped: what it owns must tell whoever waits for it.
-    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+    /// Work that finds no thread and no room is given back, to be dropped: what it owns must tell whoever waits for it, and may
+    /// take locks for that.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Undone {
         let mut state = self.shared.state.lock();
         if state.queue.len() >= QUEUE_MAX {
             log::error!("{QUEUE_MAX} operations wait for the server: one is dropped");
-            return;
+            return Undone([Box::new(work) as Work].into());
         }
         state.queue.push_back(Box::new(work));
         if state.idle >= state.queue.len() || state.threads >= THREADS_MAX {
             self.shared.queued.notify_one();
-            return;
+            return Undone::default();
         }
         state.threads += 1;
         drop(state);
@@ -64,7 +71,9 @@ impl Workers {
             let lost = if state.threads == 0 { std::mem::take(&mut state.queue) } else { VecDeque::new() };
             drop(state);
             log::error!("cannot start a thread, {} operations are dropped: {error}", lost.len());
+            return Undone(lost);
         }
+        Undone::default()
     }
 
     /// Waits until all work is done, but no longer than `limit`; whether it is.
@@ -87,7 +96,8 @@ impl Workers {
 /// If no thread can be started.
 pub fn repeat(name: &str, mut work: impl FnMut() -> Option<Duration> + Send + 'static) -> io::Result<()> {
     let run = move || {
-        while let Some(pause) = work() {
+        // A panic was logged by the default hook. It ends one round of the work, and not all that would follow.
+        while let Some(pause) = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or(Some(PANICKED_PAUSE)) {
             thread::sleep(pause);
         }
     };
@@ -121,6 +131,12 @@ impl Shared {
             idle_long = self.queued.wait_for(&mut state, IDLE_MAX).timed_out();
             state.idle -= 1;
         }
+    }
+}
+
+impl fmt::Debug for Undone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Undone({})", self.0.len())
     }
 }
 

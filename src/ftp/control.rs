@@ -33,6 +33,8 @@ pub struct Control {
     long_line: bool,
     /// A long line was refused: what replies follow, and to what, is not known.
     out_of_step: bool,
+    /// See [`Control::owes_an_end`].
+    owes_an_end: bool,
     /// The verb of the last command that left, if all of the last write did.
     sent: Option<&'static str>,
     /// When the server was last heard, by the clock that goes on while the machine sleeps.
@@ -116,6 +118,7 @@ impl Control {
             doubles_iac: false,
             long_line: false,
             out_of_step: false,
+            owes_an_end: false,
             sent: None,
             heard: sys::since_boot(),
         };
@@ -233,6 +236,11 @@ impl Control {
         self.heard = Duration::ZERO;
     }
 
+    /// A transfer that was broken off may get its last reply later: that is none to what is sent next.
+    pub fn owes_an_end(&mut self) {
+        self.owes_an_end = true;
+    }
+
     /// Waits for the next reply.
     ///
     /// # Errors
@@ -256,6 +264,10 @@ impl Control {
                 if self.long_line && reply.code.number() == 500 {
                     self.out_of_step = true;
                     return Err(unsendable(Unsendable::TooLong));
+                }
+                if std::mem::take(&mut self.owes_an_end) && matches!(reply.code.number(), 225 | 226 | 426) {
+                    log::debug!("the end of a transfer that was broken off, late: {reply}");
+                    continue;
                 }
                 return Ok(reply);
             }
@@ -415,7 +427,10 @@ impl Control {
             332 => Err(Error::LoginRefused { reply: answer }),
             421 => Err(busy(&answer)),
             530 if says_too_many(&answer) => Err(busy(&answer)),
-            400.. => Err(Error::LoginRefused { reply: answer }),
+            // A 4yz says that the same may be taken later (RFC 959 section 4.2.1): where the accounts are is away. 430 is said of
+            // a wrong name or password by some.
+            430 | 500.. => Err(Error::LoginRefused { reply: answer }),
+            400.. => Err(busy(&answer)),
             _ => Err(Error::Misbehaved { step: "the login".to_owned(), what: format!("it answered {answer}") }),
         }
     }

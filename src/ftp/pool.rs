@@ -7,7 +7,7 @@ use crate::ftp::server::Server;
 use crate::ftp::session::{Care, Session};
 use crate::ftp::stream::remaining;
 use crate::remote::condition::Connections;
-use crate::workers::{self, Workers};
+use crate::workers::{self, Undone, Workers};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use probe::Tries;
 use std::collections::VecDeque;
@@ -30,9 +30,10 @@ mod request;
 
 use errand::{Errand, Knocking};
 pub use lease::Lease;
+use lease::Lent;
 pub use reclaim::Reclaim;
 use reclaim::by_idleness;
-use request::Request;
+use request::{Request, Waiting};
 
 /// A bounded set of sessions. Connecting and every command happen outside its lock.
 pub struct Pool {
@@ -123,28 +124,20 @@ impl Pool {
     }
 
     fn take_as(self: &Arc<Self>, care: Care, is_transfer: bool) -> Result<Lease, Error> {
-        let mut request = Request::new(care, is_transfer);
-        let taken = self.take_in_turn(&mut request);
-        if request.leave_line(&mut self.state.lock()) {
-            // They may have left to this one what it goes without.
-            self.changed.notify_all();
-        }
-        taken
-    }
-
-    fn take_in_turn(self: &Arc<Self>, request: &mut Request) -> Result<Lease, Error> {
         let settings = &self.server.settings;
+        let mut request = Waiting { request: Request::new(care, is_transfer), pool: self };
+        let request = &mut request.request;
         let mut tries = Tries::begin(request.since, settings.timeout, settings.hard);
         loop {
             self.server.breaker.pass(settings.hard)?;
             let next = self.next_move(request, tries.until())?;
             request.has_waited = true;
             match next {
-                Move::Use(session) => return Ok(self.lease(*session)),
-                Move::Open => match self.open() {
-                    Ok(session) => return Ok(self.lease(session)),
+                Move::Use(lease) => return Ok(lease),
+                Move::Open(lent) => match self.open() {
+                    Ok(session) => return Ok(lent.of(session)),
                     Err(failed) => {
-                        self.lent_no_more();
+                        drop(lent);
                         if let Failed::Fails(error) = failed {
                             self.wait_for_return(error, &mut tries)?;
                         }
@@ -249,38 +242,8 @@ impl Pool {
 
     /// Has another session opened in the background, if there may be one, for what would rather not wait for that.
     pub fn prepare(self: &Arc<Self>) {
-        self.open_beforehand(&mut self.state.lock());
-    }
-
-    /// Registers a transfer that may be asked to give its session up.
-    pub fn register(&self, transfer: Weak<dyn Reclaim>) {
-        let mut state = self.state.lock();
-        state.transfers.retain(|transfer| transfer.strong_count() > 0);
-        state.transfers.push(transfer);
-    }
-
-    /// A download broke off whose reader had paused for so long: others must not.
-    pub fn paused_in_vain(&self, paused: Duration) {
-        let mut state = self.state.lock();
-        if paused >= PAUSED_MIN && !std::mem::replace(&mut state.ends_paused, true) {
-            log::info!(
-                "a download that was not read for {paused:.1?} broke off: paused ones give their connection back sooner"
-            );
-        }
-    }
-
-    /// Takes their sessions from downloads that nobody reads: servers end what stands still, and the session with it.
-    fn put_paused_aside(self: &Arc<Self>) {
-        let (transfers, limit) = {
-            let state = self.state.lock();
-            (by_idleness(&state.transfers), if state.ends_paused { PAUSED_MIN } else { PAUSED_MAX })
-        };
-        let is_paused =
-            |transfer: &&Arc<dyn Reclaim>| transfer.is_download() && transfer.idle_since().elapsed() >= limit;
-        for lease in transfers.iter().filter(is_paused).filter_map(|transfer| transfer.reclaim()) {
-            log::debug!("a paused download gives its connection back");
-            lease.give_back();
-        }
+        let undone = self.open_beforehand(&mut self.state.lock());
+        drop(undone);
     }
 
     /// Whether somebody waits for a session.
@@ -314,34 +277,42 @@ impl Pool {
         let is_its_turn = request.has_its_turn(&state);
         if let Some(idle) = is_its_turn.then(|| take_idle(&mut state)).flatten() {
             request.leave_line(&mut state);
-            state.lent += 1;
+            let lent = Lent::begin(self, &mut state);
             drop(state);
-            return Ok(self.check(idle.session, care));
+            return Ok(self.check(lent.of(idle.session), care));
         }
         if state.coming > 0 && request.since.elapsed() < COMING_MAX {
             // Sooner than a new one; which is for the next who finds none.
-            self.open_beforehand(&mut state);
+            let _undone = self.open_beforehand(&mut state);
             return self.wait(state, request, deadline, false);
         }
+        // Dropped after the lock is let go of.
+        let mut undone = Undone::default();
         match self.knock(&state) {
             Knock::Now => {
                 request.leave_line(&mut state);
-                state.lent += 1;
+                let lent = Lent::begin(self, &mut state);
                 state.door.knocks();
-                return Ok(Move::Open);
+                return Ok(Move::Open(lent));
             }
             Knock::Refused(reply) => return Err(Error::LoginRefused { reply }),
-            Knock::Aside => self.open_beforehand(&mut state),
+            Knock::Aside => undone = self.open_beforehand(&mut state),
             Knock::Wait => {}
         }
         let transfers = by_idleness(&state.transfers);
         drop(state);
+        drop(undone);
         // Outside the lock: giving up takes the transfer's own lock, and dropping it may come back here.
-        if let Some(session) = transfers.iter().find_map(|transfer| transfer.reclaim()).and_then(Lease::into_session) {
-            if request.leave_line(&mut self.state.lock()) {
-                self.changed.notify_all();
+        let gives_up = |transfer: &Arc<dyn Reclaim>| {
+            // The end of an upload takes time, in which others may have what comes free.
+            if !transfer.is_download() {
+                self.leave_line(request);
             }
-            return Ok(self.check(session, care));
+            transfer.reclaim()
+        };
+        if let Some(lease) = transfers.iter().find_map(gives_up) {
+            self.leave_line(request);
+            return Ok(self.check(lease, care));
         }
         let state = self.state.lock();
         if (request.has_its_turn(&state) && !state.idle.is_empty()) || self.knock(&state) == Knock::Now {
@@ -350,11 +321,23 @@ impl Pool {
         self.wait(state, request, deadline, true)
     }
 
-    /// An idle session is looked at before it is trusted with a request. It counts as lent already.
-    fn check(&self, mut session: Session, care: Care) -> Move {
-        let error = match session.is_stale(Instant::now()) {
-            false => match session.see_alive(care) {
-                Ok(()) => return Move::Use(Box::new(session)),
+    /// Is in line no more; and what others left to it is theirs.
+    fn leave_line(self: &Arc<Self>, request: &mut Request) {
+        let (left_something, is_spare) = {
+            let mut state = self.state.lock();
+            (request.leave_line(&mut state), state.waiters == 0)
+        };
+        if left_something {
+            self.changed.notify_all();
+            self.use_idle(is_spare);
+        }
+    }
+
+    /// An idle session is looked at before it is trusted with a request.
+    fn check(&self, mut lease: Lease, care: Care) -> Move {
+        let error = match lease.is_stale(Instant::now()) {
+            false => match lease.see_alive(care) {
+                Ok(()) => return Move::Use(lease),
                 Err(error) => {
                     // What happened to it happened to the others; each would have to be waited for.
                     if matches!(error, Error::Deadline { .. }) {
@@ -366,10 +349,8 @@ impl Pool {
             true => "it is too old, or the server closed it".to_owned(),
         };
         log::debug!("replacing an idle control connection: {error}");
-        self.server.counters.replaced.up();
-        drop(session);
         self.state.lock().door.distrust();
-        self.lent_no_more();
+        drop(lease);
         Move::Again
     }
 
@@ -445,24 +426,22 @@ impl Pool {
         told
     }
 
-    fn lease(self: &Arc<Self>, session: Session) -> Lease {
-        Lease { session: Some(session), pool: Arc::clone(self) }
-    }
-
     fn lent_no_more(&self) {
         self.state.lock().lent -= 1;
         self.changed.notify_all();
     }
 
     /// Has another session opened, if there may be one.
-    fn open_beforehand(self: &Arc<Self>, state: &mut State) {
+    fn open_beforehand(self: &Arc<Self>, state: &mut State) -> Undone {
         let failed = state.opening_failed.is_some_and(|failed| failed.elapsed() < OPENING_PAUSE);
         if state.closed || failed || state.opening > 0 || !matches!(self.knock(state), Knock::Now | Knock::Aside) {
-            return;
+            return Undone::default();
         }
-        let errand = Errand::begin(self, state, |state| &mut state.opening);
-        state.door.knocks();
-        self.workers.spawn(move || errand.pool.open_one());
+        let mut errand = Errand::knocking(self, state, |state| &mut state.opening);
+        self.workers.spawn(move || {
+            errand.connects();
+            errand.pool.open_one();
+        })
     }
 
     fn open_one(self: &Arc<Self>) {
@@ -498,11 +477,6 @@ impl Pool {
         }
     }
 
-    fn put_back(self: &Arc<Self>, session: Session) {
-        self.shelve(session);
-        self.lent_no_more();
-    }
-
     /// Makes a session idle, or says goodbye on it if it is of no more use.
     fn shelve(self: &Arc<Self>, session: Session) {
         let mut state = self.state.lock();
@@ -511,18 +485,26 @@ impl Pool {
             session.quit();
             return;
         }
-        let is_cold = session.is_cold() && self.server.settings.opens_ahead;
-        let now = Instant::now();
-        state.idle.push_back(Idle { session, since: now });
-        let is_spare = state.waiters == 0 && !is_cold;
+        state.idle.push_back(Idle { session, since: Instant::now() });
+        let is_spare = state.waiters == 0;
         drop(state);
         self.changed.notify_all();
-        if is_cold {
+        self.use_idle(is_spare);
+    }
+
+    /// Has an idle session made ready for what comes next; where none needs that, and nobody waits for it, it is to spare.
+    fn use_idle(self: &Arc<Self>, is_spare: bool) {
+        let is_cold = |idle: &Idle| idle.session.is_cold();
+        let warms = self.server.settings.opens_ahead && self.state.lock().idle.iter().any(is_cold);
+        if warms {
             let pool = Arc::clone(self);
             self.workers.spawn(move || pool.warm_one());
         }
-        if is_spare && let Some(told) = self.on_spare.get() {
-            told(now);
+        if is_spare
+            && !warms
+            && let Some(told) = self.on_spare.get()
+        {
+            told(Instant::now());
         }
     }
 
@@ -536,23 +518,21 @@ impl Pool {
             kept.iter_mut().for_each(|idle| idle.session.drop_old_spare(now));
             let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
             state.idle = kept;
-            state.lent += usize::from(unsettled.is_some());
-            (old, unsettled)
+            (old, unsettled.map(|idle| Lent::begin(self, &mut state).of(idle.session)))
         };
         old.into_iter().for_each(|idle| idle.session.quit());
         // Reading the end of a broken-off transfer now saves the next request from it.
-        if let Some(Idle { mut session, .. }) = unsettled {
-            match session.settle() {
-                Ok(()) => self.put_back(session),
-                Err(_) => self.lent_no_more(),
-            }
+        if let Some(mut lease) = unsettled
+            && lease.settle().is_ok()
+        {
+            lease.give_back();
         }
     }
 }
 
 enum Move {
-    Use(Box<Session>),
-    Open,
+    Use(Lease),
+    Open(Lent),
     Again,
 }
 
@@ -579,11 +559,6 @@ const COMING_MAX: Duration = Duration::from_secs(1);
 const OPENING_PAUSE: Duration = Duration::from_secs(10);
 /// How often idle sessions are looked at.
 const JANITOR_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a download that nobody reads keeps its session. vsftpd and pyftpdlib end the session after 300 s, by default; giving it
-/// up costs what was on its way.
-const PAUSED_MAX: Duration = Duration::from_secs(20);
-/// The same where the server turned out to be less patient.
-const PAUSED_MIN: Duration = Duration::from_secs(2);
 /// How long a waiting request sleeps before it looks again by itself.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
 /// A dead connection, its successor taken away meanwhile, and one more.

@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// One server, for the time of a mount.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub struct Server {
     pub facts_leave_out: Once,
     /// Whether directories are listed by `STAT` before all else.
     pub status: Standing,
-    /// A data connection resumed its control connection's session: the server can.
-    pub has_resumed: Once,
+    /// Whether data connections resume their control connection's session.
+    pub resumption: Resumption,
     /// `APPE` was refused as such, whatever the file.
     pub append_refused: Once,
     /// `APPE` has worked: an upload may be put aside and gone on with.
@@ -153,6 +153,23 @@ impl Once {
     }
 }
 
+/// Whether data connections resume their control connection's session, as far as was seen. A server may be started again with
+/// other settings while it is mounted.
+#[derive(Debug, Default)]
+pub struct Resumption(AtomicU8);
+
+impl Resumption {
+    /// One did.
+    pub fn seen(&self) {
+        self.0.store(RESUMPTION_MISSED_MAX, Ordering::Relaxed);
+    }
+
+    /// The first one of a control connection did not; whether that is to be tried anew, as it was seen to work not long ago.
+    pub fn missed(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
 impl Server {
     /// Knows nothing yet but the settings.
     ///
@@ -181,7 +198,7 @@ impl Server {
             facts_compared: Once::default(),
             facts_leave_out: Once::default(),
             status: Standing::default(),
-            has_resumed: Once::default(),
+            resumption: Resumption::default(),
             append_refused: Once::default(),
             has_appended: Once::default(),
             iac: Mutex::new(None),
@@ -328,6 +345,10 @@ impl Server {
         charset.unwrap_or(Charset::BYTES)
     }
 }
+
+/// After so many control connections in a row that could not resume their session, others are taken as they are: before a request
+/// has tried its last one.
+const RESUMPTION_MISSED_MAX: u8 = 2;
 
 fn wished(wish: Wish) -> Option<Charset> {
     match wish {

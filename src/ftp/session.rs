@@ -1,6 +1,5 @@
 //! One logged-in session: commands on its control connection, and the data connections that they need.
 
-use crate::ftp::charset::Wish;
 use crate::ftp::command::Command;
 use crate::ftp::control::{Control, Witness};
 use crate::ftp::data::DataConnection;
@@ -16,11 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 mod flight;
+mod login;
 mod opening;
 mod reach;
 mod status;
 
 pub use flight::Ended;
+use login::{connect, login_directory, prepare, speaks_utf8};
 use opening::Spare;
 
 /// A session that is logged in, in image type, with private data connections.
@@ -38,6 +39,8 @@ pub struct Session {
     port: Option<(u16, Instant)>,
     /// Data connections were needed: another will be.
     has_transferred: bool,
+    /// A data connection resumed the control connection's session.
+    has_resumed: bool,
 }
 
 /// A transfer that has begun.
@@ -75,6 +78,15 @@ pub enum End {
     Cut,
 }
 
+/// What the server has of an upload that it says is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The data connection ended as both sides wanted.
+    ToTheEnd,
+    /// It broke at the end: some servers say `226` of what they cut off, and only the size can tell.
+    Perhaps,
+}
+
 impl Session {
     /// Connects, logs in and prepares.
     ///
@@ -97,6 +109,10 @@ impl Session {
             Some(features) => features,
             None => {
                 let reply = control.exchange(&Command::Feat)?;
+                // From what passes nothing is learnt for as long as the mount lives.
+                if reply.code.outcome() == Outcome::TransientNegative {
+                    return Err(Error::Refused { verb: "FEAT", reply });
+                }
                 server.learn_order(Order::of(witness.greeting.as_ref(), &reply));
                 server.learn_features(Features::read(&reply))
             }
@@ -115,6 +131,7 @@ impl Session {
             spare: None,
             port: None,
             has_transferred: false,
+            has_resumed: false,
         })
     }
 
@@ -160,6 +177,10 @@ impl Session {
             noop = self.control.reply_within("NOOP", limit)?;
         }
         if noop.code.number() == 200 {
+            // Some answer NOOP while the transfer still goes on.
+            if said.is_none() && self.server.order() != Order::KeptInTransfers {
+                self.control.owes_an_end();
+            }
             return Ok(());
         }
         Err(Error::Misbehaved { step: BROKEN_OFF.to_owned(), what: format!("NOOP was answered with {noop}") })
@@ -192,11 +213,20 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// The connection's failures; a negative reply is not one.
+    /// The connection's failures, of which `421` is one; another negative reply is not.
     pub fn exchange(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
         self.settle()?;
         let reached = self.reach(&[*command])?;
-        self.control.exchange(&command.seen_from(reached.as_deref()))
+        self.once(&command.seen_from(reached.as_deref()))
+    }
+
+    /// A server that says goodbye (`421`, RFC 959 section 5.4) answers no command by it: nothing is to be concluded from that.
+    pub(super) fn unless_leaving(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
+        if reply.code.number() == LEAVING {
+            self.control.give_up();
+            return Err(Error::Refused { verb, reply });
+        }
+        Ok(reply)
     }
 
     /// Sends two commands that need no data connection and speak of one pathname, in one write unless they are long,
@@ -210,10 +240,16 @@ impl Session {
         let reached = self.reach(&[*first, *second])?;
         let [first, second] = [first, second].map(|command| command.seen_from(reached.as_deref()));
         if first.line_bytes() + second.line_bytes() > TOGETHER_BYTES_MAX {
-            return Ok((self.control.exchange(&first)?, self.control.exchange(&second)?));
+            return Ok((self.once(&first)?, self.once(&second)?));
         }
         self.control.send(&[first, second])?;
-        Ok((self.control.reply(first.verb())?, self.control.reply(second.verb())?))
+        Ok((self.reply_to(&first)?, self.reply_to(&second)?))
+    }
+
+    /// As [`Session::exchange`], of a session that is settled and of a command as it is to be sent.
+    pub(super) fn once(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
+        let reply = self.control.exchange(command)?;
+        self.unless_leaving(command.verb(), reply)
     }
 
     /// Goes to a directory (`CWD`). Each time anew: the name may stand for another directory by now, or for none, and the
@@ -352,9 +388,7 @@ impl Session {
         }
         match reply.code.outcome() {
             Outcome::Completion => {
-                if resumed {
-                    self.server.has_resumed.set();
-                }
+                self.note_resumed(resumed);
                 Ok(reply)
             }
             _ if received == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
@@ -370,7 +404,7 @@ impl Session {
     /// can: it is likely to refuse what would be sent, and that is better learnt before.
     pub fn store(&mut self, command: &Command<'_>) -> Result<DataConnection, Error> {
         let data = self.transfer(&[*command])?;
-        if !data.resumed() && self.server.has_resumed.is_set() {
+        if !data.resumed() && self.is_to_resume() {
             self.abandon(data);
             return Err(Error::SessionWornOut);
         }
@@ -403,13 +437,17 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Refused`]: not stored, or not whole. Anything else: unknown, and only the size can tell.
-    pub fn finish_upload(&mut self, data: DataConnection, sent: u64) -> Result<(), Error> {
+    pub fn finish_upload(&mut self, data: DataConnection, sent: u64) -> Result<Taken, Error> {
         let resumed = data.resumed();
         let ended = data.finish_upload(self.server.settings.timeout * UPLOAD_END_TIMEOUTS);
         let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "STOR", offered: false });
-        if let Err(error) = ended {
-            log::debug!("{verb}: the end of the data connection: {error}");
-        }
+        let taken = match ended {
+            Ok(_) => Taken::ToTheEnd,
+            Err(error) => {
+                log::debug!("{verb}: the end of the data connection: {error}");
+                Taken::Perhaps
+            }
+        };
         let reply = self.control.reply(verb)?;
         match reply.code.outcome() {
             // Pure-FTPd: `226-Rename/move failure: …`.
@@ -419,13 +457,11 @@ impl Session {
             // That is an answer to another command.
             Outcome::Completion if reply.code.number() == 213 => Err(self.out_of_order(verb, &reply)),
             Outcome::Completion => {
-                if resumed {
-                    self.server.has_resumed.set();
-                }
-                Ok(())
+                self.note_resumed(resumed);
+                Ok(taken)
             }
             _ if sent == 0 && refuses_session(&reply, resumed) => Err(self.reuse_refused(reply, offered)),
-            _ => reply.completion(verb).map(drop),
+            _ => reply.completion(verb).map(|_| taken),
         }
     }
 
@@ -476,73 +512,6 @@ pub fn size_of(reply: &Reply) -> Option<u64> {
     std::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
 
-/// libunftp takes one ClientHello in ten for a command and answers it in clear; the next connection fares better.
-fn connect(server: &Server, witness: &mut Witness) -> Result<Control, Error> {
-    let mut once = || Control::witnessed(&server.settings, &server.tls, &server.counters, witness);
-    match once() {
-        Err(Error::Tls { step, why }) => {
-            log::debug!("connecting again: {step}: {why}");
-            once()
-        }
-        other => other,
-    }
-}
-
-/// Settings of the session, in one write: none depends on another's answer.
-fn prepare(control: &mut Control, utf8: bool, features: &Features) -> Result<(), Error> {
-    let opts_mlst = features.opts_mlst();
-    let utf8 = utf8.then_some(Command::Opts(b"UTF8 ON"));
-    let mlst = opts_mlst.as_deref().map(|arguments| Command::Opts(arguments.as_bytes()));
-    let commands: Vec<_> = utf8.into_iter().chain(mlst).chain([Command::TypeImage]).collect();
-    control.send(&commands)?;
-    for command in &commands {
-        let reply = control.reply(command.verb())?;
-        match command {
-            Command::TypeImage => drop(reply.completion("TYPE I")?),
-            // An option refused is the server's default kept: Pure-FTPd answers 504 to UTF8 ON and speaks it all the same.
-            _ => log::debug!("{command}: {reply}"),
-        }
-    }
-    Ok(())
-}
-
-/// Whether to ask for UTF-8: some servers translate names from then on, which is not wanted where `charset=` names theirs.
-fn speaks_utf8(wish: Wish, features: &Features) -> bool {
-    match wish {
-        Wish::Named(charset) => charset.is_bytes(),
-        Wish::Bytes | Wish::Detected => features.utf8,
-    }
-}
-
-/// Where the login landed (`PWD`); `/` where the server does not say.
-fn login_directory(control: &mut Control) -> Result<Vec<u8>, Error> {
-    let reply = control.exchange(&Command::Pwd)?;
-    let directory = reply.lines.first().and_then(|line| quoted(line)).filter(|path| path.starts_with(b"/"));
-    if directory.is_none() {
-        log::info!("the login directory is unknown ({reply}): taking /");
-    }
-    Ok(directory.unwrap_or_else(|| b"/".to_vec()))
-}
-
-/// The path in a `257` (RFC 959 appendix II): in quotes, with quotes inside doubled, except on servers that do not
-/// double them; so the last quote ends it.
-fn quoted(text: &[u8]) -> Option<Vec<u8>> {
-    let start = text.iter().position(|&byte| byte == b'"')? + 1;
-    let end = text.iter().rposition(|&byte| byte == b'"').filter(|&end| end >= start)?;
-    // Text behind the path may be quoted as well.
-    let inner = &text[start..end];
-    let inner = inner.windows(2).position(|pair| pair == b"\" ").map_or(inner, |end| &inner[..end]);
-    let mut path = Vec::with_capacity(inner.len());
-    let mut bytes = inner.iter().peekable();
-    while let Some(&byte) = bytes.next() {
-        path.push(byte);
-        if byte == b'"' {
-            bytes.next_if(|&&next| next == b'"');
-        }
-    }
-    Some(path)
-}
-
 /// Whether the reply means that the data connection's TLS session was not the control connection's.
 pub fn refuses_session(reply: &Reply, resumed: bool) -> bool {
     let text = reply.text().to_lowercase();
@@ -557,6 +526,8 @@ pub fn refuses_session(reply: &Reply, resumed: bool) -> bool {
 
 /// What goes in one write: of more, ProFTPD and Pure-FTPd leave the end unread until yet more comes.
 const TOGETHER_BYTES_MAX: usize = 2 * 1024;
+/// `421 Service not available, closing control connection`.
+const LEAVING: u16 = 421;
 /// The step of [`Session::settle`].
 const BROKEN_OFF: &str = "the end of a transfer that was broken off";
 /// How long the answer to the `NOOP` of [`Session::settle`] may take.

@@ -201,12 +201,18 @@ impl Tcp {
         Ok(())
     }
 
-    /// Whether bytes have come (or the connection ended) that nobody has read.
+    /// Whether bytes have come (or the connection ended, or broke) that nobody has read.
     pub fn has_unread(&self) -> bool {
         self.socket.set_nonblocking(true).is_ok() && {
-            let seen = self.socket.peek(&mut [0]).is_ok();
-            self.socket.set_nonblocking(false).is_err() || seen
+            let seen = self.socket.peek(&mut [0]);
+            self.socket.set_nonblocking(false).is_err() || !seen.is_err_and(|error| is_time_over(&error))
         }
+    }
+
+    /// Whether a read that began at `began` and was given some bytes has to end all the same. Whoever waits for data follows
+    /// what comes of it; a reply has to be there within its limit.
+    pub fn is_late(&self, began: Instant) -> bool {
+        deadline::is_over() || (!self.is_data && began.elapsed() >= self.limit)
     }
 
     /// Whether the other side ended the connection, and nothing it sent before is left to read.

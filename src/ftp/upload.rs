@@ -1,6 +1,7 @@
 //! A running upload. Between two writes it can be put aside, where the server lets it go on later, when somebody waits for
 //! its session.
 
+use crate::deadline::{self, Deadline};
 use crate::ftp::command::Command;
 use crate::ftp::data::DataConnection;
 use crate::ftp::digest;
@@ -8,7 +9,7 @@ use crate::ftp::error::Error;
 use crate::ftp::pool::{Lease, Pool, Reclaim};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
-use crate::ftp::session::{Ended, Session, size_of};
+use crate::ftp::session::{Ended, Session, Taken, size_of};
 use crate::ftp::settings::Verify;
 use crate::path::escaped;
 use crate::remote::Start;
@@ -31,6 +32,8 @@ pub struct Outgoing {
 /// What the upload holds, reachable for the pool.
 struct Holding {
     server: Arc<Server>,
+    /// Of the upload, whoever puts it aside.
+    deadline: Arc<Deadline>,
     pathname: Vec<u8>,
     state: Mutex<State>,
 }
@@ -63,7 +66,12 @@ impl Outgoing {
             Start::End(size) => (append(pool, server, &pathname)?, size, None),
         };
         let state = State { running: Some(running), stored: 0, used: Instant::now(), broken: None };
-        let holding = Arc::new(Holding { server: Arc::clone(server), pathname, state: Mutex::new(state) });
+        let holding = Arc::new(Holding {
+            server: Arc::clone(server),
+            deadline: deadline::current(),
+            pathname,
+            state: Mutex::new(state),
+        });
         let weak: Weak<Holding> = Arc::downgrade(&holding);
         pool.register(weak);
         Ok(Self { holding, pool: Arc::clone(pool), before, digest: way.map(digest::Running::new) })
@@ -119,11 +127,12 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Ends the upload: the server's word, and then the size, which is what counts.
+    /// Ends the upload: the server's word, and then the size. Both have to be as they must: a size alone may be that of what
+    /// was there before, or of what the server could not write to its disk in the end.
     ///
     /// # Errors
     ///
-    /// What the server said where the size is not as it must be, or [`Error::CutShort`].
+    /// What the server said, [`Error::CutShort`], or what the connection met: what became of the file is not known then.
     pub fn finish(mut self) -> Result<(), Error> {
         let digest = self.digest.take();
         self.finish_transfer()?;
@@ -154,35 +163,41 @@ impl Outgoing {
         let expected = self.before + stored + sent;
         match lease.finish_upload_and_ask(data, sent, &commands) {
             Ok(Ended { verdict, mut replies }) => {
-                let judged = self.judge(verdict, &replies.remove(0), expected);
+                let size = (!replies.is_empty()).then(|| replies.remove(0));
+                let judged = match (&verdict, &size) {
+                    (Ok(taken), Some(said)) => self.judge(*taken, said, expected),
+                    _ => Ok(false),
+                };
                 if matches!(judged, Ok(true)) {
                     return Ok(Some((lease, replies)));
                 }
                 lease.give_back_unless_asked_for_more(&replies);
-                judged.map_err(|error| self.explained(error)).map(|_| None)
+                let taken = verdict.map_err(|error| self.explained(error))?;
+                judged?;
+                // The connection was lost in between: another one can tell.
+                if size.is_none() { self.check_size(taken, expected).map(|()| None) } else { Ok(None) }
             }
             Err(error) => {
                 lease.give_back_unless_broken(&error);
-                self.check_after(error, expected).map_err(|error| self.explained(error)).map(|()| None)
+                Err(self.explained(error))
             }
         }
     }
 
-    /// What `said`, the answer to `SIZE` after the last reply, makes of an upload; `false` where not both are as they must be.
-    fn judge(&self, verdict: Result<(), Error>, said: &Reply, expected: u64) -> Result<bool, Error> {
-        let pathname = escaped(&self.holding.pathname);
-        match (verdict, size_of(said)) {
-            (Ok(()), Some(size)) if size == expected => Ok(true),
-            (Ok(()), Some(size)) => Err(wrong_size(size, expected)),
-            (Ok(()), None) => {
-                log::debug!("{pathname}: its size cannot be checked: {said}");
+    /// What `said`, the answer to `SIZE` after the last reply, makes of an upload that the server says is stored; `false` where
+    /// its word is all there is.
+    fn judge(&self, taken: Taken, said: &Reply, expected: u64) -> Result<bool, Error> {
+        match (size_of(said), taken) {
+            (Some(size), _) if size == expected => Ok(true),
+            (Some(size), _) => Err(cut_short(size, expected, "")),
+            // Where files may be written and not looked at.
+            (None, Taken::ToTheEnd) => {
+                log::debug!("{}: its size cannot be checked: {said}", escaped(&self.holding.pathname));
                 Ok(false)
             }
-            (Err(error), Some(size)) if size == expected => {
-                log::info!("{pathname}: stored whole, in spite of: {error}");
-                Ok(false)
+            (None, Taken::Perhaps) => {
+                Err(cut_short(0, expected, &format!("; its data connection broke at the end, and its size is: {said}")))
             }
-            (Err(error), _) => Err(error),
         }
     }
 
@@ -194,15 +209,15 @@ impl Outgoing {
         let running = state.running.take();
         let sent = running.as_ref().map_or(0, |running| running.sent);
         let expected = self.before + state.stored + sent;
-        let Some(Running { mut lease, data, .. }) = running else { return self.check_size(expected) };
+        let Some(Running { mut lease, data, .. }) = running else { return self.check_size(Taken::ToTheEnd, expected) };
         match lease.finish_upload(data, sent) {
-            Ok(()) => {
+            Ok(taken) => {
                 lease.give_back();
-                self.check_size(expected)
+                self.check_size(taken, expected)
             }
             Err(error) => {
                 lease.give_back_unless_broken(&error);
-                self.check_after(error, expected).map_err(|error| self.explained(error))
+                Err(self.explained(error))
             }
         }
     }
@@ -219,7 +234,7 @@ impl Outgoing {
             let written = lease.write(&mut data, &[0; EXPLAINED_BYTES], 0);
             let ended = written.and_then(|()| lease.finish_upload(data, EXPLAINED_BYTES as u64));
             match &ended {
-                Ok(()) => lease.give_back(),
+                Ok(_) => lease.give_back(),
                 Err(error) => lease.give_back_unless_broken(error),
             }
             ended
@@ -230,28 +245,10 @@ impl Outgoing {
         }
     }
 
-    /// Everything was sent and then something went wrong: only the size can tell what became of it.
-    fn check_after(&self, error: Error, expected: u64) -> Result<(), Error> {
-        match self.pool.with_session(|session| session.size(&self.holding.pathname)) {
-            Ok(Ok(size)) if size == expected => {
-                log::info!("{}: stored whole, in spite of: {error}", escaped(&self.holding.pathname));
-                Ok(())
-            }
-            _ => Err(error),
-        }
-    }
-
     /// Never trusts a `226` alone: some servers say it of a file that they cut off.
-    fn check_size(&self, expected: u64) -> Result<(), Error> {
-        match self.pool.with_session(|session| session.size(&self.holding.pathname))? {
-            Ok(size) if size == expected => Ok(()),
-            Ok(size) => Err(wrong_size(size, expected)),
-            // Where files may be written and not looked at, the server's word is all there is.
-            Err(reply) => {
-                log::debug!("{}: its size cannot be checked: {reply}", escaped(&self.holding.pathname));
-                Ok(())
-            }
-        }
+    fn check_size(&self, taken: Taken, expected: u64) -> Result<(), Error> {
+        let said = self.pool.with_session(|session| session.exchange(&Command::Size(&self.holding.pathname)))?;
+        self.judge(taken, &said, expected).map(drop)
     }
 
     /// Somebody waits, this upload has had its share, and it can go on later.
@@ -275,7 +272,8 @@ impl Holding {
     /// is broken then.
     fn put_aside(&self, state: &mut State) -> Option<Lease> {
         let Running { mut lease, data, sent, .. } = state.running.take()?;
-        match lease.finish_upload(data, sent).and_then(|()| self.see_that_it_can_go_on(&mut lease)) {
+        let _entered = self.deadline.enter();
+        match lease.finish_upload(data, sent).and_then(|taken| self.see_that_it_can_go_on(&mut lease, taken)) {
             Ok(()) => {
                 state.stored += sent;
                 Some(lease)
@@ -288,11 +286,14 @@ impl Holding {
     }
 
     /// Appends nothing, once a mount.
-    fn see_that_it_can_go_on(&self, lease: &mut Lease) -> Result<(), Error> {
+    fn see_that_it_can_go_on(&self, lease: &mut Lease, taken: Taken) -> Result<(), Error> {
+        if taken == Taken::Perhaps {
+            return Err(cut_short(0, 0, "; its data connection broke when it was put aside"));
+        }
         if self.server.has_appended.is_set() {
             return Ok(());
         }
-        let data = lease.store(&Command::Appe(&self.pathname))?;
+        let data = lease.store(&Command::Appe(&self.pathname)).map_err(|error| refused_append(&self.server, error))?;
         lease.finish_upload(data, 0)?;
         self.server.has_appended.set();
         Ok(())
@@ -325,8 +326,8 @@ impl fmt::Debug for Holding {
     }
 }
 
-fn wrong_size(size: u64, expected: u64) -> Error {
-    Error::CutShort { received: size, why: format!("the server should have {expected} bytes") }
+fn cut_short(size: u64, expected: u64, why: &str) -> Error {
+    Error::CutShort { received: size, why: format!("the server should have {expected} bytes{why}") }
 }
 
 fn digest_way(server: &Server) -> Option<digest::Way> {
@@ -349,16 +350,22 @@ fn open(pool: &Arc<Pool>, command: &Command<'_>) -> Result<Running, Error> {
 /// `APPE`, which at the end of a file does the same on every server that has it (`REST` and `STOR` cut the file off on
 /// some). ProFTPD wants `AllowStoreRestart` for it.
 fn append(pool: &Arc<Pool>, server: &Server, pathname: &[u8]) -> Result<Running, Error> {
-    let unsupported = || Error::Unsupported { what: "append to a file" };
     if server.append_refused.is_set() {
-        return Err(unsupported());
+        return Err(no_append());
     }
-    match open(pool, &Command::Appe(pathname)) {
-        Ok(running) => {
-            server.has_appended.set();
-            Ok(running)
-        }
-        Err(Error::Refused { reply, .. })
+    let running = open(pool, &Command::Appe(pathname)).map_err(|error| refused_append(server, error))?;
+    server.has_appended.set();
+    Ok(running)
+}
+
+fn no_append() -> Error {
+    Error::Unsupported { what: "append to a file" }
+}
+
+/// `error`, met by `APPE`; where it means that the server never appends, that is known from then on.
+fn refused_append(server: &Server, error: Error) -> Error {
+    match error {
+        Error::Refused { reply, .. }
             if matches!(reply.code.number(), 500..=504)
                 || (reply.code.outcome() == Outcome::TransientNegative
                     && reply.text().to_lowercase().contains("not permitted")) =>
@@ -366,9 +373,9 @@ fn append(pool: &Arc<Pool>, server: &Server, pathname: &[u8]) -> Result<Running,
             if server.append_refused.set() {
                 log::info!("the server does not append ({reply}): files are uploaded whole");
             }
-            Err(unsupported())
+            no_append()
         }
-        Err(error) => Err(error),
+        error => error,
     }
 }
 

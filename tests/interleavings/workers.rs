@@ -7,9 +7,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workers {}
 
+/// There is none: threads do not run out here.
+#[derive(Debug, Default)]
+pub(crate) struct Undone;
+
 impl Workers {
-    pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+    pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Undone {
         thread::spawn(work);
+        Undone
     }
 
     pub(crate) fn wait(&self, _limit: Duration) -> bool {

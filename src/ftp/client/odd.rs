@@ -9,6 +9,7 @@ use crate::ftp::client::Client;
 use crate::ftp::client::ladder::Descent;
 use crate::ftp::command::Command;
 use crate::ftp::error::{Error, Expect};
+use crate::ftp::reply::Outcome;
 use crate::ftp::rungs::Rung;
 use crate::ftp::server::{Oddity, Server};
 use crate::ftp::session::Session;
@@ -71,9 +72,11 @@ impl Client {
     /// Makes a directory of such a name, in a temporary one beside `pathname`, and looks what it is called. Where none may be
     /// made, nothing is learnt.
     fn try_out(&self, oddity: Oddity, pathname: &[u8]) -> Result<bool, Error> {
-        let around = [&pathname[..pathname.len() - name_of(pathname).len()], temporary().as_bytes()].concat();
+        let directory = &pathname[..pathname.len() - name_of(pathname).len()];
         self.pool.with_session(|session| {
-            if session.exchange(&Command::Mkd(&around))?.completion("MKD").is_err() {
+            // Each time another: one that a lost connection left behind would be in its own way.
+            let around = [directory, temporary().as_bytes()].concat();
+            if !is_made(session, &around)? {
                 return Ok(true);
             }
             let kept = self.is_kept(session, &around, oddity.sample());
@@ -95,7 +98,7 @@ impl Client {
     /// `None` where no directory of that name could be made.
     fn is_kept(&self, session: &mut Session, around: &[u8], sample: &[u8]) -> Result<Option<bool>, Error> {
         let pathname = [around, b"/", sample].concat();
-        if session.exchange(&Command::Mkd(&pathname))?.completion("MKD").is_err() {
+        if !is_made(session, &pathname)? {
             return Ok(None);
         }
         let (_, listing) = Descent::new(&self.server, session, around, SystemTime::now()).list(&Rung::ALL)?;
@@ -104,6 +107,15 @@ impl Client {
             session.exchange(&Command::Rmd(&[around, b"/", name].concat()))?;
         }
         Ok(Some(listing.entries.iter().any(|entry| entry.name.as_bytes() == sample)))
+    }
+}
+
+/// Makes a directory; false where the server lets none be made. What passes is an error.
+fn is_made(session: &mut Session, pathname: &[u8]) -> Result<bool, Error> {
+    let reply = session.exchange(&Command::Mkd(pathname))?;
+    match reply.code.outcome() {
+        Outcome::PermanentNegative => Ok(false),
+        _ => reply.completion("MKD").map(|_| true),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session that is lent out.
 
 use crate::ftp::error::Error;
-use crate::ftp::pool::Pool;
+use crate::ftp::pool::{Pool, State};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::session::Session;
 use std::fmt;
@@ -10,15 +10,36 @@ use std::sync::Arc;
 
 /// A session lent out. Dropped without [`Lease::give_back`], the session is discarded.
 pub struct Lease {
-    pub(super) session: Option<Session>,
-    pub(super) pool: Arc<Pool>,
+    session: Option<Session>,
+    /// Free after the session is gone, or is idle.
+    place: Lent,
+}
+
+/// The place of a session that is lent out, or being opened to be.
+pub(super) struct Lent(Arc<Pool>);
+
+impl Lent {
+    pub(super) fn begin(pool: &Arc<Pool>, state: &mut State) -> Self {
+        state.lent += 1;
+        Self(Arc::clone(pool))
+    }
+
+    pub(super) fn of(self, session: Session) -> Lease {
+        Lease { session: Some(session), place: self }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.lent_no_more();
+    }
 }
 
 impl Lease {
     /// Returns the session for others to use.
     pub fn give_back(mut self) {
         if let Some(session) = self.session.take() {
-            self.pool.put_back(session);
+            self.place.0.shelve(session);
         }
     }
 
@@ -34,11 +55,6 @@ impl Lease {
         if replies.iter().all(|reply| reply.code.outcome() != Outcome::Intermediate) {
             self.give_back();
         }
-    }
-
-    /// Takes the session out; it goes on counting as lent.
-    pub(super) fn into_session(mut self) -> Option<Session> {
-        self.session.take()
     }
 }
 
@@ -60,8 +76,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             drop(session);
-            self.pool.server.counters.replaced.up();
-            self.pool.lent_no_more();
+            self.place.0.server.counters.replaced.up();
         }
     }
 }
@@ -72,4 +87,4 @@ impl fmt::Debug for Lease {
     }
 }
 
-const LENT: &str = "only give_back, into_session and drop take the session, and they consume the lease";
+const LENT: &str = "only give_back and drop take the session, and they consume the lease";

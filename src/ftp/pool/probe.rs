@@ -1,6 +1,7 @@
 //! A server that is away: waited for as long as a request may last, then probed until it is back.
 
 use crate::deadline::{self, Deadline, Ending};
+use crate::ftp::breaker::Breaker;
 use crate::ftp::error::Error;
 use crate::ftp::pool::Pool;
 use crate::ftp::session::Session;
@@ -82,17 +83,29 @@ impl Pool {
     }
 }
 
+/// A probe whose end nobody was told.
+struct Unheard<'a>(&'a Breaker);
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        self.0.probed(None);
+    }
+}
+
 fn probe(pool: &Weak<Pool>) {
     let mut pause = PROBE_PAUSE_FIRST;
     while let Some(pool) = pool.upgrade().filter(|pool| pool.server.breaker.is_open() && !pool.is_closed()) {
         // What it held beforehand is as dead as what the request had.
         pool.forget_idle();
+        let breaker = &pool.server.breaker;
+        // Also where a probe panics the server is not away for ever.
+        let unheard = Unheard(breaker);
         let opened = {
             let limit = Some(PROBE_MAX.min(pool.server.settings.timeout));
             let _entered = Deadline::new(limit, limit, &Ending::default()).enter();
             Session::open(&pool.server)
         };
-        let breaker = &pool.server.breaker;
+        std::mem::forget(unheard);
         match opened {
             Ok(session) => {
                 pool.shelve(session);

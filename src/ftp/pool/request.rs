@@ -1,7 +1,8 @@
 //! Whose turn it is when a session is idle.
 
-use crate::ftp::pool::State;
+use crate::ftp::pool::{Pool, State};
 use crate::ftp::session::Care;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What a session is wanted for, and since when.
@@ -64,6 +65,18 @@ impl Request {
     /// Whether it is for a transfer that has not waited for long.
     fn is_for_long(&self) -> bool {
         self.is_transfer && self.since.elapsed() < TRANSFERS_WAIT
+    }
+}
+
+/// A request for as long as it may be in line.
+pub(super) struct Waiting<'a> {
+    pub(super) request: Request,
+    pub(super) pool: &'a Arc<Pool>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.pool.leave_line(&mut self.request);
     }
 }
 

@@ -6,14 +6,14 @@ use crate::ftp::error::{Error, Expect};
 use crate::ftp::order::Order;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::reach::{IAC, LINE_BYTES_SAFE};
-use crate::ftp::session::{Session, TOGETHER_BYTES_MAX};
+use crate::ftp::session::{Session, TOGETHER_BYTES_MAX, Taken};
 
 /// How an upload ended, and what the server answered to what was asked along with its end.
 #[derive(Debug)]
 pub struct Ended {
     /// As [`Session::finish_upload`] says it.
-    pub verdict: Result<(), Error>,
-    /// One for each command.
+    pub verdict: Result<Taken, Error>,
+    /// One for each command; none where the connection was lost after the verdict.
     pub replies: Vec<Reply>,
 }
 
@@ -32,10 +32,10 @@ impl Session {
     pub fn flight(&mut self, commands: &[Command<'_>]) -> Result<Vec<Reply>, Error> {
         self.settle()?;
         if !self.server.order().is_kept() || !fit_together(commands) {
-            return commands.iter().map(|command| self.control.exchange(command)).collect();
+            return commands.iter().map(|command| self.once(command)).collect();
         }
         self.control.send(commands)?;
-        commands.iter().map(|command| self.control.reply(command.verb())).collect()
+        commands.iter().map(|command| self.reply_to(command)).collect()
     }
 
     /// As [`Session::finish_upload`], and asks `commands`, which must be harmless whatever became of the upload. Where the
@@ -51,8 +51,8 @@ impl Session {
         commands: &[Command<'_>],
     ) -> Result<Ended, Error> {
         if self.server.order() != Order::KeptInTransfers || !fit_together(commands) {
-            self.finish_upload(data, sent)?;
-            return Ok(Ended { verdict: Ok(()), replies: self.flight(commands)? });
+            let taken = self.finish_upload(data, sent)?;
+            return Ok(Ended { verdict: Ok(taken), replies: self.unless_lost(|session| session.flight(commands)) });
         }
         self.control.send(commands)?;
         let verdict = self.finish_upload(data, sent);
@@ -68,14 +68,23 @@ impl Session {
             }
             _ => {}
         }
-        let replies = commands.iter().map(|command| self.control.reply(command.verb())).collect();
-        match (verdict, replies) {
-            (verdict, Ok(replies)) => Ok(Ended { verdict, replies }),
-            (Err(error), Err(_)) | (Ok(()), Err(error)) => {
-                self.control.give_up();
-                Err(error)
-            }
-        }
+        let replies = self.unless_lost(|session| commands.iter().map(|command| session.reply_to(command)).collect());
+        Ok(Ended { verdict, replies })
+    }
+
+    /// What `heard` gives; nothing where that fails, and then the session is of no more use.
+    fn unless_lost(&mut self, heard: impl FnOnce(&mut Self) -> Result<Vec<Reply>, Error>) -> Vec<Reply> {
+        heard(self).unwrap_or_else(|error| {
+            log::debug!("after the end of an upload: {error}");
+            self.control.give_up();
+            Vec::new()
+        })
+    }
+
+    /// The reply to a command that was sent.
+    pub(super) fn reply_to(&mut self, command: &Command<'_>) -> Result<Reply, Error> {
+        let reply = self.control.reply(command.verb())?;
+        self.unless_leaving(command.verb(), reply)
     }
 
     /// Renames (`RNFR`, `RNTO`, RFC 959 section 4.1.3): in one round trip where the server keeps the order, and refuses
@@ -90,15 +99,12 @@ impl Session {
         let commands = [Command::Rnfr(&from), Command::Rnto(&to)];
         let [first, second] = if self.server.order().is_kept() && fit_together(&commands) {
             self.control.send(&commands)?;
-            let first = self.control.reply("RNFR")?;
             // The server's goodbye answers both.
-            if first.code.number() == 421 {
-                return first.intermediate("RNFR").map(drop);
-            }
-            [first, self.control.reply("RNTO")?]
+            let first = self.reply_to(&commands[0])?;
+            [first, self.reply_to(&commands[1])?]
         } else {
-            let first = self.control.exchange(&commands[0])?.intermediate("RNFR")?;
-            [first, self.control.exchange(&commands[1])?]
+            let first = self.once(&commands[0])?.intermediate("RNFR")?;
+            [first, self.once(&commands[1])?]
         };
         first.intermediate("RNFR")?;
         second.completion("RNTO").map(drop)

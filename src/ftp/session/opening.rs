@@ -121,6 +121,20 @@ impl Session {
         }
     }
 
+    /// Whether a data connection that resumes no session is worse than another control connection. Where new ones cannot
+    /// resume either, the server does not let them any more, and may want it no more.
+    pub(super) fn is_to_resume(&self) -> bool {
+        self.has_resumed || self.server.resumption.missed()
+    }
+
+    /// A transfer went well whose data connection `resumed` the session.
+    pub(super) fn note_resumed(&mut self, resumed: bool) {
+        if resumed {
+            self.has_resumed = true;
+            self.server.resumption.seen();
+        }
+    }
+
     /// Connects to the port that is known, or to the one that the server tells now.
     fn connect_data(&mut self) -> Result<Tcp, Error> {
         let known = self.port.take().filter(|(_, since)| since.elapsed() < SPARE_AGE_MAX);
@@ -157,7 +171,7 @@ impl Session {
 
     fn transfer_over(&mut self, mut tcp: Tcp, commands: &[Command<'_>]) -> Result<DataConnection, Error> {
         let offered = self.control.ready_to_resume();
-        if !offered && self.server.has_resumed.is_set() {
+        if !offered && self.is_to_resume() {
             return Err(Error::SessionWornOut);
         }
         let verb = commands.last().map_or("", Command::verb);

@@ -84,7 +84,7 @@ impl Session {
         let iac = match known {
             Some(iac) => iac,
             None => {
-                let reply = self.control.exchange(&Command::Size(IAC_QUESTION))?;
+                let reply = self.once(&Command::Size(IAC_QUESTION))?;
                 let single = reply.lines.iter().any(|line| contains(line, IAC_ANSWER));
                 let iac = if single { Iac::Doubled } else { Iac::Plain };
                 log::debug!("the byte 0xFF in names: {iac:?} ({reply})");

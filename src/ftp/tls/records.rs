@@ -37,6 +37,8 @@ pub struct Records {
     received: u64,
     encrypter: Box<dyn MessageEncrypter>,
     sent: u64,
+    /// After so many records another key is due.
+    sent_max: u64,
     incoming: Incoming,
     /// The end of a record that did not fit the reader's buffer.
     rest: Vec<u8>,
@@ -68,6 +70,7 @@ impl Records {
             suite,
             received,
             sent,
+            sent_max: sent_max(suite),
             incoming: Incoming::holding(unread),
             rest: Vec::new(),
             rest_start: 0,
@@ -93,15 +96,27 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// The network's, or `InvalidData` where the records are not what the peer encrypted.
+    /// The network's, or `InvalidData` where the records are not what the peer encrypted, or only ones without content come:
+    /// anybody on the way can make ChangeCipherSpec, and nobody may make us wait for ever.
     pub fn read(&mut self, tcp: &mut Tcp, buffer: &mut [u8]) -> io::Result<Received> {
         let mut filled = self.take_rest(buffer);
+        let (mut empty, mut waits_since) = (0, None);
         while filled < buffer.len() && self.ended.is_none() {
             if let Some(record) = self.incoming.record()? {
-                filled += self.open_record(tcp, record, buffer.get_mut(filled..).unwrap_or_default())?;
+                let count = self.open_record(tcp, record, buffer.get_mut(filled..).unwrap_or_default())?;
+                filled += count;
+                empty = if count == 0 { empty + 1 } else { 0 };
+                if empty > EMPTY_RECORDS_MAX {
+                    return Err(invalid("TLS records without content, one after the other"));
+                }
             } else if filled > 0 {
                 break;
             } else {
+                // What is there is heard, however late; but nobody waits for the rest of it for ever.
+                if waits_since.is_some_and(|since| tcp.is_late(since)) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                waits_since = waits_since.or_else(|| Some(Instant::now()));
                 if self.incoming.fill(tcp)? == 0 {
                     self.ended = Some(Received::Cut);
                 }
@@ -120,6 +135,9 @@ impl Records {
     /// The network's.
     pub fn write(&mut self, tcp: &mut Tcp, bytes: &[u8]) -> io::Result<()> {
         for flight in bytes.chunks(FLIGHT_BYTES_MAX) {
+            if self.sent >= self.sent_max {
+                self.renew_sending_key(tcp)?;
+            }
             let fragments = flight.chunks(FRAGMENT_BYTES_MAX);
             let records: Vec<Vec<u8>> = fragments
                 .map(|fragment| self.seal(ContentType::ApplicationData, fragment))
@@ -235,13 +253,20 @@ impl Records {
         self.decrypter = decrypter(self.suite, secrets).map_err(invalid)?;
         self.received = sequence;
         // After our `close_notify` no key is used any more.
-        if requested && !self.close_sent {
-            let ours = self.seal(ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED])?;
-            tcp.write_all(&ours)?;
-            let (sequence, secrets) = self.kernel.update_tx_secret().map_err(invalid)?;
-            self.encrypter = encrypter(self.suite, secrets).map_err(invalid)?;
-            self.sent = sequence;
+        if requested && !self.close_sent { self.renew_sending_key(tcp) } else { Ok(()) }
+    }
+
+    /// Sends with another key from now on (RFC 8446 section 4.6.3). TLS 1.2 has no such thing.
+    fn renew_sending_key(&mut self, tcp: &mut Tcp) -> io::Result<()> {
+        if self.version() != ProtocolVersion::TLSv1_3 {
+            let why = "the connection has sent as much as one key of TLS 1.2 may encrypt";
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
         }
+        let ours = self.seal(ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, UPDATE_NOT_REQUESTED])?;
+        tcp.write_all(&ours)?;
+        let (sequence, secrets) = self.kernel.update_tx_secret().map_err(invalid)?;
+        self.encrypter = encrypter(self.suite, secrets).map_err(invalid)?;
+        self.sent = sequence;
         Ok(())
     }
 
@@ -343,6 +368,15 @@ fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Erro
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+/// How many records one key may encrypt (RFC 8446 section 5.5), with room for those that are not counted one by one.
+fn sent_max(suite: SupportedCipherSuite) -> u64 {
+    let limit = match suite {
+        SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
+        SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
+    };
+    limit - limit / 16
+}
+
 fn decrypter(
     suite: SupportedCipherSuite,
     secrets: ConnectionTrafficSecrets,
@@ -389,6 +423,8 @@ const FRAGMENT_BYTES_MAX: usize = 16 * 1024;
 const FLIGHT_BYTES_MAX: usize = 8 * FRAGMENT_BYTES_MAX;
 /// The longest ciphertext of either version (RFC 5246 section 6.2.3).
 const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048;
+/// So many records in a row may be tickets, key updates and the like, or empty.
+const EMPTY_RECORDS_MAX: u32 = 64;
 const BUFFER_BYTES_MIN: usize = RECORD_BYTES_MAX + HEADER_BYTES;
 const BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// No ticket is larger, and a hostile server must not choose our memory use.

@@ -87,7 +87,7 @@ fn after_a_last_reply_that_did_not_come_in_time_nothing_more_is_heard() {
     let server = server(VSFTPD, &[Fault::new(Step::FinalReply, late).once()]);
     let client = client(&server);
     let named = upload(&client, &naming("/new"));
-    assert!(named.is_ok_and(|named| named.is_none()), "its size tells that it is whole");
+    assert_eq!(named.map_err(|error| error.kind).map(drop), Err(ErrorKind::TimedOut));
     for _ in 0..3 {
         assert_eq!(client.stat(&path("/old")).unwrap().size, Some(3));
     }
@@ -102,9 +102,9 @@ fn nothing_is_made_ready_where_the_end_was_not_good() {
             (Fault::say(Step::Command("SIZE"), "213 4"), Err(ErrorKind::Lost)),
             (Fault::say(Step::Command("SIZE"), "213 6"), Err(ErrorKind::Lost)),
             (Fault::say(Step::Command("SIZE"), "550 Permission denied."), Ok(false)),
-            (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Ok(false)),
-            (Fault::say(Step::FinalReply, "451 Local error."), Ok(false)),
-            (Fault::new(Step::FinalReply, Act::HangUp), Ok(false)),
+            (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Err(ErrorKind::Lost)),
+            (Fault::say(Step::FinalReply, "451 Local error."), Err(ErrorKind::Refused)),
+            (Fault::new(Step::FinalReply, Act::HangUp), Err(ErrorKind::Lost)),
             (Fault::say(Step::Command("RNFR"), "550 No."), Ok(false)),
             (Fault::new(Step::Command("RNFR"), Act::HangUp), Ok(false)),
         ] {

@@ -21,15 +21,21 @@ fn client(server: &Server, verify: Verify) -> Client {
     Client::connect(Settings { verify, ..settings(server.port()) }).unwrap()
 }
 
-/// Whatever is said after the last byte, the size tells what became of the file.
+/// It is stored where the last reply says so and the size agrees. A size alone may be that of what was there before; whoever knows
+/// what that was asks for it.
 #[test]
-fn the_size_decides_and_not_the_last_reply() {
+fn only_what_reply_and_size_confirm_is_stored() {
     for (fault, told) in [
         (Fault::say(Step::FinalReply, "226 Transfer complete."), Ok(())),
         (Fault::say(Step::FinalReply, "250-Two\r\n250 lines."), Ok(())),
-        (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Ok(())),
-        (Fault::say(Step::FinalReply, "451 Local error."), Ok(())),
-        (Fault::new(Step::FinalReply, Act::HangUp), Ok(())),
+        (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Err(ErrorKind::Lost)),
+        // The disk of the server took it all, and could not keep it in the end.
+        (Fault::say(Step::FinalReply, "451 Local error."), Err(ErrorKind::Refused)),
+        (Fault::say(Step::FinalReply, "552 Quota exceeded."), Err(ErrorKind::Quota)),
+        (Fault::new(Step::FinalReply, Act::HangUp), Err(ErrorKind::Lost)),
+        // The connection that was to tell the size is lost: another one tells it.
+        (Fault::new(Step::Command("SIZE"), Act::HangUp).once(), Ok(())),
+        (Fault::say(Step::Command("SIZE"), "421 Timeout.").once(), Ok(())),
         (Fault::say(Step::Command("SIZE"), "213 4"), Err(ErrorKind::Lost)),
         (Fault::say(Step::Command("SIZE"), "213 6"), Err(ErrorKind::Lost)),
         // Where a file may be written and not looked at, the server's word is all there is.
