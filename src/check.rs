@@ -1,5 +1,6 @@
 //! `ftpsfs check URL`: what a mount would meet, in plain words.
 
+pub mod paste;
 pub mod trouble;
 
 pub mod diagnose;
@@ -11,10 +12,13 @@ use crate::credentials::Sources;
 use crate::failure::Failure;
 use crate::ftp::check::facts::{Stage, Version};
 use crate::ftp::check::{self, Wishes};
+use crate::ftp::settings::{Settings, TlsMode};
 use crate::logger;
 use crate::sandbox;
+use crate::sys;
 use log::LevelFilter;
-use report::{Paste, Report};
+use paste::{Checked, Paste};
+use report::Report;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// What the command line asks for.
@@ -39,7 +43,7 @@ pub struct Check {
 /// A [`Failure`] where the command line does not hold together, or nobody takes the report.
 pub fn run(check: Check, sources: Sources) -> Result<u8, Failure> {
     let Check { request, typed, json, trace, wishes } = check;
-    let url = request.url.shown.clone();
+    let url = request.url.clone();
     logger::start(LevelFilter::Warn);
     let config = Config::new(request, sources)?;
     if trace {
@@ -54,8 +58,20 @@ pub fn run(check: Check, sources: Sources) -> Result<u8, Failure> {
     progress.end();
     let troubles = diagnose::diagnose(&facts, &config.ftp);
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let paste = Paste::new(&url, &config.ftp.host, &typed, &here, config.is_anonymous());
-    let report = Report::new(url, facts, troubles, paste);
+    let usual = match config.ftp.tls {
+        TlsMode::Explicit => Settings::PORT_EXPLICIT,
+        TlsMode::Implicit => Settings::PORT_IMPLICIT,
+    };
+    let paste = Paste::new(&Checked {
+        url: &url,
+        user: &config.ftp.user,
+        port: Some(config.ftp.port).filter(|port| *port != usual),
+        anonymous: config.is_anonymous(),
+        options: &typed,
+        here: &here,
+        user_and_group: (!sys::is_root()).then(sys::user_and_group),
+    });
+    let report = Report::new(url.shown, facts, troubles, paste);
     let text = match json {
         true => serde_json::to_string_pretty(&report).map_err(Failure::system)? + "\n",
         false => screen::show(&report, has_colours()),

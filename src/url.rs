@@ -75,6 +75,25 @@ impl Url {
     }
 }
 
+impl Url {
+    /// As it was written, without the password, and with `user` where no user was written.
+    pub fn shown_with(&self, user: &str) -> String {
+        match (&self.user, self.shown.split_once("://")) {
+            (Some(_), _) => self.shown.clone(),
+            (None, Some((scheme, rest))) => format!("{scheme}://{}@{rest}", escaped(user)),
+            (None, None) => format!("{user}@{}", self.shown),
+        }
+    }
+}
+
+/// With `%` and two digits for what a part of a URL cannot hold.
+fn escaped(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 /// `[user@]host:directory`, every character for itself: `host:dir` is from the login's directory, `host:/dir` from the
 /// server's root.
 fn short_form(text: &str) -> Result<Url, Error> {

@@ -104,14 +104,14 @@ impl Page {
         self.wrapped("", &format!("{first}{rest}"));
         self.text.replace_range(at..at + first.len(), &painted);
         // What is to be pasted is not broken.
-        if let Some(command) = &report.command {
-            self.line(&format!("  by hand     {command}"));
+        let lines = [("first", &report.prepare), ("by hand", &report.command), ("/etc/fstab", &report.fstab)];
+        for (what, text) in lines {
+            if let Some(text) = text {
+                self.line(&format!("  {what:PASTED$}{text}"));
+            }
         }
-        if let Some(prepare) = &report.prepare {
-            self.line(&format!("  first       {prepare}"));
-        }
-        if let Some(fstab) = &report.fstab {
-            self.line(&format!("  /etc/fstab  {fstab}"));
+        if let Some(note) = &report.note {
+            self.wrapped(&format!("  {:PASTED$}", "note"), note);
         }
     }
 
@@ -377,6 +377,8 @@ const COLUMNS: usize = 80;
 const INDENT: usize = 13;
 /// The width of what was tried.
 const WHAT: usize = 13;
+/// The width of what is to be pasted where.
+const PASTED: usize = 12;
 const GREETING_CHARS_MAX: usize = 72;
 const FEATURE_CHARS_MAX: usize = 16;
 const FEATURES_CHARS_MAX: usize = 190;

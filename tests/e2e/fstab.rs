@@ -301,6 +301,56 @@ for state in range(2): print(s.recv(1000).decode().split("\n")[0], flush=True)' 
     run(&case().server, script).succeeded();
 }
 
+/// What `ftpsfs check` prints is pasted as it stands, into whichever shell. The line lacked the user who stood in ~/.netrc, let
+/// nobody but root in, and `read -p` is of bash alone.
+#[test]
+fn what_check_prints_is_pasted_into_any_shell_and_mounts() {
+    let script = r#"
+        export pw=$(sed -n s/^password=//p "$place/credentials") HOME=$place/home
+        mkdir "$place/home" "$place/etc"; mount -t tmpfs tmpfs "$place/etc"; mkdir "$place/etc/upper" "$place/etc/work"
+        mount -t overlay -o "lowerdir=/etc,upperdir=$place/etc/upper,workdir=$place/etc/work" overlay /etc
+        mount -t tmpfs tmpfs /mnt
+        printf 'machine localhost login %s password %s\n' "$user" "$pw" >"$HOME/.netrc"; chmod 600 "$HOME/.netrc"
+        cat >"$place/paste.py" <<'PYTHON'
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    password = os.environ.pop("pw")
+    os.execvp(sys.argv[1], [sys.argv[1], "-c", sys.argv[2]])
+said = b""
+while b"Password: " not in said:
+    said += os.read(terminal, 1000)
+os.write(terminal, os.environ["pw"].encode() + b"\n")
+try:
+    while piece := os.read(terminal, 1000):
+        said += piece
+except OSError:
+    pass
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert status == 0 and os.environ["pw"].encode() not in said, (status, said)
+PYTHON
+        for shell in dash bash zsh; do
+            ftpsfs check -o "cafile=$place/ca.pem" "${source/"$user@"/}" >"$place/checked"
+            first=$(sed -n 's:^ *first  *::p' "$place/checked")
+            sed -n 's:^ */etc/fstab  *::p' "$place/checked" >/etc/fstab
+            python3 "$place/paste.py" "$shell" "$first"
+            file=$(sed 's/.*credentials=//; s/,.*//' /etc/fstab); point=/mnt/${file##*/}
+            [ "$(stat -c %a "$file")" = 600 ]; [ "$(cat "$file")" = "password=$pw" ]
+            mount -a; [ "$(as_user cat "$point/hello.txt")" = "Hello over TLS" ]; umount "$point"; gone
+            # What is there is not asked for again, and stays.
+            echo mine >"$file"; "$shell" -c "$first"; [ "$(cat "$file")" = mine ]; rm "$file"
+        done
+        # By hand, as it says.
+        FTPSFS_PASSWORD=$pw sh -c "$(sed -n 's:^ *by hand  *::p' "$place/checked")"
+        [ "$(cat "$point/hello.txt")" = "Hello over TLS" ]; umount "$point"; gone
+        as_user env HOME="$place/mnt" FTPSFS_PASSWORD="$pw" ftpsfs check -o "cafile=$place/ca.pem" "$source" >"$place/checked"
+        as_user env HOME="$place/mnt" FTPSFS_PASSWORD="$pw" sh -c "$(sed -n 's:^ *by hand  *::p' "$place/checked")"
+        point=$place/mnt/${point#/mnt/}; as_user cat "$point/hello.txt" >"$place/read"; as_user fusermount3 -u "$point"; gone
+        grep -q ",uid=$(id -u "$user"),gid=" "$place/checked"
+    "#;
+    run(&case().server, script).succeeded();
+}
+
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut case = case();

@@ -204,9 +204,13 @@ fn a_good_server_is_good_and_gives_lines_to_paste() {
     said.assert_shows("GOOD: a mount works");
     let fstab = said.json["fstab"].as_str().unwrap();
     let port = server.port();
-    let begins = format!("ftps://tester@localhost:{port}/  /mnt/localhost  ftpsfs  credentials=/etc/ftpsfs/localhost,");
-    assert!(fstab.starts_with(&begins), "{fstab}");
-    assert!(fstab.ends_with(",ro,_netdev,nofail,x-systemd.automount  0  0"), "{fstab}");
+    let name = format!("tester@localhost_{port}");
+    let begins = format!("ftps://tester@localhost:{port}/  /mnt/{name}  ftpsfs  credentials=/etc/ftpsfs/{name},");
+    assert!(fstab.starts_with(&begins) && fstab.contains(",ro,allow_other,"), "{fstab}");
+    assert!(fstab.ends_with(",_netdev,nofail,x-systemd.automount,mount_timeout=45  0  0"), "{fstab}");
+    // What is to be done first stands first.
+    let places = ["  first ", "  by hand ", "  /etc/fstab ", "  note "].map(|place| said.screen.rfind(place).unwrap());
+    assert!(places.is_sorted(), "{}", said.screen);
     assert!(said.screen.contains(fstab) && said.screen.contains(said.json["command"].as_str().unwrap()));
     let facts = &said.json["facts"];
     assert_eq!(facts["tls"]["version"], "TLS 1.3");
