@@ -61,10 +61,15 @@ package-check: deb rpm ## Looks for faults in both packages; installs the .deb i
 	rpmlint -c packaging/rpm/rpmlint.toml packaging/rpm/ftpsfs.spec target/rpm/RPMS/*/ftpsfs-$(version)-*.rpm
 	bash packaging/check target/deb/ftpsfs_$(version)-1_*.deb
 
-build:
+build: ## Builds target/release/ftpsfs, and the list of its libraries' licences.
 	$(CARGO) build --release --locked
+	CARGO="$(CARGO)" sh packaging/licences >target/release/LICENCES.part
+	mv target/release/LICENCES.part target/release/LICENCES-OF-LIBRARIES
 
-install: build ## Installs below $(DESTDIR)$(prefix).
+# Only copies: root, who runs it, has often no cargo.
+install: ## Installs below $(DESTDIR)$(prefix) what `make build` has built.
+	@test -x target/release/ftpsfs && test -s target/release/LICENCES-OF-LIBRARIES || \
+	    { echo "nothing is built yet: run \`make build\` first, as yourself, then \`sudo make install\`" >&2; exit 1; }
 	$(INSTALL) -D -m 755 target/release/ftpsfs $(DESTDIR)$(bindir)/ftpsfs
 	$(INSTALL) -d $(DESTDIR)$(sbindir) $(DESTDIR)$(sysconfdir)/ftpsfs $(DESTDIR)$(mandir)/man8 $(DESTDIR)$(docdir)/examples $(DESTDIR)$(unitdir) $(DESTDIR)$(userunitdir)
 	for name in mount.ftpsfs mount.fuse.ftpsfs umount.fuse.ftpsfs; do ln -sf $(bindir)/ftpsfs $(DESTDIR)$(sbindir)/$$name || exit; done
@@ -79,7 +84,7 @@ install: build ## Installs below $(DESTDIR)$(prefix).
 	sed 's:@bindir@:$(bindir):' packaging/systemd/user-ftpsfs@.service >$(DESTDIR)$(userunitdir)/ftpsfs@.service
 	$(INSTALL) -m 644 packaging/systemd/srv-files.mount packaging/systemd/srv-files.automount $(DESTDIR)$(docdir)/examples
 	$(INSTALL) -m 644 $(documents) $(DESTDIR)$(docdir)
-	sh packaging/licences >$(DESTDIR)$(docdir)/LICENCES-OF-LIBRARIES
+	$(INSTALL) -m 644 target/release/LICENCES-OF-LIBRARIES $(DESTDIR)$(docdir)
 
 uninstall: ## Removes what install installed; configuration and what could not be uploaded stay.
 	rm -f $(addprefix $(DESTDIR)$(mandir)/man8/,$(manuals) mount.fuse.ftpsfs.8) $(DESTDIR)$(bindir)/ftpsfs \

@@ -317,7 +317,7 @@ fn after_help() -> String {
         "Options of -o:\n{}\nThe generic options of fstab(5) are accepted as well.\n\n\
          The password comes from the URL, the credentials file, password_command, FTPSFS_PASSWORD,\n\
          systemd's credential ftpsfs.password, netrc or the terminal, in this order.\n\n\
-         Exit status: 0 mounted, 1 usage, 2 system error, 8 interrupted, 32 mount failure.",
+         Exit status: 0 mounted, 1 usage, 2 system error, 8 interrupted, 32 mount failure, 33 login refused.",
         options::help()
     )
 }

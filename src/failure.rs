@@ -19,12 +19,14 @@ pub struct Failure {
 pub enum Status {
     /// A wrong command line, option or credentials file.
     Usage = 1,
-    /// The operating system refused something that has nothing to do with this mount.
+    /// The operating system refused something that has nothing to do with this mount, or a command that tells a password failed.
     System = 2,
     /// A signal came before the mount was there.
     Interrupted = 8,
-    /// The server, its certificate, the login or the mount itself.
+    /// The server, its certificate or the mount itself.
     Mount = 32,
+    /// The server refused the login, which no other try mends: the bits of [`Self::Mount`] and of [`Self::Usage`].
+    Login = 33,
 }
 
 impl Failure {
@@ -43,6 +45,11 @@ impl Failure {
         Self::new(Status::Mount, message)
     }
 
+    /// The server refused the login.
+    pub fn login(message: impl fmt::Display) -> Self {
+        Self::new(Status::Login, message)
+    }
+
     /// A signal came first.
     pub fn interrupted() -> Self {
         Self::new(Status::Interrupted, "interrupted before the mount was there")
@@ -57,7 +64,7 @@ impl Failure {
 
     /// What another process of ours reported: its exit status and its lines.
     pub fn of_code(code: u8, text: &str) -> Self {
-        let known = [Status::Usage, Status::System, Status::Interrupted, Status::Mount];
+        let known = [Status::Usage, Status::System, Status::Interrupted, Status::Mount, Status::Login];
         let status = known.into_iter().find(|status| status.code() == code).unwrap_or(Status::System);
         let mut lines = text.lines();
         Self::new(status, lines.next().unwrap_or_default()).with_details(lines.map(str::to_owned).collect())
@@ -95,5 +102,6 @@ mod tests {
         assert_eq!(Failure::usage("x").status.code(), 1);
         let told = Failure::mount("a").with_details(vec!["  b".to_owned()]);
         assert_eq!(Failure::of_code(32, &told.to_string()), told);
+        assert_eq!(Failure::of_code(33, "a"), Failure::login("a"));
     }
 }

@@ -71,7 +71,7 @@ pub fn run(config: Config) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(log) = &config.mount.log {
-        logger::open(log).map_err(|error| Failure::usage(format!("log {}: {error}", log.display())))?;
+        logger::open(log).map_err(|error| Failure::system(format!("log {}: {error}", log.display())))?;
     }
     if config.mount.foreground {
         return serve(config, mountpoint, Report::nowhere());
@@ -246,7 +246,11 @@ fn not_connected(error: &Error) -> Failure {
         Error::Untrusted { chain, .. } => certificate::describe(chain, SystemTime::now()),
         _ => Vec::new(),
     };
-    Failure::mount(error).with_details(details)
+    let failure = match error {
+        Error::LoginRefused { .. } => Failure::login(error),
+        _ => Failure::mount(error),
+    };
+    failure.with_details(details)
 }
 
 fn disk_cache(settings: &DiskCacheSettings) -> Result<DiskCache, Failure> {

@@ -51,7 +51,8 @@ pub(super) fn password(
     }
     let given = url.password.clone().or(file.password);
     let given = match (given, &options.password_command) {
-        (None, Some(command)) => Some((sources.run)(command).map_err(Failure::usage)?),
+        // What it asks may not be there yet: another try may mend that.
+        (None, Some(command)) => Some((sources.run)(command).map_err(Failure::system)?),
         (given, _) => given,
     };
     if let Some(password) = given.or_else(|| sources.environment.clone()) {

@@ -68,7 +68,7 @@ fn a_wrong_password_is_told_in_the_servers_words() {
     ] {
         let case = Case::start(kind, Tls::V13, Mode::Explicit);
         let ran = attempt(&case.server, &case.server.url(""), &[], "wrong-horse");
-        assert_refused(&ran, 32, &[words], "wrong-horse");
+        assert_refused(&ran, 33, &[words], "wrong-horse");
     }
 }
 

@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod model_write;
 mod names;
+mod packaging;
 mod properties;
 mod protocol;
 mod reading;
