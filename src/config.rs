@@ -128,7 +128,7 @@ impl Config {
         // Last, so that nobody types a password only to hear that something else is wrong.
         let mut credentials = credentials;
         let passphrase = credentials.passphrase.take();
-        let identity = trust::identity(&options, |file| account::passphrase(passphrase, &sources, file))?;
+        let identity = trust::identity(&options, |file| account::passphrase(passphrase, &sources, file, !fake))?;
         let password = account::password(&url, &options, credentials, &sources, &user)?;
         let ftp = FtpSettings {
             port,
@@ -218,6 +218,9 @@ fn tls(url: &Url, port: Option<u16>, wish: Option<TlsMode>) -> Result<TlsMode, F
 }
 
 fn flags(options: &Options) -> MountFlags {
+    if options.nosymfollow && !sys::is_root() {
+        log::warn!("fusermount3 does not pass nosymfollow on: only root can");
+    }
     MountFlags {
         noexec: options.noexec,
         read_only: options.read_only,
@@ -225,6 +228,7 @@ fn flags(options: &Options) -> MountFlags {
         relatime: options.access_times == AccessTimes::Relative,
         strictatime: options.access_times == AccessTimes::Strict,
         nodiratime: options.no_directory_times,
+        nosymfollow: options.nosymfollow,
     }
 }
 

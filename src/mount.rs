@@ -70,6 +70,10 @@ pub fn run(config: Config) -> Result<(), Failure> {
     if config.mount.fake {
         return Ok(());
     }
+    // `mount -a` does not know a line with a password again, as the kernel shows none.
+    if registry::is_mounted(&config.mount.source, &mountpoint) {
+        return Err(Failure::mount(format!("{} is mounted on {} already", config.mount.source, mountpoint.display())));
+    }
     if let Some(log) = &config.mount.log {
         logger::open(log).map_err(|error| Failure::system(format!("log {}: {error}", log.display())))?;
     }

@@ -48,6 +48,10 @@ impl Options {
             Some((name, value)) => (name, Some(value)),
             None => (option, None),
         };
+        // Left out it would mount anew, over what is there.
+        if name == "remount" {
+            return Err(Error("a mount cannot be changed while it is there: umount it and mount it again".into()));
+        }
         if self.take_generic(name, value) {
             return Ok(());
         }
@@ -177,6 +181,7 @@ mod tests {
             ("alow_other", r#"unknown option "alow_other"; did you mean "allow_other"?"#),
             ("cachesize=1M", r#"did you mean "cache_size"?"#),
             ("zzz", "--help"),
+            ("remount", "umount it and mount it again"),
             ("password=hunter2", "credentials=FILE"),
             ("user=", "option user: the value is empty"),
             ("connections", "option connections needs a value: connections=N"),

@@ -101,6 +101,17 @@ pub(crate) fn is_ours(mountpoint: &Path) -> bool {
     String::from_utf8_lossy(line).contains(" - fuse.ftpsfs ")
 }
 
+/// Whether what is mounted last at `mountpoint` is `source`, by us.
+pub(crate) fn is_mounted(source: &str, mountpoint: &Path) -> bool {
+    is_mounted_in(&fs::read("/proc/self/mountinfo").unwrap_or_default(), source, mountpoint)
+}
+
+fn is_mounted_in(mounts: &[u8], source: &str, mountpoint: &Path) -> bool {
+    let fields = last_line_of(mounts, mountpoint).into_iter().flat_map(|line| line.split(|&byte| byte == b' '));
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    fields.next() == Some(b"fuse.ftpsfs") && fields.next().is_some_and(|shown| unescaped(shown) == source.as_bytes())
+}
+
 /// Where file systems of ours are mounted, each once and only where it is not covered by another mount; parts of one that are
 /// bound elsewhere are left out.
 pub(crate) fn ours() -> io::Result<Vec<PathBuf>> {
@@ -230,6 +241,11 @@ mod tests {
         assert_eq!(device_at(mounts, Path::new("/mnt/a b\\c")).as_deref(), Some("0:46"));
         assert_eq!(device_at(mounts, Path::new("/mnt")), None);
         assert_eq!(ours_in(mounts), [Path::new("/mnt/a b\\c")]);
+        let is_mounted = |source, place| is_mounted_in(mounts, source, Path::new(place));
+        assert!(is_mounted("ftps://h/", "/mnt/a b\\c"));
+        assert!(
+            !is_mounted("ftps://h/x", "/mnt/a b\\c") && !is_mounted("ftps://h/", "/mnt") && !is_mounted("udev", "/dev")
+        );
         assert_eq!(
             line("ftps://h/a b", Path::new("/mnt/a b\\c")),
             br"SRC=ftps://h/a\040b TARGET=/mnt/a\040b\134c ROOT=/ OPTS=uhelper=fuse.ftpsfs"

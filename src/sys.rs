@@ -287,7 +287,12 @@ pub struct MountFlags {
     pub strictatime: bool,
     /// `nodiratime`
     pub nodiratime: bool,
+    /// `nosymfollow`; Linux before 5.10 does not know it and follows.
+    pub nosymfollow: bool,
 }
+
+/// Of linux/mount.h.
+const MS_NOSYMFOLLOW: libc::c_ulong = 256;
 
 /// Mounts without devices and set-user-id programs (mount(2)).
 ///
@@ -304,6 +309,7 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &
         (flags.relatime, libc::MS_RELATIME),
         (flags.strictatime, libc::MS_STRICTATIME),
         (flags.nodiratime, libc::MS_NODIRATIME),
+        (flags.nosymfollow, MS_NOSYMFOLLOW),
     ];
     let wanted = flags.iter().filter(|(wanted, _)| *wanted);
     let flags = wanted.fold(libc::MS_NOSUID | libc::MS_NODEV, |flags, (_, flag)| flags | flag);

@@ -76,23 +76,26 @@ pub(super) fn password(
     })
 }
 
-/// The passphrase of the key in `file`.
-pub(super) fn passphrase(given: Option<Secret>, sources: &Sources, file: &str) -> Result<Secret, Failure> {
+/// The passphrase of the key in `file`; `None` where it would have to be asked for and nobody is to be.
+pub(super) fn passphrase(
+    given: Option<Secret>,
+    sources: &Sources,
+    file: &str,
+    may_ask: bool,
+) -> Result<Option<Secret>, Failure> {
     let given = match given {
         Some(passphrase) => Some(passphrase),
         None => sources.of_systemd("passphrase").map_err(Failure::usage)?,
     };
-    given.map_or_else(
-        || {
-            (sources.ask)(&format!("Passphrase of {file}")).map_err(|error| {
-                Failure::usage(format!(
-                    "no passphrase for {file}: write passphrase=WORD into the credentials file; asking on the terminal \
-                     failed: {error}"
-                ))
-            })
-        },
-        Ok,
-    )
+    if given.is_some() || !may_ask {
+        return Ok(given);
+    }
+    (sources.ask)(&format!("Passphrase of {file}")).map(Some).map_err(|error| {
+        Failure::usage(format!(
+            "no passphrase for {file}: write passphrase=WORD into the credentials file; asking on the terminal failed: \
+             {error}"
+        ))
+    })
 }
 
 fn no_line_break(password: Secret) -> Result<Secret, Failure> {

@@ -83,10 +83,11 @@ fn read_all(directory: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// The client's certificate and key; `passphrase` is asked for that of the key, where it has one.
+/// The client's certificate and key; `passphrase` is asked for that of the key, where it has one. Where it knows none the key is
+/// left closed.
 pub(super) fn identity(
     options: &Options,
-    passphrase: impl FnOnce(&str) -> Result<Secret, Failure>,
+    passphrase: impl FnOnce(&str) -> Result<Option<Secret>, Failure>,
 ) -> Result<Option<Identity>, Failure> {
     let (certificate, key) = match (&options.cert, &options.key) {
         (None, None) => return Ok(None),
@@ -106,7 +107,10 @@ pub(super) fn identity(
         return Err(wrong("key", key, &format!("{what}{cure}")));
     }
     let key = match encrypted {
-        Some(encrypted) => decrypt(encrypted, key, passphrase)?,
+        Some(encrypted) => match decrypt(encrypted, key, passphrase)? {
+            Some(key) => key,
+            None => return Ok(None),
+        },
         None => {
             check_mode(key)?;
             Secret::new(text.to_vec())
@@ -118,16 +122,16 @@ pub(super) fn identity(
 fn decrypt(
     pem: &str,
     file: &Path,
-    passphrase: impl FnOnce(&str) -> Result<Secret, Failure>,
-) -> Result<Secret, Failure> {
+    passphrase: impl FnOnce(&str) -> Result<Option<Secret>, Failure>,
+) -> Result<Option<Secret>, Failure> {
     let (_, document) = SecretDocument::from_pem(pem).map_err(|error| wrong("key", file, &error))?;
     let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|error| wrong("key", file, &error))?;
-    let passphrase = passphrase(&file.display().to_string())?;
+    let Some(passphrase) = passphrase(&file.display().to_string())? else { return Ok(None) };
     let clear = info.decrypt(passphrase.expose()).map_err(|_| {
         wrong("key", file, &"the passphrase does not open it, or its encryption is too old (openssl pkcs8 -topk8)")
     })?;
     let pem = clear.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|error| wrong("key", file, &error))?;
-    Ok(Secret::new(pem.as_bytes()))
+    Ok(Some(Secret::new(pem.as_bytes())))
 }
 
 /// A group may have a key in clear, as Debian's `ssl-cert` does.

@@ -98,7 +98,8 @@ fn options_of_user(settings: &MountSettings) -> String {
     // fusermount3 parts its options at commas that no backslash precedes.
     let source = settings.source.replace('\\', r"\\").replace(',', r"\,");
     // It knows no other words about times of access, and refuses those it does not know.
-    let MountFlags { noexec, read_only, noatime, relatime: _, strictatime: _, nodiratime: _ } = settings.flags;
+    let MountFlags { noexec, read_only, noatime, nosymfollow: _, relatime: _, strictatime: _, nodiratime: _ } =
+        settings.flags;
     let words =
         [(noexec, ",noexec"), (read_only, ",ro"), (noatime, ",noatime"), (settings.allow_other, ",allow_other")];
     let words: String = words.iter().filter(|(wanted, _)| *wanted).map(|(_, word)| *word).collect();

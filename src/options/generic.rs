@@ -43,6 +43,7 @@ pub(super) const GENERIC: &[&str] = &[
     "silent",
     "loud",
     "symfollow",
+    "nosymfollow",
     "_rnetdev",
 ];
 
@@ -97,6 +98,8 @@ impl Options {
         match name {
             _ if !known => {}
             "exec" => self.noexec = false,
+            "nosymfollow" => self.nosymfollow = true,
+            "symfollow" => self.nosymfollow = false,
             "noatime" => self.access_times = AccessTimes::None,
             "relatime" => self.access_times = AccessTimes::Relative,
             "strictatime" => self.access_times = AccessTimes::Strict,

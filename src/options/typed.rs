@@ -107,6 +107,8 @@ pub struct Options {
     pub access_times: AccessTimes,
     /// `nodiratime`
     pub no_directory_times: bool,
+    /// `nosymfollow`
+    pub nosymfollow: bool,
     /// `context=` and the like, by name; of each the last.
     pub contexts: Vec<(String, String)>,
     /// `delay_connect`
@@ -177,6 +179,7 @@ impl Default for Options {
             journal_dir: None,
             access_times: AccessTimes::default(),
             no_directory_times: false,
+            nosymfollow: false,
             contexts: Vec::new(),
             delay_connect: false,
             mount_timeout: Duration::ZERO,

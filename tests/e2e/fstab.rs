@@ -122,6 +122,52 @@ fn mount_fuse_calls_the_program_where_our_link_is_missing() {
     run(&case().server, script).succeeded();
 }
 
+/// libmount does not know a line with a password again: the kernel shows none. Each `mount -a` mounted once more.
+#[test]
+fn a_line_with_a_password_is_mounted_once() {
+    let script = r#"
+        pw=$(sed -n s/^password=//p "$place/credentials")
+        fstab "${source/@/:$pw@} $mnt ftpsfs ro,cafile=$place/ca.pem 0 0"
+        mount -a; reads; fails 32 mount "$mnt"; says "$source is mounted on $mnt already"
+        mount -f "$mnt"
+        [ "$(grep -c " $mnt " /proc/self/mountinfo)" = 1 ]
+        # Another source may be mounted over it.
+        mount.ftpsfs "$source/" "$mnt" -o "$options"; umount "$mnt"; umount "$mnt"; gone
+        mount "$mnt"; reads; umount "$mnt"; gone
+    "#;
+    run(&case().server, script).succeeded();
+}
+
+#[test]
+fn a_mount_is_not_changed_and_links_are_not_followed_where_that_is_wished() {
+    let script = r#"
+        fstab "$source $mnt ftpsfs $options,nosymfollow 0 0"
+        mount "$mnt"; [[ ,$(findmnt -no OPTIONS "$mnt"), == *,nosymfollow,* ]]
+        fails 1 mount -o remount,rw "$mnt"; says "umount it and mount it again"
+        fails 1 mount.ftpsfs "$source" "$mnt" -s -o remount; says "umount it and mount it again"
+        umount "$mnt"; gone
+        as_user mount.ftpsfs "$source" "$mnt" -o "$users,nosymfollow" 2>"$place/said"; as_user umount "$mnt" || as_user fusermount3 -u "$mnt"
+        grep -q "does not pass nosymfollow on" "$place/said"; gone
+    "#;
+    run(&case().server, script).succeeded();
+}
+
+/// `mount -f` asks nothing, and refused a key that it would have asked a passphrase for.
+#[test]
+fn a_fake_mount_takes_a_key_whose_passphrase_it_does_not_know() {
+    let script = r#"
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=joe -days 2 -nodes \
+            -keyout "$place/clear.pem" -out "$place/cert.pem" 2>"$place/openssl"
+        openssl pkcs8 -topk8 -v2 aes-256-cbc -in "$place/clear.pem" -passout pass:word -out "$place/key.pem"
+        key="$options,cert=$place/cert.pem,key=$place/key.pem"
+        fails 0 mount.ftpsfs "$source" "$mnt" -f -o "$key"
+        # One that is given is tried.
+        echo passphrase=wrong >>"$place/credentials"; fails 1 mount.ftpsfs "$source" "$mnt" -f -o "$key"; says "does not open it"
+        sed -i 's/^passphrase=.*/passphrase=word/' "$place/credentials"; fails 0 mount.ftpsfs "$source" "$mnt" -f -o "$key"
+    "#;
+    run(&case().server, script).succeeded();
+}
+
 #[test]
 fn every_failure_has_its_status() {
     let script = r#"

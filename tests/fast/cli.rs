@@ -103,7 +103,7 @@ fn both_grammars_read_every_option_alike() {
 #[test]
 fn generic_options_are_taken_in_both_grammars_and_the_last_of_two_holds() {
     let generic = "defaults,auto,noauto,user,nouser,users,nousers,owner,noowner,group,nogroup,_netdev,nofail,suid,nosuid,dev,\
-                   nodev,sync,async,dirsync,atime,diratime,iversion,noiversion,mand,nomand,silent,loud,lazytime,nolazytime,\
+                   nodev,sync,async,dirsync,atime,diratime,symfollow,nosymfollow,iversion,noiversion,mand,nomand,silent,loud,lazytime,nolazytime,\
                    comment=a b,x-systemd.automount,x-systemd.requires=a.service,X-mount.mkdir=0755,x-gvfs-hide";
     for (options, expected) in [
         (generic, [false, false, false, false, false]),
