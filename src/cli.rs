@@ -1,6 +1,6 @@
 //! The command line: `ftpsfs [-f] [-o OPT[,OPT…]] [-v] URL MOUNTPOINT`, `ftpsfs check [-o OPT[,OPT…]] URL`, `ftpsfs status
 //! [--watch|--json|--prometheus] [MOUNTPOINT]`, `ftpsfs refresh PATH…` and, by the program's name, `mount.ftpsfs URL MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPT[,OPT…]] [-t TYPE]` and
-//! `umount.fuse.ftpsfs [-flnrv] [-t TYPE] MOUNTPOINT`, as mount(8) and umount(8) call their helpers.
+//! `umount.fuse.ftpsfs [-flnrv] [-N NAMESPACE] [-t TYPE] MOUNTPOINT`, as mount(8) and umount(8) call their helpers.
 
 use crate::check::Check;
 use crate::config::Request;
@@ -42,6 +42,8 @@ pub struct Parting {
     pub lazy: bool,
     /// Requests that hang are given up.
     pub force: bool,
+    /// The mount namespace it is mounted in, where that is not ours.
+    pub namespace: Option<PathBuf>,
 }
 
 /// Reads a command line, of which the first word is the program's name.
@@ -80,6 +82,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wish, Fail
             mountpoint: matches.get_one::<PathBuf>("mountpoint").cloned().unwrap_or_default(),
             lazy: matches.get_flag("lazy"),
             force: matches.get_flag("force"),
+            namespace: matches.get_one::<String>("namespace").map(|typed| namespace(typed)),
         }));
     }
     let url = matches.get_one::<String>("url").map(String::as_str).unwrap_or_default();
@@ -205,7 +208,7 @@ fn check_grammar() -> Command {
                 .allow_hyphen_values(true)
                 .help("Options as for a mount, see ftpsfs --help"),
             flag("write", "Store a scratch file, rename and delete it"),
-            flag("limits", "Open connections until the server refuses one (16 at most)"),
+            flag("limits", "Open connections until the server refuses one (8, or connections= up to 16)"),
             flag("json", "Report for programs"),
             flag("trace", "Show the dialogue with the server on standard error, with times"),
         ])
@@ -279,10 +282,10 @@ fn mount_grammar() -> Command {
                 .help("Options, see below; \\, stands for a comma in a value"),
             flag("sloppy", 's', "Leave options out that are not known, with a warning"),
             flag("fake", 'f', "Look whether all is right, and do not mount"),
-            flag("mtab", 'n', "Accepted, means nothing"),
+            flag("mtab", 'n', "Accepted and ignored"),
             Arg::new("verbose").short('v').help("Log more; twice: everything").action(ArgAction::Count),
             Arg::new("namespace").short('N').value_name("NAMESPACE").help("A process, or a file, of a mount namespace"),
-            Arg::new("type").short('t').value_name("TYPE").help("Accepted, means nothing"),
+            Arg::new("type").short('t').value_name("TYPE").help("Accepted and ignored"),
         ])
         .args_override_self(true)
         .after_help(after_help())
@@ -304,10 +307,11 @@ fn unmount_grammar() -> Command {
                 .help("Where it is mounted"),
             flag("force", 'f', "Give up requests that hang"),
             flag("lazy", 'l', "Unmount at once and do not wait"),
-            flag("mtab", 'n', "Accepted, means nothing"),
-            flag("readonly", 'r', "Accepted, means nothing"),
-            flag("verbose", 'v', "Accepted, means nothing"),
-            Arg::new("type").short('t').value_name("TYPE").help("Accepted, means nothing"),
+            flag("mtab", 'n', "Accepted and ignored"),
+            flag("readonly", 'r', "Accepted and ignored"),
+            flag("verbose", 'v', "Accepted and ignored"),
+            Arg::new("namespace").short('N').value_name("NAMESPACE").help("A process, or a file, of a mount namespace"),
+            Arg::new("type").short('t').value_name("TYPE").help("Accepted and ignored"),
         ])
         .args_override_self(true)
 }
@@ -378,8 +382,10 @@ mod tests {
     fn umount_calls_its_helper_with_options_on_either_side() {
         for line in ["/sbin/umount.fuse.ftpsfs /mnt -l -t fuse.ftpsfs", "umount.ftpsfs -n -v -l /mnt"] {
             let Ok(Wish::Unmount(parting)) = wish(line) else { panic!("{line}") };
-            assert_eq!(parting, Parting { mountpoint: "/mnt".into(), lazy: true, force: false });
+            assert_eq!(parting, Parting { mountpoint: "/mnt".into(), lazy: true, force: false, namespace: None });
         }
+        let Ok(Wish::Unmount(parting)) = wish("umount.fuse.ftpsfs /mnt -N 12") else { panic!("-N") };
+        assert_eq!(parting.namespace.as_deref(), Some(Path::new("/proc/12/ns/mnt")));
         assert!(wish("umount.fuse.ftpsfs").is_err());
     }
 

@@ -5,7 +5,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ pub fn reopen(open: impl FnOnce() -> io::Result<File>) -> bool {
     true
 }
 
-/// Goes on in syslog, or in the file alone where there is one. Where nobody listens there, the log ends.
+/// Goes on in syslog, or in the file alone where there is one.
 pub fn move_to_syslog() {
     if LOGGER.file.lock().is_some() {
         *LOGGER.sink.lock() = Sink::Nowhere;
@@ -106,7 +106,6 @@ pub fn move_to_syslog() {
     let socket = UnixDatagram::unbound().and_then(|socket| {
         // A log that is slow must not hold up a file system that the log itself may lie on.
         socket.set_nonblocking(true)?;
-        socket.connect(SYSLOG)?;
         Ok(socket)
     });
     *LOGGER.sink.lock() = socket.map_or(Sink::Nowhere, Sink::Syslog);
@@ -163,10 +162,21 @@ impl Sink {
             Self::Journal => writeln!(io::stderr(), "<{priority}>{line}"),
             Self::Syslog(socket) => {
                 let tag = std::process::id();
-                socket.send(format!("<{}>ftpsfs[{tag}]: {line}", FACILITY | priority).as_bytes()).map(drop)
+                tell(socket, Path::new(SYSLOG), &format!("<{}>ftpsfs[{tag}]: {line}", FACILITY | priority))
             }
             Self::Nowhere => Ok(()),
         };
+    }
+}
+
+/// Sends `line` to whoever listens at `place`: another one, once who listened there before was started again.
+fn tell(socket: &UnixDatagram, place: &Path, line: &str) -> io::Result<()> {
+    match socket.send(line.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => {
+            socket.connect(place)?;
+            socket.send(line.as_bytes()).map(drop)
+        }
+        sent => sent.map(drop),
     }
 }
 
@@ -249,6 +259,27 @@ fn priority(level: Level) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// After a restart of rsyslogd every line was lost.
+    #[test]
+    fn syslog_is_found_again_when_it_was_started_again() {
+        let place = std::env::temp_dir().join(format!("ftpsfs-syslog-{}", std::process::id()));
+        let socket = UnixDatagram::unbound().unwrap();
+        let hears = |listener: &UnixDatagram| {
+            let mut heard = [0; 16];
+            let count = listener.recv(&mut heard).unwrap();
+            String::from_utf8_lossy(&heard[..count]).into_owned()
+        };
+        tell(&socket, &place, "before").unwrap_err();
+        for line in ["one", "two", "three"] {
+            let listener = UnixDatagram::bind(&place).unwrap();
+            tell(&socket, &place, line).unwrap();
+            assert_eq!(hears(&listener), line);
+            drop(listener);
+            fs::remove_file(&place).unwrap();
+            tell(&socket, &place, "meanwhile").unwrap_err();
+        }
+    }
 
     #[test]
     fn a_trouble_is_told_once_a_minute_and_then_how_often_it_came() {

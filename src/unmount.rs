@@ -7,6 +7,7 @@ use crate::registry::{self, Registered};
 use crate::sys;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::thread;
@@ -24,6 +25,10 @@ const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// A [`Failure`] where it is still mounted.
 pub fn run(parting: &Parting) -> Result<(), Failure> {
+    if let Some(namespace) = &parting.namespace {
+        let entered = File::open(namespace).and_then(|namespace| sys::enter_mount_namespace(&namespace));
+        entered.map_err(|error| Failure::system(format!("mount namespace {}: {error}", namespace.display())))?;
+    }
     // What cannot be looked at may be mounted all the same.
     let mountpoint = registry::as_the_kernel_has_it(&parting.mountpoint);
     let journal = Registered::journal_of(&mountpoint).unwrap_or_else(|error| {

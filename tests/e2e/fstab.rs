@@ -344,7 +344,9 @@ for state in range(2): print(s.recv(1000).decode().split("\n")[0], flush=True)' 
         unshare --mount sleep 40 & other=$!
         until [ "$(readlink "/proc/$other/ns/mnt")" != "$(readlink /proc/self/ns/mnt)" ]; do sleep 0.05; done
         mount.ftpsfs "$source" "$mnt" -N "$other" -o "$options"; fails 1 findmnt "$mnt"
-        nsenter -t "$other" -m cat "$mnt/hello.txt" >"$place/read"; nsenter -t "$other" -m umount "$mnt"; kill "$other"
+        nsenter -t "$other" -m cat "$mnt/hello.txt" >"$place/read"
+        umount.fuse.ftpsfs "$mnt" -N "$other"; fails 1 nsenter -t "$other" -m findmnt "$mnt"; gone; kill "$other"
+        fails 2 umount.fuse.ftpsfs "$mnt" -N /nowhere; says "mount namespace /nowhere"
     "#;
     run(&case().server, script).succeeded();
 }
