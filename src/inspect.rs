@@ -116,7 +116,7 @@ fn documents(place: Option<&Path>) -> Result<Vec<Document>, Failure> {
         });
         return Ok(told.collect());
     };
-    let place = registry::as_the_kernel_has_it(typed);
+    let place = registry::resolved(typed);
     if !registry::is_ours(&place) {
         return Err(Failure::mount(format!("{} is not an ftpsfs mount", shown(typed))));
     }

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -145,6 +145,19 @@ fn ours_in(mounts: &[u8]) -> Vec<PathBuf> {
         }
     }
     places
+}
+
+/// As [`as_the_kernel_has_it`]; where that is no mount of ours, what `.`, `..` or a link there leads to. A mount that hangs may
+/// be asked then, but who stands in it has got there.
+pub(crate) fn resolved(typed: &Path) -> PathBuf {
+    let place = as_the_kernel_has_it(typed);
+    if is_ours(&place) {
+        return place;
+    }
+    match fs::read_link(&place).is_ok() || !matches!(typed.components().next_back(), Some(Component::Normal(_))) {
+        true => typed.canonicalize().unwrap_or(place),
+        false => place,
+    }
 }
 
 /// The kernel's list of mounts has no links in it. The mount itself, which may hang, is not asked.

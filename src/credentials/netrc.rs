@@ -32,11 +32,11 @@ fn entries(text: &str) -> Vec<Entry> {
     let mut words = Words { rest: text };
     while let Some(word) = words.next_word() {
         match word.as_str() {
-            "machine" => entries.push(Entry { machine: words.next_word(), ..Entry::default() }),
+            "machine" => entries.push(Entry { machine: words.value(), ..Entry::default() }),
             "default" => entries.push(Entry::default()),
             "macdef" => words.skip_macro(),
             "login" | "password" | "account" => {
-                let value = words.next_word();
+                let value = words.value();
                 match (entries.last_mut(), word.as_str()) {
                     (Some(entry), "login") => entry.login = value,
                     (Some(entry), "password") => entry.password = value.map(Secret::new),
@@ -54,15 +54,20 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
-    /// A word, or what stands in double quotes, where a backslash keeps the next character. `#` begins a remark.
+    /// A word that is no value: `#` begins a remark.
     fn next_word(&mut self) -> Option<String> {
         loop {
             self.rest = self.rest.trim_start();
             match self.rest.strip_prefix('#') {
                 Some(remark) => self.rest = remark.find('\n').map_or("", |end| &remark[end..]),
-                None => break,
+                None => return self.value(),
             }
         }
+    }
+
+    /// A word, or what stands in double quotes, where a backslash keeps the next character.
+    fn value(&mut self) -> Option<String> {
+        self.rest = self.rest.trim_start();
         match self.rest.strip_prefix('"') {
             Some(quoted) => Some(self.quoted(quoted.to_owned())),
             None => {
@@ -104,7 +109,7 @@ mod tests {
     #[test]
     fn the_first_entry_that_fits_counts() {
         let text = "# remark machine no\nmachine h login joe password pj\nmachine H\n\tlogin ann\n\tpassword \"p \\\"a\"\n\
-                    macdef init\nmachine evil login x\n\nmachine other password only\ndefault login anon password mail\n";
+                    macdef init\nmachine evil login x\n\nmachine other password only\nmachine odd login #ann password #w#\n#machine no\ndefault login anon password mail\n";
         for (host, user, login, password) in [
             ("h", None, Some("joe"), Some("pj")),
             ("h", Some("ann"), Some("ann"), Some("p \"a")),
@@ -112,6 +117,8 @@ mod tests {
             ("h", Some("bob"), None, None),
             ("other", Some("bob"), None, Some("only")),
             ("evil", None, Some("anon"), Some("mail")),
+            ("odd", None, Some("#ann"), Some("#w#")),
+            ("no", None, Some("anon"), Some("mail")),
         ] {
             let found = find(text, host, user);
             assert_eq!(found.user.as_deref(), login, "{host} {user:?}");

@@ -78,6 +78,10 @@ fn it_tells_the_user_who_mounted_and_root_as_well() {
         as_user ftpsfs refresh "$mnt/hello.txt"; as_user ftpsfs refresh "$mnt"; reads as_user
         ftpsfs status "$mnt" | grep -q 'answers, explicit'; ftpsfs status | grep -q "$mnt"
         ftpsfs refresh "$mnt"; ftpsfs refresh "$mnt/hello.txt"; reads as_user
+        # Wherever one stands, and by whatever name.
+        ln -s "$mnt" "$place/link"
+        as_user ftpsfs status "$place/link" | grep -q 'answers, explicit'; as_user ftpsfs status "$place/link/" >"$place/shown"
+        as_user sh -ec 'cd "$1"; ftpsfs status . >"$2"; ftpsfs status "$1/." >"$2"' sh "$mnt" /dev/null
         fails 32 setpriv --reuid=65534 --regid=65534 --clear-groups ftpsfs status "$mnt"; says "only root and the user"
         kill -KILL $(pgrep -x "$ours"); sleep 0.5
         fails 32 ftpsfs status "$mnt"; says "the process of the mount is gone"
