@@ -291,12 +291,13 @@ fn race(addresses: &[SocketAddr], deadline: Instant, limit: Duration, attempts: 
         return note(&mut attempts[0], began.elapsed(), connected);
     }
     let (sender, results) = mpsc::channel();
-    let (mut started, mut ended) = (0, 0);
+    let (mut started, mut ended, mut begun) = (0, 0, Vec::new());
     let mut last = io::Error::from(io::ErrorKind::TimedOut);
     while ended < addresses.len() {
         if let Some(&address) = addresses.get(started) {
             let (sender, index) = (sender.clone(), started);
             started += 1;
+            begun.push(Instant::now());
             thread::Builder::new().name("connect".to_owned()).spawn(move || {
                 let began = Instant::now();
                 let connected = connect(address, remaining(deadline), limit);
@@ -308,7 +309,10 @@ fn race(addresses: &[SocketAddr], deadline: Instant, limit: Duration, attempts: 
         let pause = if started < addresses.len() { ATTEMPT_DELAY } else { left };
         match results.recv_timeout(pause) {
             Ok((index, took, connected)) => match note(&mut attempts[index], took, connected) {
-                Ok(tcp) => return Ok(tcp),
+                Ok(tcp) => {
+                    overtaken(&begun, attempts);
+                    return Ok(tcp);
+                }
                 Err(error) => (ended, last) = (ended + 1, error),
             },
             Err(_) if remaining(deadline).is_zero() || deadline::is_over() => break,
@@ -316,6 +320,14 @@ fn race(addresses: &[SocketAddr], deadline: Instant, limit: Duration, attempts: 
         }
     }
     Err(last)
+}
+
+/// Another one answered: what was begun long before may be dead, and what was begun just now may not.
+fn overtaken(begun: &[Instant], attempts: &mut [Attempt]) {
+    let pending = begun.iter().zip(attempts).filter(|(_, attempt)| attempt.outcome.is_none());
+    for (_, attempt) in pending.filter(|(began, _)| began.elapsed() >= ATTEMPT_DELAY) {
+        attempt.outcome = Some(Err("no answer yet when another one answered".to_owned()));
+    }
 }
 
 fn note(attempt: &mut Attempt, took: Duration, connected: io::Result<Tcp>) -> io::Result<Tcp> {
@@ -424,6 +436,9 @@ mod tests {
             assert_eq!(tcp.peer, good, "{addresses:?}");
             assert!((least..most).contains(&took), "{addresses:?} took {took} ms");
             assert!(matches!(attempts.last().unwrap().outcome, Some(Ok(_))), "{attempts:?}");
+            // Who was given up on was shown as not tried.
+            let gave_up = matches!(&attempts[0].outcome, Some(Err(why)) if why.starts_with("no answer yet"));
+            assert_eq!(gave_up, addresses[0] == silent_address, "{attempts:?}");
         }
         let limit = Duration::from_millis(600);
         let began = Instant::now();
