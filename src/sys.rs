@@ -291,9 +291,6 @@ pub struct MountFlags {
     pub nosymfollow: bool,
 }
 
-/// Of linux/mount.h.
-const MS_NOSYMFOLLOW: libc::c_ulong = 256;
-
 /// Mounts without devices and set-user-id programs (mount(2)).
 ///
 /// # Errors
@@ -309,7 +306,7 @@ pub fn mount(source: &str, target: &Path, kind: &str, flags: MountFlags, data: &
         (flags.relatime, libc::MS_RELATIME),
         (flags.strictatime, libc::MS_STRICTATIME),
         (flags.nodiratime, libc::MS_NODIRATIME),
-        (flags.nosymfollow, MS_NOSYMFOLLOW),
+        (flags.nosymfollow, libc::MS_NOSYMFOLLOW),
     ];
     let wanted = flags.iter().filter(|(wanted, _)| *wanted);
     let flags = wanted.fold(libc::MS_NOSUID | libc::MS_NODEV, |flags, (_, flag)| flags | flag);
