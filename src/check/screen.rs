@@ -200,7 +200,7 @@ fn certificate(own: &Shown, facts: &Facts) -> String {
     let verified = match facts.verified {
         Some(true) if facts.believed_by == "nothing" => "NOT VERIFIED".to_owned(),
         Some(true) => format!("verified by {}", facts.believed_by),
-        Some(false) => "NOT BELIEVED".to_owned(),
+        Some(false) => "NOT TRUSTED".to_owned(),
         None => "not looked at".to_owned(),
     };
     let issuer = if own.self_signed { "itself".to_owned() } else { own.issuer.clone() };

@@ -91,7 +91,7 @@ troubles! {
         "Read the server's own log; --trace shows how far it came.";
     UNKNOWN_ISSUER: Error, "certificate-unknown-issuer",
         "nobody who is trusted vouches for the server's certificate",
-        "Its issuer is not among the authorities that are believed: a company's own, or the server leaves its intermediate \
+        "Its issuer is not among the authorities that are trusted: a company's own, or the server leaves its intermediate \
          certificate out.",
         "Give that authority's certificate with -o cafile=PEM, or have the server send its whole chain.";
     SELF_SIGNED: Error, "certificate-self-signed",
@@ -116,7 +116,7 @@ troubles! {
         "Ask whoever runs the server for its pin. If it is the new one, write that into pin=, or take the server's line out of \
          the file.";
     CERTIFICATE_REFUSED: Error, "certificate-refused",
-        "the server's certificate is not believed",
+        "the server's certificate is not trusted",
         "It does not hold what it must hold, or not in the form that it must have.",
         "Have a new one issued for the server, by an authority or with today's tools.";
     NO_PRIVATE_DATA: Error, "data-in-clear",
@@ -137,7 +137,7 @@ troubles! {
     NO_DIRECTORY: Error, "no-such-directory",
         "the directory cannot be entered",
         "It is not there, is no directory, or is closed to this account.",
-        "A directory in the URL is counted from where the login lands; begin it with // to count from the server's root.";
+        "Paths in the URL are relative to the login directory; start with // for an absolute path.";
     REUSE_NO_SESSION: Error, "reuse-without-session",
         "the server requires TLS session reuse and gives no session to reuse",
         "It demands that a data connection resumes the TLS session of its control connection, but never sent a session ticket. \
@@ -276,7 +276,7 @@ troubles! {
         "ftpsfs asks for both.",
         "Nothing to do.";
     CLOCK_UNKNOWN: Note, "clock-unknown",
-        "in which time the server lists was not found out",
+        "in which time the server lists was not detected",
         "There was no file to compare LIST and MDTM by, or the server tells no MDTM. Times are taken for UTC.",
         "If times are wrong by whole hours, give -o server_tz=ZONE.";
     NO_EMS: Note, "no-extended-master-secret",

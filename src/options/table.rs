@@ -39,7 +39,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "cafile",
         argument: Some("PEM"),
-        meaning: "believe the certificate authorities in this file and no others",
+        meaning: "trust the certificate authorities in this file and no others",
         default: Some("Mozilla's roots, built in"),
         set: |options, value| text(value).map(|value| options.cafile = Some(value.into())),
     },
@@ -53,21 +53,21 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "roots",
         argument: Some("webpki|system"),
-        meaning: "believe Mozilla's roots as built in, or those of this machine",
+        meaning: "trust Mozilla's roots as built in, or those of this machine",
         default: Some("webpki"),
         set: |options, value| roots(value).map(|value| options.roots = Some(value)),
     },
     Known {
         name: "pin",
         argument: Some("HASH[;HASH...]"),
-        meaning: "believe a server that has this key, sha256/BASE64, and no other",
+        meaning: "trust a server that has this key, sha256/BASE64, and no other",
         default: None,
         set: |options, value| pins(value).map(|value| options.pins = value),
     },
     Known {
         name: "tofu",
         argument: None,
-        meaning: "believe the key that the server shows first, and from then on no other",
+        meaning: "trust the key that the server shows first, and from then on no other",
         default: None,
         set: |options, _| flag(&mut options.tofu),
     },
@@ -81,7 +81,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "insecure-no-verify",
         argument: None,
-        meaning: "believe every server; anybody in between can read everything",
+        meaning: "trust every server; anybody in between can read everything",
         default: None,
         set: |options, _| flag(&mut options.insecure_no_verify),
     },
@@ -144,7 +144,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "soft",
         argument: None,
-        meaning: "what takes longer than timeout= fails; so it does without",
+        meaning: "what takes longer than timeout= fails (the default)",
         default: None,
         set: |options, _| {
             options.hard = false;
@@ -196,14 +196,14 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "attr_timeout",
         argument: Some("SECONDS"),
-        meaning: "how long size, time and mode of a file are believed",
+        meaning: "how long size, time and mode of a file are cached",
         default: Some("30"),
         set: |options, value| seconds(value).map(|value| options.attr_timeout = value),
     },
     Known {
         name: "dir_timeout",
         argument: Some("SECONDS"),
-        meaning: "how long a listing is believed",
+        meaning: "how long a listing is cached",
         default: Some("30"),
         set: |options, value| seconds(value).map(|value| options.dir_timeout = value),
     },
@@ -266,7 +266,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "rw",
         argument: None,
-        meaning: "mount for reading and writing; so it does without",
+        meaning: "mount for reading and writing (the default)",
         default: None,
         set: |options, _| {
             options.read_only = false;
@@ -305,7 +305,7 @@ pub const OPTIONS: &[Known] = &[
         name: "server_tz",
         argument: Some("ZONE"),
         meaning: "in which time the server lists: UTC, +05:30 or Europe/Berlin",
-        default: Some("found out"),
+        default: Some("detected"),
         set: |options, value| zone(value).map(|value| options.server_tz = Some(value)),
     },
     Known {
@@ -346,7 +346,7 @@ pub const OPTIONS: &[Known] = &[
     Known {
         name: "delay_connect",
         argument: None,
-        meaning: "mount at once and connect when somebody looks",
+        meaning: "mount at once and connect on first access",
         default: None,
         set: |options, _| flag(&mut options.delay_connect),
     },

@@ -281,7 +281,7 @@ fn a_refused_certificate_is_shown_and_nothing_is_said_to_its_server() {
             (&said.json["facts"]["verified"], &said.json["facts"]["tls"]["version"]),
             (&false.into(), &"TLS 1.3".into())
         );
-        said.assert_shows("NOT BELIEVED");
+        said.assert_shows("NOT TRUSTED");
         assert_eq!(server.count("USER"), 0);
         if id == "certificate-self-signed" {
             let cure = said.trouble(id)["cure"].as_str().unwrap();

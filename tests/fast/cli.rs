@@ -238,6 +238,56 @@ fn the_documents_tell_of_the_same_commands() {
     }
 }
 
+#[test]
+fn the_documents_tell_of_the_same_exit_statuses() {
+    let plain =
+        |text: &str| text.replace(['`', '\n'], " ").split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let readme = document("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows: Vec<(&str, &str)> =
+        rows.filter(|(status, _)| status.parse::<u8>().is_ok_and(|status| status > 0)).collect();
+    assert_eq!(rows.iter().map(|(status, _)| *status).collect::<Vec<_>>(), ["1", "2", "8", "32", "33"]);
+    for manual in ["ftpsfs.8", "mount.ftpsfs.8"] {
+        let manual = document(&format!("packaging/man/{manual}"));
+        for (status, meaning) in &rows {
+            let entry = format!(".tp {status} {}", plain(meaning.trim_end_matches(" |")));
+            assert!(plain(&manual).contains(&entry), "{entry}");
+        }
+    }
+}
+
+/// What a person sees who looks into a mount that is not well, not only what ftpsfs itself says.
+#[test]
+fn the_words_that_programs_print_stand_in_the_document() {
+    let document = document("docs/troubleshooting.md");
+    let (_, rows) = document.split_once("### On this machine").unwrap();
+    for words in [
+        "Host is down",
+        "Connection timed out",
+        "Input/output error",
+        "Permission denied",
+        "no user is given",
+        "asking on the terminal failed",
+    ] {
+        assert!(rows.lines().any(|row| row.starts_with(&format!("| `{words}`"))), "{words}");
+    }
+}
+
+#[test]
+fn the_manual_lists_the_options_that_are_ignored() {
+    let manual = document("packaging/man/ftpsfs.8");
+    let (_, list) = manual.split_once("Accepted and ignored are\n").unwrap();
+    let listed: Vec<&str> = list.lines().map_while(|line| line.strip_prefix(".BR ")).collect();
+    let listed = listed.join(" ").replace(['"', ','], " ");
+    let listed: Vec<&str> = listed.split_whitespace().collect();
+    for name in ["defaults", "noauto", "_netdev", "nofail", "suid", "mand", "symfollow", "lazytime", "comment="] {
+        assert!(listed.contains(&name), "{name}");
+    }
+    for name in listed.iter().filter(|name| !["and", "x-*", "comment=", "."].contains(name)) {
+        options::Options::default().add(name).unwrap();
+    }
+}
+
 /// docs/options.md and the completions are made of the table (`documents.rs`); what a person wrote is compared.
 #[test]
 fn the_manual_tells_of_the_same_options_and_defaults() {

@@ -125,7 +125,7 @@ fn reference() -> String {
     let mut text = String::from(
         "<!-- Made by `make documents` of the table of options and of the manual. -->\n# Options\n\n\
          Given with `-o`, or in the fourth field of a line of `/etc/fstab`, separated by commas; `\\,` stands for a comma in a\n\
-         value. Of an option that comes twice the last holds. `ftpsfs --help` prints this table.\n\n\
+         value. If an option is given twice, the last one wins. `ftpsfs --help` prints this table.\n\n\
          | option | meaning | default |\n|---|---|---|\n",
     );
     for known in OPTIONS {
