@@ -313,13 +313,8 @@ impl Work<'_> {
         let on_server = |name: &str| place.content(&room.path(name));
         let (old, new, gone) = (on_server("old"), on_server("new"), on_server("gone"));
         let shown = |name: &str| fs::symlink_metadata(place.mount().path(&room.path(name))).is_ok();
-        let content = Some(room.file("old", place.bytes()));
-        if (old.is_some(), new.is_some()) == (old == content, new == content) && old.is_some() == new.is_some() {
-            return Err(format!("the file that was renamed: {old:?}, {new:?}"));
-        }
-        if well && (old.is_some() || gone.is_some()) {
-            return Err("what was acknowledged was not done".to_owned());
-        }
+        let contents = [room.file("old", place.bytes()), room.file("gone", place.bytes())];
+        renamed_and_removed([&old, &new, &gone].map(Option::as_deref), contents, well)?;
         for (name, there) in [("old", old), ("new", new), ("gone", gone)] {
             if shown(name) != there.is_some() {
                 return Err(format!("{name} is shown: {}, is there: {}", shown(name), there.is_some()));
@@ -327,6 +322,23 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether what was renamed is there once, under the old name or the new one, and what was to be removed not at all or as it
+/// was; and that all of it was done, where the program was told so.
+fn renamed_and_removed(found: [Option<&[u8]>; 3], contents: [Vec<u8>; 2], well: bool) -> Result<(), String> {
+    let ([old, new, gone], [renamed, removed]) = (found, contents);
+    let lengths = || format!("{:?} bytes", found.map(|bytes| bytes.map(<[u8]>::len)));
+    if !matches!((old, new), (Some(there), None) | (None, Some(there)) if there == renamed) {
+        return Err(format!("the file that was renamed is not there once with its bytes: {}", lengths()));
+    }
+    if gone.is_some_and(|there| there != removed) {
+        return Err(format!("the file that was to be removed holds something else: {}", lengths()));
+    }
+    if well && (old.is_some() || gone.is_some()) {
+        return Err(format!("what was acknowledged was not done: {}", lengths()));
+    }
+    Ok(())
 }
 
 /// Does one of everything in `room`, which must work; how long after the start the first did.
@@ -479,3 +491,29 @@ pub(crate) const THREADS_MAX: Duration = Duration::from_secs(20);
 
 /// What a program may be told of a server that cannot be reached.
 const TRUE_ERRORS: [Errno; 3] = [Errno::ETIMEDOUT, Errno::EIO, Errno::EHOSTDOWN];
+
+/// The renamed file could hold anything under its new name.
+#[test]
+fn a_cell_of_changes_is_right_in_three_ways_only() {
+    let right = |old: &str, new: &str, gone: &str, well: bool| {
+        let there = [old, new, gone].map(|content| (!content.is_empty()).then(|| content.as_bytes()));
+        renamed_and_removed(there, [b"old".to_vec(), b"gone".to_vec()], well).is_ok()
+    };
+    // old, new, gone; whether that may be found after an error, and where both were acknowledged.
+    for (old, new, gone, after_an_error, when_done) in [
+        ("old", "", "gone", true, false),
+        ("", "old", "gone", true, false),
+        ("", "old", "", true, true),
+        ("old", "", "", true, false),
+        ("", "olb", "", false, false),
+        ("olb", "", "gone", false, false),
+        ("", "old", "gonf", false, false),
+        ("old", "old", "gone", false, false),
+        ("old", "olb", "gone", false, false),
+        ("", "", "gone", false, false),
+        ("", "", "", false, false),
+    ] {
+        assert_eq!(right(old, new, gone, false), after_an_error, "{old:?} {new:?} {gone:?} after an error");
+        assert_eq!(right(old, new, gone, true), when_done, "{old:?} {new:?} {gone:?} when done");
+    }
+}
