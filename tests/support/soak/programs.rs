@@ -95,9 +95,11 @@ impl Program {
         match store(&self.mount.join(name), &content, in_order, tally) {
             Ok(()) => self.ledger.acknowledged(name, digest),
             Err(error) => {
-                // A file that is new is there from its opening on.
+                // A file that is new is there from its opening on; of an old one the content stays until the new one is whole.
+                if self.ledger.possible(name).contains(&None) {
+                    self.ledger.unsure(name, Some(digest_of(b"")));
+                }
                 self.ledger.unsure(name, digest);
-                self.ledger.unsure(name, Some(digest_of(b"")));
                 rest_after(&error);
             }
         }
