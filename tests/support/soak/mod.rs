@@ -13,7 +13,7 @@ use crate::support::link::{Link, Quality};
 use crate::support::mountpoint::{Mount, end_by_force, is_mounted};
 use crate::support::run::{finish, within};
 use crate::support::server::{Kind, Server, Spec, USER, run_directory};
-use programs::Program;
+use programs::{DONE_ONCE, Program};
 use random::Random;
 use std::fmt;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 pub use tally::Tally;
-use trouble::Troubles;
+use trouble::{KINDS, Troubles};
 use watch::Watch;
 
 /// What to do.
@@ -212,6 +212,11 @@ impl Figures {
         if self.longest.0 > 3 * self.plan.timeout {
             broken.push(format!("{} took {:.1?}", self.longest.1, self.longest.0));
         }
+        broken.extend(self.tally.never(&DONE_ONCE).iter().map(|what| format!("{what} was never done well")));
+        // Less than that is not long enough for each.
+        let kinds = if self.plan.duration < LONG { &[][..] } else { &KINDS };
+        let came = |kind: &str| self.troubles.iter().any(|(name, _)| *name == kind);
+        broken.extend(kinds.iter().filter(|kind| !came(kind)).map(|kind| format!("there were no {kind}")));
         broken
     }
 }
@@ -257,6 +262,9 @@ fn digest_of(content: &[u8]) -> u64 {
 fn write_random(path: &Path, bytes: usize, random: &mut Random) -> std::io::Result<()> {
     File::create(path)?.write_all(&random.bytes(bytes))
 }
+
+/// From here on a run has seen everything that can fail.
+const LONG: Duration = Duration::from_secs(600);
 
 /// How long programs may go on once everything works again.
 const END_MAX: Duration = Duration::from_secs(180);

@@ -324,6 +324,10 @@ fn rest_after(_: &io::Error) {
     thread::sleep(PAUSE);
 }
 
+/// What has to have been done well at least once: else nothing of it was tried.
+pub(super) const DONE_ONCE: [&str; 9] =
+    ["write", "pread", "rename", "unlink", "rsync", "diff -r", "tar", "git commit", "git fsck"];
+
 /// The length of the file that is only read.
 pub(super) const BIG_BYTES: usize = 64 << 20;
 

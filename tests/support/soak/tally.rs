@@ -55,6 +55,12 @@ impl Tally {
         self.0.lock().expect("nobody panics with it").longest.clone()
     }
 
+    /// Those of `names` that were never done.
+    pub(super) fn never(&self, names: &[&'static str]) -> Vec<&'static str> {
+        let counts = self.0.lock().expect("nobody panics with it");
+        names.iter().copied().filter(|name| !counts.done.contains_key(name)).collect()
+    }
+
     /// How much was done in all.
     ///
     /// # Panics

@@ -39,27 +39,27 @@ impl Troubles {
                 link.cut();
                 self.pause(1_000, 8_000);
                 link.mend();
-                "cuts of the link"
+                CUT
             }
             1 => {
                 server.stop();
                 self.pause(0, 2_000);
                 server.start_again();
-                "restarts after kill -9"
+                RESTART
             }
             2 => {
                 server.suspend();
                 self.pause(500, 6_000);
                 server.resume();
-                "SIGSTOP and SIGCONT"
+                STOP
             }
             3 => {
                 server.kill_sessions();
-                "kills of all sessions"
+                KILL
             }
             _ => {
                 link.forget();
-                "resets of all connections"
+                RESET
             }
         }
     }
@@ -68,3 +68,12 @@ impl Troubles {
         thread::sleep(Duration::from_millis(at_least + self.random.below(at_most - at_least)));
     }
 }
+
+const CUT: &str = "cuts of the link";
+const RESTART: &str = "restarts after kill -9";
+const STOP: &str = "SIGSTOP and SIGCONT";
+const KILL: &str = "kills of all sessions";
+const RESET: &str = "resets of all connections";
+
+/// Everything that can fail.
+pub(super) const KINDS: [&str; 5] = [CUT, RESTART, STOP, KILL, RESET];
