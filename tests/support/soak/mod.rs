@@ -55,7 +55,7 @@ pub struct Figures {
     pub wrong: Vec<String>,
     /// What was acknowledged and is not there.
     pub lost: Vec<String>,
-    /// Programs that did not end once everything worked again.
+    /// Programs that had to be ended by force, and those that did not end once everything worked again.
     pub hung: Vec<String>,
     /// How long umount(8) took with the link cut in the middle of a read, and how long the program lived after it began.
     pub umount: (Duration, Duration),
@@ -96,9 +96,10 @@ pub fn run(plan: Plan) -> Figures {
     let (mut wrong, mut lost) = (Vec::new(), Vec::new());
     for ledger in ledgers {
         ledger.compare(&stage.disk, &mut wrong, &mut lost);
-        wrong.extend(Program::check_commits(&stage.disk, &ledger));
+        wrong.extend(Program::check_commits(&stage.disk, &ledger, &tally));
     }
     wrong.extend(tally.wrong());
+    hung.extend(tally.hung());
     let (reader, umount) = match hung.is_empty() {
         true => stage.umount_with_a_dead_link(),
         false => (Duration::MAX, (Duration::MAX, Duration::MAX)),

@@ -184,7 +184,7 @@ impl Program {
         let source = self.local.join("tree");
         self.change_tree(&source, 40);
         let target = self.mount.join("rsync/tree");
-        let ran = run("rsync -a --delete --no-perms --no-owner --no-group \"$1/\" \"$2\"", &[&source, &target]);
+        let ran = run(tally, "rsync -a --delete --no-perms --no-owner --no-group \"$1/\" \"$2\"", &[&source, &target]);
         self.settle("rsync", "rsync/tree", &source, &ran, tally);
     }
 
@@ -194,7 +194,7 @@ impl Program {
         let target = self.mount.join("tar/tree");
         let script =
             "mkdir -p \"$2\"; tar -C \"$1\" -cf - . | tar -C \"$2\" --no-same-permissions --no-same-owner -xf -";
-        let ran = run(script, &[&source, &target]);
+        let ran = run(tally, script, &[&source, &target]);
         self.settle("tar", "tar/tree", &source, &ran, tally);
     }
 
@@ -213,7 +213,7 @@ impl Program {
             git add -A; git commit -q -m "round" --allow-empty
             git rev-parse HEAD
         "#;
-        let ran = run(script, &[&place, &self.local]);
+        let ran = run(tally, script, &[&place, &self.local]);
         tally.count("git commit", (ran.status != 0).then(|| format!("git: {}", last_line(&ran))));
         if ran.status != 0 {
             self.failed += 1;
@@ -221,15 +221,16 @@ impl Program {
         }
         let repository = format!("git/repository-{:03}", self.failed);
         self.ledger.committed(&repository, ran.stdout.trim());
-        let ran = run("export HOME=\"$2\"; git -C \"$1\" fsck --full --no-dangling 2>&1", &[&place, &self.local]);
+        let ran =
+            run(tally, "export HOME=\"$2\"; git -C \"$1\" fsck --full --no-dangling 2>&1", &[&place, &self.local]);
         tally.count("git fsck", (ran.status != 0).then(|| format!("git fsck: {}", last_line(&ran))));
     }
 
     /// What git itself says of the commits that it was told are there.
-    pub(super) fn check_commits(disk: &Path, ledger: &Ledger) -> Vec<String> {
+    pub(super) fn check_commits(disk: &Path, ledger: &Ledger, tally: &Tally) -> Vec<String> {
         let script = "git -c safe.directory='*' -C \"$1\" archive \"$2\" 2>&1 >/dev/null";
         let check = |(repository, commit): (&String, &String)| {
-            let ran = run(script, &[&disk.join(repository), Path::new(commit)]);
+            let ran = run(tally, script, &[&disk.join(repository), Path::new(commit)]);
             (ran.status != 0).then(|| format!("commit {commit} of {repository}: {}", ran.stdout))
         };
         ledger.commits().filter_map(check).collect()
@@ -264,7 +265,7 @@ impl Program {
         if ran.status != 0 {
             return thread::sleep(PAUSE);
         }
-        let ran = run("diff -rq \"$1\" \"$2\"", &[source, &self.mount.join(target)]);
+        let ran = run(tally, "diff -rq \"$1\" \"$2\"", &[source, &self.mount.join(target)]);
         if ran.status == 1 {
             tally.note_wrong(format!("{target} reads back as something else: {}", ran.stdout));
         }
@@ -307,10 +308,16 @@ fn files(directory: &Path) -> Vec<(String, u64)> {
     found
 }
 
-fn run(script: &str, arguments: &[&Path]) -> Ran {
+/// Runs a script, and notes it as hung where it had to be ended by force.
+fn run(tally: &Tally, script: &str, arguments: &[&Path]) -> Ran {
     let mut command = within(PROGRAM_MAX, "bash");
     command.args(["-o", "pipefail", "-e", "-c", script, "bash"]).args(arguments);
-    finish(&mut command)
+    let ran = finish(&mut command);
+    // What timeout(1) says of a program that it ended, by SIGTERM and by SIGKILL.
+    if [124, 137].contains(&ran.status) {
+        tally.note_hung(format!("after {PROGRAM_MAX:?} {arguments:?} was ended by force: {}", script.trim()));
+    }
+    ran
 }
 
 fn last_line(ran: &Ran) -> String {

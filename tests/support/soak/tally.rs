@@ -16,6 +16,7 @@ struct Counts {
     errors: BTreeMap<String, usize>,
     longest: (Duration, String),
     wrong: Vec<String>,
+    hung: Vec<String>,
 }
 
 impl Tally {
@@ -45,6 +46,15 @@ impl Tally {
     /// Notes bytes that are not right.
     pub(super) fn note_wrong(&self, what: String) {
         self.0.lock().expect("nobody panics with it").wrong.push(what);
+    }
+
+    /// Notes a program that did not end by itself.
+    pub(super) fn note_hung(&self, what: String) {
+        self.0.lock().expect("nobody panics with it").hung.push(what);
+    }
+
+    pub(super) fn hung(&self) -> Vec<String> {
+        self.0.lock().expect("nobody panics with it").hung.clone()
     }
 
     pub(super) fn wrong(&self) -> Vec<String> {
