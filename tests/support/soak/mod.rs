@@ -99,11 +99,11 @@ pub fn run(plan: Plan) -> Figures {
         wrong.extend(Program::check_commits(&stage.disk, &ledger, &tally));
     }
     wrong.extend(tally.wrong());
-    hung.extend(tally.hung());
     let (reader, umount) = match hung.is_empty() {
         true => stage.umount_with_a_dead_link(),
         false => (Duration::MAX, (Duration::MAX, Duration::MAX)),
     };
+    hung.extend(tally.hung());
     let log = stage.mount.log();
     let tally = Arc::into_inner(tally).unwrap_or_default();
     let longest = longest.max(tally.longest());
@@ -205,8 +205,19 @@ impl Figures {
     /// What breaks a promise; nothing, if all is well.
     pub fn broken(&self) -> Vec<String> {
         let mut broken = [&self.wrong[..], &self.lost, &self.hung].concat();
-        if self.umount.0 > UMOUNT_PROMISED {
-            broken.push(format!("umount took {:?}", self.umount.0));
+        let (umount, lived) = self.umount;
+        for (what, took, promised) in [
+            // Until then the mount is in use, which a time that begins later does not show.
+            ("a killed reader was gone", self.reader, self.plan.timeout + MARGIN),
+            ("umount under a dead link was done", umount, UMOUNT_PROMISED),
+            ("the program had ended under a dead link", lived, UMOUNT_PROMISED),
+        ] {
+            if took > promised {
+                broken.push(format!("{what} after {took:.1?} and not within {promised:?}"));
+            }
+        }
+        if self.vm_hwm_kib > VM_HWM_MAX_KIB {
+            broken.push(format!("VmHWM {} KiB", self.vm_hwm_kib));
         }
         // The time begins anew with every byte that moves, a read of many blocks is many requests, and one fault follows the
         // other: what stands still is found out by the matrix.
@@ -273,5 +284,11 @@ const END_MAX: Duration = Duration::from_secs(180);
 /// How long umount is waited for.
 const UMOUNT_MAX: Duration = Duration::from_secs(60);
 
-/// How long it may take.
+/// How long it may take, and the end of the program after it began (docs/semantics.md).
 const UMOUNT_PROMISED: Duration = Duration::from_secs(2);
+
+/// How much longer than `timeout=` a call may take (docs/semantics.md).
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The memory of the mount: `cache_size=` is 32 MiB, what is read ahead and what waits to be stored has limits of its own.
+const VM_HWM_MAX_KIB: u64 = 128 << 10;
