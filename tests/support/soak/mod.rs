@@ -5,6 +5,7 @@
 mod ledger;
 mod programs;
 mod random;
+mod stillness;
 mod tally;
 mod trouble;
 mod watch;
@@ -51,6 +52,8 @@ pub struct Figures {
     pub tally: Tally,
     /// The longest system call, of programs as far as [`Watch`] sees it.
     pub longest: (Duration, String),
+    /// The longest that one waited while nothing moved.
+    pub still: (Duration, String),
     /// Content that is neither what was acknowledged nor what was being written when an error was told.
     pub wrong: Vec<String>,
     /// What was acknowledged and is not there.
@@ -79,7 +82,7 @@ pub fn run(plan: Plan) -> Figures {
     let programs = programs::all(&stage.mount.point, &stage.local, plan.seed);
     let until = Instant::now() + plan.duration;
     let (running, ends): (Vec<_>, Vec<_>) = programs.into_iter().map(|program| start(program, &tally, until)).unzip();
-    let mut troubles = Troubles::new(Random::new(plan.seed));
+    let mut troubles = Troubles::new(Random::new(plan.seed), plan.timeout);
     troubles.make(&mut stage.server, &stage.link, until);
     // From here on everything works.
     let deadline = Instant::now() + END_MAX;
@@ -91,7 +94,7 @@ pub fn run(plan: Plan) -> Figures {
             Err(_) => hung.push(name),
         }
     }
-    let longest = watch.end();
+    let mut waits = watch.end();
     let vm_hwm_kib = stage.mount.vm_hwm_kib();
     let (mut wrong, mut lost) = (Vec::new(), Vec::new());
     for ledger in ledgers {
@@ -106,8 +109,12 @@ pub fn run(plan: Plan) -> Figures {
     hung.extend(tally.hung());
     let log = stage.mount.log();
     let tally = Arc::into_inner(tally).unwrap_or_default();
-    let longest = longest.max(tally.longest());
-    Figures { plan, troubles: troubles.counts(), tally, longest, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
+    let of_programs = waits.iter().map(|wait| (wait.ended - wait.begun, wait.name.clone()));
+    let longest = of_programs.chain([tally.longest()]).max().unwrap_or_default();
+    waits.extend(tally.waits());
+    let still = stillness::longest(&waits, troubles.still());
+    let troubles = troubles.counts();
+    Figures { plan, troubles, tally, longest, still, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
 
 /// Runs `program` again and again on a thread of its own; its name, and where its ledger comes at the end.
@@ -219,8 +226,16 @@ impl Figures {
         if self.vm_hwm_kib > VM_HWM_MAX_KIB {
             broken.push(format!("VmHWM {} KiB", self.vm_hwm_kib));
         }
-        // The time begins anew with every byte that moves, a read of many blocks is many requests, and one fault follows the
-        // other: what stands still is found out by the matrix.
+        if self.still.0 > self.plan.timeout + MARGIN {
+            broken.push(format!("{} waited {:.1?} while nothing moved", self.still.1, self.still.0));
+        }
+        // Who looks sees somebody wait: all programs are at work when the first fault comes, which lasts longer.
+        if self.still.0 < self.plan.timeout / 2 {
+            broken.push(format!("nobody waited longer than {:.1?} while nothing moved", self.still.0));
+        }
+        // The time begins anew with every byte that moves, and one fault follows the other. What is promised then is ten times
+        // the time limit for reading and listing, and nothing for what stores; but a file here is small and moves in a fraction
+        // of a second, so that hardly any call sees more than two faults.
         if self.longest.0 > 3 * self.plan.timeout {
             broken.push(format!("{} took {:.1?}", self.longest.1, self.longest.0));
         }
@@ -242,6 +257,7 @@ impl fmt::Display for Figures {
         writeln!(f, "faults injected                {injected} ({})", kinds.join(", "))?;
         writeln!(f, "operations done                {}", self.tally)?;
         writeln!(f, "longest call                   {:.1} s ({})", self.longest.0.as_secs_f64(), self.longest.1)?;
+        writeln!(f, "longest while nothing moved    {:.1} s ({})", self.still.0.as_secs_f64(), self.still.1)?;
         writeln!(f, "hashes wrong                   {}", self.wrong.len())?;
         writeln!(f, "acknowledged writes lost       {}", self.lost.len())?;
         writeln!(f, "hung processes                 {}", self.hung.len())?;

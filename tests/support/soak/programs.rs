@@ -8,7 +8,7 @@ use crate::support::run::{Ran, finish, within};
 use crate::support::tree::big_content;
 use nix::libc::O_DIRECT;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -106,12 +106,8 @@ impl Program {
     }
 
     fn read_back(&mut self, name: &str, tally: &Tally) {
-        let read = || match digest(&self.mount.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            found => found.map(Some),
-        };
-        let found = match tally.call("read", read) {
-            Ok(found) => found,
+        let found = match read_whole(&self.mount.join(name), tally) {
+            Ok(content) => content.map(|content| digest_of(&content)),
             Err(error) => return rest_after(&error),
         };
         let possible = self.ledger.possible(name);
@@ -273,21 +269,44 @@ impl Program {
     }
 }
 
+/// What the file holds; `None` where there is none.
+fn read_whole(path: &Path, tally: &Tally) -> io::Result<Option<Vec<u8>>> {
+    let open = || match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    };
+    let Some(mut file) = tally.call("open", open)? else { return Ok(None) };
+    let (mut content, mut block) = (Vec::new(), vec![0; BLOCK]);
+    loop {
+        match tally.call("read", || file.read(&mut block))? {
+            0 => return Ok(Some(content)),
+            count => content.extend_from_slice(&block[..count]),
+        }
+    }
+}
+
 /// Writes and closes; nobody else's opinion counts but that of close.
 fn store(path: &Path, content: &[u8], in_order: bool, tally: &Tally) -> io::Result<()> {
-    let mut file = tally.call("create", || File::create(path))?;
-    let written = write(&mut file, content, in_order, tally);
+    let file = tally.call("create", || File::create(path))?;
+    let written = write(&file, content, in_order, tally);
     let closed = tally.call("close", || nix::unistd::close(file).map_err(io::Error::from));
     written.and(closed)
 }
 
-fn write(file: &mut File, content: &[u8], in_order: bool, tally: &Tally) -> io::Result<()> {
-    let blocks: Vec<(usize, &[u8])> = content.chunks(BLOCK).enumerate().collect();
-    if in_order {
-        return blocks.iter().try_for_each(|(_, block)| tally.call("write", || file.write_all(block)));
+/// Block by block, the last one first where that is not `in_order`; each call is one block, or what was left of it.
+fn write(file: &File, content: &[u8], in_order: bool, tally: &Tally) -> io::Result<()> {
+    let (mut blocks, name): (Vec<_>, _) =
+        (content.chunks(BLOCK).zip((0..).step_by(BLOCK)).collect(), if in_order { "write" } else { "pwrite" });
+    if !in_order {
+        blocks.reverse();
     }
-    let at = |number: usize| (number * BLOCK) as u64;
-    blocks.iter().rev().try_for_each(|(number, block)| tally.call("pwrite", || file.write_all_at(block, at(*number))))
+    for (mut block, mut at) in blocks {
+        while !block.is_empty() {
+            let count = tally.call(name, || file.write_at(block, at))?;
+            (block, at) = (&block[count..], at + count as u64);
+        }
+    }
+    Ok(())
 }
 
 /// The files below `directory`, by their paths from there.

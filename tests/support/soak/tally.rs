@@ -1,5 +1,6 @@
 //! What programs did, and how long it took.
 
+use super::stillness::Wait;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ struct Counts {
     done: BTreeMap<&'static str, usize>,
     errors: BTreeMap<String, usize>,
     longest: (Duration, String),
+    waits: Vec<Wait>,
     wrong: Vec<String>,
     hung: Vec<String>,
 }
@@ -24,10 +26,14 @@ impl Tally {
     pub(super) fn call<T>(&self, name: &'static str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let begun = Instant::now();
         let result = call();
-        let took = begun.elapsed();
+        let ended = Instant::now();
+        let took = ended - begun;
         let mut counts = self.0.lock().expect("nobody panics with it");
         if took > counts.longest.0 {
             counts.longest = (took, name.to_owned());
+        }
+        if took > LONG {
+            counts.waits.push(Wait { begun, ended, name: name.to_owned() });
         }
         drop(counts);
         self.count(name, result.as_ref().err().map(|error| format!("{name}: {}", error.raw_os_error().unwrap_or(0))));
@@ -65,6 +71,11 @@ impl Tally {
         self.0.lock().expect("nobody panics with it").longest.clone()
     }
 
+    /// The calls that took long.
+    pub(super) fn waits(&self) -> Vec<Wait> {
+        self.0.lock().expect("nobody panics with it").waits.clone()
+    }
+
     /// Those of `names` that were never done.
     pub(super) fn never(&self, names: &[&'static str]) -> Vec<&'static str> {
         let counts = self.0.lock().expect("nobody panics with it");
@@ -92,3 +103,6 @@ impl fmt::Display for Tally {
         write!(f, "{done} ({kinds})\nerrors that programs were told {errors} ({seen})")
     }
 }
+
+/// Shorter calls are of no interest one by one.
+pub(super) const LONG: Duration = Duration::from_secs(1);
