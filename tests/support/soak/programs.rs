@@ -222,9 +222,14 @@ impl Program {
         tally.count("git fsck", (ran.status != 0).then(|| format!("git fsck: {}", last_line(&ran))));
     }
 
-    /// What git itself says of the commits that it was told are there.
+    /// What git itself says of the commits that it was told are there, and of all that it stored in those repositories: whether
+    /// it complained before of what it saw or of what it could not see is told apart here.
     pub(super) fn check_commits(disk: &Path, ledger: &Ledger, tally: &Tally) -> Vec<String> {
-        let script = "git -c safe.directory='*' -C \"$1\" archive \"$2\" 2>&1 >/dev/null";
+        let script = r#"
+            cd "$1"
+            git -c safe.directory='*' fsck --full --no-dangling 2>&1
+            git -c safe.directory='*' archive "$2" 2>&1 >/dev/null
+        "#;
         let check = |(repository, commit): (&String, &String)| {
             let ran = run(tally, script, &[&disk.join(repository), Path::new(commit)]);
             (ran.status != 0).then(|| format!("commit {commit} of {repository}: {}", ran.stdout))
