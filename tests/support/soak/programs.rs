@@ -91,8 +91,8 @@ impl Program {
         let bytes = 1 + self.random.below(1 << exponent) as usize;
         let content = self.random.bytes(bytes);
         let digest = Some(digest_of(&content));
-        let in_order = self.random.below(5) > 0;
-        match store(&self.mount.join(name), &content, in_order, tally) {
+        let (in_order, synced) = (self.random.below(5) > 0, self.random.below(3) == 0);
+        match store(&self.mount.join(name), &content, in_order, synced, tally) {
             Ok(()) => self.ledger.acknowledged(name, digest),
             Err(error) => {
                 // A file that is new is there from its opening on; of an old one the content stays until the new one is whole.
@@ -290,12 +290,13 @@ fn read_whole(path: &Path, tally: &Tally) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes and closes; nobody else's opinion counts but that of close.
-fn store(path: &Path, content: &[u8], in_order: bool, tally: &Tally) -> io::Result<()> {
+/// Writes, lets it be `synced` before the end or not, and closes; nobody else's opinion counts but that of fsync and close.
+fn store(path: &Path, content: &[u8], in_order: bool, synced: bool, tally: &Tally) -> io::Result<()> {
     let file = tally.call("create", || File::create(path))?;
     let written = write(&file, content, in_order, tally);
+    let stored = written.is_ok() && synced && tally.call("fsync", || file.sync_all()).is_ok();
     let closed = tally.call("close", || nix::unistd::close(file).map_err(io::Error::from));
-    written.and(closed)
+    if stored { Ok(()) } else { written.and(closed) }
 }
 
 /// Block by block, the last one first where that is not `in_order`; each call is one block, or what was left of it.
@@ -356,8 +357,8 @@ fn rest_after(_: &io::Error) {
 }
 
 /// What has to have been done well at least once: else nothing of it was tried.
-pub(super) const DONE_ONCE: [&str; 9] =
-    ["write", "pread", "rename", "unlink", "rsync", "diff -r", "tar", "git commit", "git fsck"];
+pub(super) const DONE_ONCE: [&str; 10] =
+    ["write", "fsync", "pread", "rename", "unlink", "rsync", "diff -r", "tar", "git commit", "git fsck"];
 
 /// The length of the file that is only read.
 pub(super) const BIG_BYTES: usize = 64 << 20;
