@@ -58,7 +58,7 @@ pub struct Figures {
     pub wrong: Vec<String>,
     /// What was acknowledged and is not there.
     pub lost: Vec<String>,
-    /// Programs that had to be ended by force, and those that did not end once everything worked again.
+    /// Programs that had to be ended by force, and those that did not do their work once everything worked again.
     pub hung: Vec<String>,
     /// How long umount(8) took with the link cut in the middle of a read, and how long the program lived after it began.
     pub umount: (Duration, Duration),
@@ -91,7 +91,7 @@ pub fn run(plan: Plan) -> Figures {
     for (name, end) in running.into_iter().zip(ends) {
         match end.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(ledger) => ledgers.push(ledger),
-            Err(_) => hung.push(name),
+            Err(_) => hung.push(format!("{name} did not do its work within {END_MAX:?} in which nothing failed")),
         }
     }
     let mut waits = watch.end();
@@ -117,7 +117,7 @@ pub fn run(plan: Plan) -> Figures {
     Figures { plan, troubles, tally, longest, still, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
 
-/// Runs `program` again and again on a thread of its own; its name, and where its ledger comes at the end.
+/// Runs `program` again and again on a thread of its own, and at the end, when nothing fails any more, until it went well; its name, and where its ledger comes at the end.
 fn start(
     mut program: Program,
     tally: &Arc<Tally>,
@@ -126,7 +126,7 @@ fn start(
     let (sender, end) = std::sync::mpsc::channel();
     let (name, tally) = (program.name.clone(), Arc::clone(tally));
     thread::spawn(move || {
-        while Instant::now() < until {
+        while Instant::now() < until || !program.well {
             program.round(&tally);
         }
         let _ = sender.send(program.ledger);

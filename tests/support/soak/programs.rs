@@ -24,6 +24,8 @@ pub(super) struct Program {
     random: Random,
     /// How many commits failed.
     failed: usize,
+    /// Whether rsync, tar or git went well from beginning to end the last time.
+    pub(super) well: bool,
     work: Work,
 }
 
@@ -56,6 +58,7 @@ pub(super) fn all(mount: &Path, local: &Path, seed: u64) -> Vec<Program> {
                 local,
                 random,
                 failed: 0,
+                well: false,
                 work,
             }
         })
@@ -65,6 +68,7 @@ pub(super) fn all(mount: &Path, local: &Path, seed: u64) -> Vec<Program> {
 impl Program {
     /// Does its work once more.
     pub(super) fn round(&mut self, tally: &Tally) {
+        self.well = true;
         (self.work)(self, tally);
     }
 
@@ -212,13 +216,14 @@ impl Program {
         let ran = run(tally, script, &[&place, &self.local]);
         tally.count("git commit", (ran.status != 0).then(|| format!("git: {}", last_line(&ran))));
         if ran.status != 0 {
-            self.failed += 1;
+            (self.failed, self.well) = (self.failed + 1, false);
             return thread::sleep(PAUSE);
         }
         let repository = format!("git/repository-{:03}", self.failed);
         self.ledger.committed(&repository, ran.stdout.trim());
         let ran =
             run(tally, "export HOME=\"$2\"; git -C \"$1\" fsck --full --no-dangling 2>&1", &[&place, &self.local]);
+        self.well = ran.status == 0;
         tally.count("git fsck", (ran.status != 0).then(|| format!("git fsck: {}", last_line(&ran))));
     }
 
@@ -264,12 +269,14 @@ impl Program {
             }
         }
         if ran.status != 0 {
+            self.well = false;
             return thread::sleep(PAUSE);
         }
         let ran = run(tally, "diff -rq \"$1\" \"$2\"", &[source, &self.mount.join(target)]);
         if ran.status == 1 {
             tally.note_wrong(format!("{target} reads back as something else: {}", ran.stdout));
         }
+        self.well = ran.status == 0;
         tally.count("diff -r", (ran.status != 0).then(|| format!("diff -r: {}", last_line(&ran))));
     }
 }
