@@ -117,7 +117,8 @@ pub fn run(plan: Plan) -> Figures {
     Figures { plan, troubles, tally, longest, still, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
 
-/// Runs `program` again and again on a thread of its own, and at the end, when nothing fails any more, until it went well; its name, and where its ledger comes at the end.
+/// Runs `program` again and again on a thread of its own, and at the end, when nothing fails any more, until it went well; its
+/// name, and where its ledger comes at the end.
 fn start(
     mut program: Program,
     tally: &Arc<Tally>,
