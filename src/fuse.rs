@@ -303,6 +303,11 @@ impl Filesystem for Adapter {
             reply,
             move |vfs, now, patience| {
                 let opened = vfs.open(Ino(ino.0), access, now, patience)?;
+                if opened.size_differs {
+                    let _ = vfs.release(opened.fh, now, patience);
+                    // The kernel looks it up again at that, and opens it once more (path_openat, LOOKUP_REVAL).
+                    return Err(Error::Stale);
+                }
                 if kills && let Err(error) = vfs.drop_privileges(Ino(ino.0), now, patience) {
                     let _ = vfs.release(opened.fh, now, patience);
                     return Err(error);

@@ -550,6 +550,6 @@ const RECEIVED_BYTES: usize = 16 * 1024;
 /// How long a server may take to answer that it is there. One that takes longer costs a new login.
 const ALIVE: Duration = Duration::from_secs(3);
 /// Before this our own address is not looked at.
-const QUIET_MOMENT: Duration = Duration::from_secs(1);
+const QUIET_MOMENT: Duration = Duration::from_millis(200);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);

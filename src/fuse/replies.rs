@@ -64,7 +64,7 @@ pub(super) fn respond_bytes(reply: ReplyData, bytes: Result<Bytes, fuser::Errno>
 
 pub(super) fn respond_directory(reply: ReplyOpen, opened: Result<Opened, fuser::Errno>) {
     match opened {
-        Ok(Opened { fh, keep_cache }) => {
+        Ok(Opened { fh, keep_cache, .. }) => {
             let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
             reply.opened(FileHandle(fh.0), keep | FopenFlags::FOPEN_CACHE_DIR);
         }
@@ -97,7 +97,7 @@ pub(super) fn respond_attr(reply: ReplyAttr, result: Result<(INodeNo, (Attr, Dur
 
 pub(super) fn respond_open(reply: ReplyOpen, opened: Result<(Opened, Access), fuser::Errno>) {
     match opened {
-        Ok((Opened { fh, keep_cache }, access)) => {
+        Ok((Opened { fh, keep_cache, .. }, access)) => {
             let keep = if keep_cache { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() };
             // Who only reads has nothing to hear when it closes.
             let silent = if access == Access::Read { FopenFlags::FOPEN_NOFLUSH } else { FopenFlags::empty() };

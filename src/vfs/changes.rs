@@ -93,6 +93,7 @@ impl Vfs {
             // What is being appended or written in place belongs to the file: it goes along.
             let _ = self.drafts.leave_place(draft, moment);
         }
+        let _moving = self.tree.moving(&[&path]);
         let kept = self.take_name(parent, &path, &found, draft.as_deref(), moment)?;
         if let Some(draft) = &draft {
             self.drafts.drop_waiting(draft);
@@ -277,8 +278,15 @@ impl Vfs {
             if let Some(draft) = draft {
                 self.ready_to_rename(draft, moment)?;
             }
+            if let (Some(_), Some(draft)) = (replaced, place.draft) {
+                // What was written to it goes along with what the server has of it.
+                let _ = self.drafts.leave_place(draft, moment);
+            }
+            // Before it is gone: who has it open goes on with it.
+            let gone = replaced.map(|ino| self.still_there(ino, now)).transpose()?.flatten();
+            let _moving = self.tree.moving(&[&from, &to]);
             let kept = match replaced {
-                Some(ino) => self.keep_replaced(ino, &to, place.draft, moment)?,
+                Some(ino) => self.keep(ino, &to, place.draft, moment)?,
                 None => None,
             };
             self.tree.forget_renamed(found.ino, &from, &to);
@@ -287,7 +295,7 @@ impl Vfs {
                 self.tree.doubt(parent);
                 self.tree.doubt(new_parent);
             })?;
-            self.replace_here(&place, replaced, kept, now);
+            self.replace_here(&place, gone, kept);
             self.tree.renamed(found.ino, new_parent, &new_name);
         }
         self.content.moved(found.ino);
@@ -308,34 +316,28 @@ impl Vfs {
         }
     }
 
-    /// Something else has the name of `place` on the server by now: who has the file `replaced` open goes on with what was
+    /// What is known of the open file `ino`, unless somebody else removed it.
+    fn still_there(&self, ino: Ino, now: Instant) -> Result<Option<Found>, Error> {
+        match self.tree.getattr(ino, now, true) {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::Stale | Error::NoSuchEntry) => Ok(None),
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Something else has the name of `place` on the server by now: who has the file open that is `gone` goes on with what was
     /// `kept` of it, and what waited for its upload does not any more.
-    fn replace_here(&self, place: &Place<'_>, replaced: Option<Ino>, kept: Option<Target>, now: Instant) {
-        if let Some(replaced) = replaced
-            && let Ok(gone) = self.tree.getattr(replaced, now, false)
-        {
+    fn replace_here(&self, place: &Place<'_>, gone: Option<Found>, kept: Option<Target>) {
+        if let Some(gone) = gone {
             if let Some(draft) = place.draft {
                 self.drafts.drop_waiting(draft);
             }
-            self.orphan(replaced, gone.metadata, kept);
+            self.orphan(gone.ino, gone.metadata, kept);
         } else if let (Some(draft), Some(target)) = (place.draft, place.target) {
             self.drafts.drop_waiting(draft);
             self.tree.dropped(target);
         }
-    }
-
-    /// A file that is open and about to be replaced: what was written to it goes along with what the server has of it.
-    fn keep_replaced(
-        &self,
-        ino: Ino,
-        path: &RemotePath,
-        draft: Option<&Draft>,
-        moment: Moment,
-    ) -> Result<Option<Target>, Error> {
-        if let Some(draft) = draft {
-            let _ = self.drafts.leave_place(draft, moment);
-        }
-        self.keep(ino, path, draft, moment)
     }
 
     /// What was renamed out of the way for nothing.

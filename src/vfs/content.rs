@@ -1,7 +1,6 @@
 //! The bytes of files: from the block cache, else from streams that run a little ahead of their readers.
 
 use crate::deadline::{self, Deadline};
-use crate::path::RemotePath;
 use crate::remote::{ErrorKind, Metadata};
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BLOCK_LEN, Block, BlockIndex, BlockPool, Blocks, Piece};
 use crate::vfs::cache::versions::{Version, VersionId, Versions};
@@ -10,6 +9,7 @@ use crate::vfs::disk::DiskCache;
 use crate::vfs::error::Error;
 use crate::vfs::figures::{Disk, Memory};
 use crate::vfs::inodes::Ino;
+use crate::vfs::place::Place;
 use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -91,9 +91,6 @@ struct State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct StreamId(u64);
-
-/// Where a file's bytes are to be fetched: its path, and whether a fresh listing shows it.
-pub(crate) type Place = (RemotePath, bool);
 
 /// Bytes of a file, where they lie in the cache.
 #[derive(Debug, Default)]
@@ -494,7 +491,7 @@ impl Shared {
         match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
             Ok(_) => Ok(slot),
             Err(error) => {
-                log::error!("read {}: cannot start a thread: {error}", place.0);
+                log::error!("read {}: cannot start a thread: {error}", place.path);
                 state.streams.remove(&id);
                 Err(Error::Panicked)
             }
@@ -507,13 +504,13 @@ impl Shared {
         state: &mut State,
         version: &Arc<Version>,
         mut stream: Stream,
-        (path, listed): &Place,
+        place: &Place,
     ) -> (StreamId, impl FnOnce() + Send + use<>) {
         stream.used = state.next_use();
         state.last_stream += 1;
         let id = StreamId(state.last_stream);
         let (remote, counters) = (Arc::clone(&self.fetching.remote), Arc::clone(&self.counters));
-        let source = Source::new(remote, counters, path.clone(), *listed, version.size);
+        let source = Source::new(remote, counters, place.clone(), version.size);
         let (shared, version) = (Arc::clone(self), Arc::clone(version));
         let (wake, deadline) = (Arc::clone(&stream.wake), Arc::clone(&stream.deadline));
         state.streams.insert(id, stream);

@@ -95,6 +95,9 @@ pub struct Opened {
     pub fh: Fh,
     /// Whether what the kernel has of it from an earlier open is still right.
     pub keep_cache: bool,
+    /// Whether the kernel was told of another size, and believes that until it looks the file up again: what it appends would be
+    /// written over what was added on the server.
+    pub size_differs: bool,
 }
 
 /// What a file is opened for.
@@ -322,7 +325,11 @@ impl Vfs {
                 (version, same)
             }
         };
-        Ok(Opened { fh: self.handles.open(Handle::File(OpenFile { ino, version, writes: false })), keep_cache })
+        Ok(Opened {
+            fh: self.handles.open(Handle::File(OpenFile { ino, version, writes: false })),
+            keep_cache,
+            size_differs: false,
+        })
     }
 
     /// As `found`, with a time that tells a version for the cache on disk, if there is one: listings may tell only minutes
@@ -363,7 +370,7 @@ impl Vfs {
         }
         let place = match patience {
             Patience::CacheOnly => None,
-            Patience::Network => Some(self.tree.path(version.ino, now)?),
+            Patience::Network => Some(self.tree.place_of(version.ino, now)?),
         };
         self.content.read(&version, offset, size, place)
     }
@@ -399,7 +406,7 @@ impl Vfs {
             self.foresight.listed(ino, now);
         }
         let keep_cache = snapshot.directory.was_shown();
-        Ok(Opened { fh: self.handles.open(Handle::Directory(snapshot)), keep_cache })
+        Ok(Opened { fh: self.handles.open(Handle::Directory(snapshot)), keep_cache, size_differs: false })
     }
 
     /// Gives the entries of an open directory from `offset` on to `add`, until it returns `true`: its buffer was full
@@ -434,6 +441,7 @@ impl Vfs {
             let full = add(entry);
             if let (false, Some(entry)) = (full, entry.entry) {
                 vfs.tree.looked_up(entry.ino);
+                vfs.tree.tell(entry.ino, &entry.attr);
             }
             full
         })
@@ -473,7 +481,7 @@ impl Vfs {
         for (next_offset, entry) in (first as u64 + dots.len() as u64 + 1..).zip(entries) {
             let Some(found) = self.tree.entry(&snapshot, entry, now) else { return Ok(()) };
             let (ino, kind, name) = (found.ino, found.attr.kind, entry.name.as_bytes());
-            let entry = plus.then(|| self.entry(&found));
+            let entry = plus.then(|| self.shown(&found));
             if add(self, &DirectoryEntry { ino, next_offset, kind, name, entry }) {
                 return Ok(());
             }
@@ -483,11 +491,17 @@ impl Vfs {
 
     /// What the kernel is told of `found`: from now on it may expect the content to go with it.
     pub(crate) fn entry(&self, found: &Found) -> Entry {
+        let entry = self.shown(found);
+        self.tree.tell(found.ino, &entry.attr);
+        entry
+    }
+
+    /// As [`Vfs::entry`], where it is not certain yet that the kernel gets it.
+    fn shown(&self, found: &Found) -> Entry {
         if found.attr.kind == Kind::File && !found.attr_remaining.is_zero() {
             self.content.observe(found.ino, &found.metadata);
         }
         let Found { ino, attr, attr_remaining, name_remaining, .. } = *found;
-        self.tree.tell(ino, &attr);
         Entry { ino, attr, attr_remaining, name_remaining }
     }
 

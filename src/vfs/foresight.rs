@@ -163,14 +163,14 @@ impl Shared {
         }
         if let Ok(found) = self.tree.getattr(ino, now, false)
             && found.attr.kind == Kind::File
-            && let Ok(place) = self.tree.path(ino, now)
+            && let Ok(place) = self.tree.place_of(ino, now)
         {
-            if self.content.has_stored(&place.0, &found.metadata, self.tree.settings().attr_timeout) {
+            if self.content.has_stored(&place.path, &found.metadata, self.tree.settings().attr_timeout) {
                 return true;
             }
             let is_there = || {
                 let path = self.tree.path(ino, now);
-                path.is_ok_and(|(path, _)| path == place.0) && self.drafts.of(ino).is_none()
+                path.is_ok_and(|(path, _)| path == place.path) && self.drafts.of(ino).is_none()
             };
             return self.content.fetch_ahead(ino, &found.metadata, &place, now, is_there);
         }

@@ -138,6 +138,10 @@ impl Inodes {
         before.is_some_and(|before| before != (size, modified))
     }
 
+    pub(crate) fn told_size(&self, ino: Ino) -> Option<u64> {
+        self.nodes.get(&ino)?.told.map(|(size, _)| size)
+    }
+
     /// The kernel takes back `lookups` of the times it was told of `ino`.
     pub(crate) fn forget(&mut self, ino: Ino, lookups: u64) {
         if let Some(node) = self.nodes.get_mut(&ino) {

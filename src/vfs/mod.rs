@@ -30,6 +30,7 @@ pub(crate) mod flight;
 mod link;
 mod names;
 mod owners;
+mod place;
 mod ranges;
 mod space;
 

@@ -1,25 +1,30 @@
 //! The bytes of one version of a file from a position on, across downloads that break off.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::remote::{self, Download, ErrorKind, Remote};
 use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
+use crate::vfs::place::Place;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often in a row a lost connection is replaced without a byte arriving in between.
 const LOST_MAX: u32 = 2;
 /// How often in a row a download may give way without a byte arriving in between. Whoever it gave way to goes on, so
 /// this is only a guard against going round forever.
 const PREEMPTED_MAX: u32 = 64;
+/// Between two looks whether a file that is being renamed has its name.
+const MOVING_PAUSE: Duration = Duration::from_millis(10);
 
 /// Where a stream's bytes come from.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) remote: Arc<dyn Remote>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) path: RemotePath,
-    /// Whether a listing shows the path, for the error's meaning.
-    pub(crate) listed: bool,
+    place: Place,
+    /// Where the download that was opened last is of.
+    path: RemotePath,
     /// Of the whole file, in bytes, as the server told it.
     pub(crate) size: u64,
     position: u64,
@@ -40,16 +45,18 @@ pub(crate) enum Stop {
     Unwanted,
 }
 
+/// Why no bytes came.
+enum Break {
+    /// The download broke off, or could not be opened.
+    Remote(remote::Error),
+    /// There is nothing to go on with.
+    Final(Error),
+}
+
 impl Source {
-    pub(crate) fn new(
-        remote: Arc<dyn Remote>,
-        counters: Arc<Counters>,
-        path: RemotePath,
-        listed: bool,
-        size: u64,
-    ) -> Self {
-        let (position, download, opened) = (0, None, false);
-        Self { remote, counters, path, listed, size, position, download, opened, lost: 0, preempted: 0 }
+    pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, place: Place, size: u64) -> Self {
+        let (path, position, download, opened) = (place.path.clone(), 0, None, false);
+        Self { remote, counters, place, path, size, position, download, opened, lost: 0, preempted: 0 }
     }
 
     /// Fills `bytes` from `position` (bytes) on. What is asked for in order comes from one download.
@@ -73,7 +80,8 @@ impl Source {
         match self.read(&mut [0]) {
             Ok(0) => {}
             Ok(_) => return Err(self.changed("goes on after its size")),
-            Err(error) => log::debug!("read {}: all bytes came, the end did not: {error}", self.path),
+            Err(Break::Remote(error)) => log::debug!("read {}: all bytes came, the end did not: {error}", self.path),
+            Err(Break::Final(error)) => log::debug!("read {}: all bytes came, the end did not: {error}", self.path),
         }
         self.download = None;
         Ok(())
@@ -91,29 +99,48 @@ impl Source {
             match self.read(bytes) {
                 Ok(0) => return Err(self.changed("ends before its size")),
                 Ok(count) => bytes = bytes.get_mut(count..).unwrap_or_default(),
-                Err(error) => self.set_back(&error, wanted)?,
+                Err(Break::Remote(error)) => self.set_back(&error, wanted)?,
+                Err(Break::Final(error)) => return Err(Stop::Failed(error)),
             }
         }
         Ok(())
     }
 
-    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, remote::Error> {
-        let download = match &mut self.download {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Break> {
+        let mut download = match self.download.take() {
             Some(download) => download,
-            none => {
-                self.counters.downloads.add(1);
-                self.counters.downloads_resumed.add(u64::from(self.opened));
-                self.opened = true;
-                none.insert(self.remote.read_from(&self.path, self.position, Some(self.size))?)
-            }
+            None => self.open()?,
         };
-        let count = download.read(bytes)?.min(bytes.len());
+        let read = download.read(bytes);
+        self.download = Some(download);
+        let count = read.map_err(Break::Remote)?.min(bytes.len());
         if count > 0 {
             (self.lost, self.preempted) = (0, 0);
             self.position += count as u64;
             self.counters.bytes.add(count as u64);
         }
         Ok(count)
+    }
+
+    /// A download that is of this file: its path was the same before and after it was opened, and did not change in between.
+    fn open(&mut self) -> Result<Box<dyn Download>, Break> {
+        loop {
+            if let Some(path) = self.place.settled().map_err(Break::Final)? {
+                self.path = path;
+                self.counters.downloads.add(1);
+                self.counters.downloads_resumed.add(u64::from(self.opened));
+                self.opened = true;
+                let download = self.remote.read_from(&self.path, self.position, Some(self.size));
+                let settled = self.place.settled().map_err(Break::Final)?;
+                if settled.as_ref() == Some(&self.path) {
+                    return download.map_err(Break::Remote);
+                }
+                log::debug!("read {}: it was renamed meanwhile", self.path);
+            }
+            if !deadline::sleep(MOVING_PAUSE) {
+                return Err(Break::Final(Error::timed_out()));
+            }
+        }
     }
 
     /// Decides whether to go on after `error`.
@@ -127,7 +154,7 @@ impl Source {
                     return Err(Stop::Unwanted);
                 }
             }
-            _ => return Err(Stop::Failed(Error::logged("read", &self.path, error, self.listed))),
+            _ => return Err(Stop::Failed(Error::logged("read", &self.path, error, self.place.listed))),
         }
         log::debug!("read {}: again from byte {}: {error}", self.path, self.position);
         Ok(())

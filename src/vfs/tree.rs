@@ -26,6 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 mod known;
 mod local;
+mod moves;
 mod refreshed;
 mod root;
 mod stale;
@@ -42,6 +43,7 @@ pub(crate) struct Tree {
     mounted: SystemTime,
     /// Never held while the server is asked, nor while another lock is taken.
     state: Mutex<State>,
+    moves: moves::Moves,
     listings: Flights<(RemotePath, Epoch), Listed>,
     stats: Flights<(RemotePath, Epoch), Known>,
     namer: Namer,
@@ -153,6 +155,7 @@ impl Tree {
             settings,
             counters,
             mounted: SystemTime::now(),
+            moves: moves::Moves::default(),
             state: Mutex::new(state),
             listings: Flights::new(),
             stats: Flights::new(),
@@ -269,6 +272,11 @@ impl Tree {
         let path = state.path(ino).ok_or(Error::Stale)?;
         let listed = state.is_listed(ino, now, self.settings.dir_timeout);
         Ok((path, listed))
+    }
+
+    /// The size that the kernel was told of `ino` last.
+    pub(crate) fn told_size(&self, ino: Ino) -> Option<u64> {
+        self.state.lock().inodes.told_size(ino)
     }
 
     /// Whether `ino` is a directory, as far as it is known at all.

@@ -64,20 +64,24 @@ impl Vfs {
             return Err(Error::WouldBlock);
         }
         let moment = Moment::new(now);
+        let told_size = self.tree.told_size(ino);
         // From here on the draft stays.
         self.drafts.opened(ino);
         let opened = self.draft_to_write(ino, moment).and_then(|(draft, found, keep_cache)| {
             in_time()?;
+            let is_ours = draft.is_ahead();
             if access == Access::Truncate {
                 self.drafts.truncate(&draft, 0, moment)?;
+                return Ok((found, false, false));
             }
-            Ok((found, keep_cache && access != Access::Truncate))
+            let size_differs = !is_ours && told_size.is_some_and(|told| told != found.attr.size);
+            Ok((found, keep_cache, size_differs))
         });
         match opened {
-            Ok((found, keep_cache)) => {
+            Ok((found, keep_cache, size_differs)) => {
                 let version = self.content.detached(ino, found.attr.size);
                 let file = OpenFile { ino, version, writes: true };
-                Ok(Opened { fh: self.handles.open(Handle::File(file)), keep_cache })
+                Ok(Opened { fh: self.handles.open(Handle::File(file)), keep_cache, size_differs })
             }
             Err(error) => {
                 self.drafts.closed(ino, false, moment);
@@ -128,9 +132,12 @@ impl Vfs {
             }
             let access = if creation.truncate { Access::Truncate } else { Access::Write };
             let opened = self.open(found.ino, access, now, patience)?;
+            let found = self.tree.getattr(found.ino, now, patience.waits()).inspect_err(|_| {
+                // How that ends is in the log.
+                let _ = self.release(opened.fh, now, patience);
+            })?;
             self.tree.looked_up(found.ino);
-            let entry = self.entry(&self.tree.getattr(found.ino, now, patience.waits())?);
-            return Ok((entry, opened));
+            return Ok((self.entry(&found), opened));
         }
         in_time()?;
         let moment = Moment::new(now);
@@ -142,7 +149,7 @@ impl Vfs {
         self.drafts.create(found.ino, mode, creation.exclusive, moment);
         let version = self.content.detached(found.ino, 0);
         let file = OpenFile { ino: found.ino, version, writes: true };
-        let opened = Opened { fh: self.handles.open(Handle::File(file)), keep_cache: false };
+        let opened = Opened { fh: self.handles.open(Handle::File(file)), keep_cache: false, size_differs: false };
         Ok((self.entry(&found), opened))
     }
 

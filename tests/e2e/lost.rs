@@ -6,7 +6,7 @@ use crate::support::tree::big_content;
 use crate::writer::{CREATE, Small, Writer, assert_kept, close, errno, names, store, store_backwards, store_counting};
 use nix::errno::Errno;
 use nix::libc::{O_TRUNC, O_WRONLY};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ on_every_empty_server! {
     sessions_killed_in_the_middle_leave_no_wrong_file,
     a_directory_deleted_under_an_open_file_loses_nothing,
     what_changes_on_the_server_is_seen_at_the_next_open,
+    what_is_appended_comes_after_what_was_added_on_the_server,
 }
 
 const ALL: [Kind; 4] = [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib];
@@ -302,6 +303,36 @@ fn a_directory_deleted_under_an_open_file_loses_nothing(case: &Case) {
 }
 
 /// Close to open: what one mount has closed another sees that opens the file afterwards, if only it looks again.
+/// The kernel knows the file as it was, and takes from that where its end is.
+fn what_is_appended_comes_after_what_was_added_on_the_server(case: &Case) {
+    let disk = case.put("log", b"one\n");
+    let mount = case.mount_rw(&["attr_timeout=600", "dir_timeout=600"]);
+    let path = mount.path("log");
+    assert_eq!(fs::metadata(&path).unwrap().len(), 4);
+    let mut expected = b"one\n".to_vec();
+    for round in 0..3 {
+        let theirs = format!("theirs {round}\n");
+        expected.extend_from_slice(theirs.as_bytes());
+        OpenOptions::new().append(true).open(&disk).unwrap().write_all(theirs.as_bytes()).unwrap();
+        let ours = format!("ours {round}\n");
+        expected.extend_from_slice(ours.as_bytes());
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(ours.as_bytes()).unwrap();
+        close(file).unwrap();
+        assert_eq!(String::from_utf8_lossy(&fs::read(&disk).unwrap()), String::from_utf8_lossy(&expected));
+        assert_eq!(fs::read(&path).unwrap(), expected);
+    }
+    // Read and written by one: all of it is seen.
+    OpenOptions::new().append(true).open(&disk).unwrap().write_all(b"last\n").unwrap();
+    expected.extend_from_slice(b"last\n");
+    let mut both = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut seen = Vec::new();
+    both.read_to_end(&mut seen).unwrap();
+    assert_eq!(seen, expected);
+    drop(both);
+    mount.end();
+}
+
 fn what_changes_on_the_server_is_seen_at_the_next_open(case: &Case) {
     let one = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);
     let other = case.mount_rw(&["attr_timeout=0", "dir_timeout=0"]);

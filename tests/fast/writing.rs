@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+mod renamed;
 mod upset;
 
 const NETWORK: Patience = Patience::Network;

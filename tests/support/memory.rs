@@ -23,6 +23,7 @@ struct Shared {
     gate: Condvar,
     /// Called when a call comes, before it does anything, and once a time is set.
     visitor: Mutex<Option<Visitor>>,
+    readers: Mutex<VecDeque<Box<dyn FnOnce() + Send>>>,
 }
 
 type Visitor = Box<dyn FnMut() + Send>;
@@ -316,6 +317,12 @@ impl Memory {
         self
     }
 
+    /// The next download that is opened finds what `visit` leaves; the one after it what the next visit does.
+    pub(crate) fn on_read(&self, visit: impl FnOnce() + Send + 'static) -> &Self {
+        self.shared.readers.lock().unwrap().push_back(Box::new(visit));
+        self
+    }
+
     /// What comes before and after the renaming of an upload is asked along with its end, where `names` says so.
     pub(crate) fn names_uploads(&self, names: bool) -> &Self {
         self.state().names_uploads = names;
@@ -472,6 +479,10 @@ impl Remote for Memory {
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, _size: Option<u64>) -> Result<Box<dyn Download>, Error> {
+        let visit = self.shared.readers.lock().unwrap().pop_front();
+        if let Some(visit) = visit {
+            visit();
+        }
         let mut state = self.arrive(|counts| counts.reads += 1)?;
         let Node::File { content, .. } = find(&state, path)? else {
             return Err(Error::new(ErrorKind::IsADirectory, "550 Not a plain file."));

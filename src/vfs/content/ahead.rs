@@ -3,8 +3,9 @@
 use crate::remote::Metadata;
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BlockIndex};
 use crate::vfs::cache::versions::VersionId;
-use crate::vfs::content::{Content, Place, STREAMS_MAX, Shared, State};
+use crate::vfs::content::{Content, STREAMS_MAX, Shared, State};
 use crate::vfs::inodes::Ino;
+use crate::vfs::place::Place;
 use crate::vfs::stream::Stream;
 use std::collections::VecDeque;
 use std::time::Instant;

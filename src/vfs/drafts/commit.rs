@@ -224,6 +224,8 @@ impl Drafts {
             None => self.set_mode(draft, temporary),
         }
         self.renew_record(draft, Some(temporary))?;
+        let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
+        let _moving = self.tree.moving(&[&from, &to]);
         let told = self.put(draft, temporary, size, named)?;
         self.landed(draft, Some(temporary), told, moment)
     }

@@ -4,7 +4,9 @@ use crate::vfs::content::Bytes;
 use crate::vfs::draft::{Base, Draft, Form, Origin};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
+use crate::vfs::place::Place;
 use crate::vfs::spool;
+use std::sync::Arc;
 
 impl Drafts {
     /// At most `size` bytes from `offset` on; fewer only at the end.
@@ -114,7 +116,13 @@ impl Drafts {
 
     pub(super) fn read_base(&self, base: Option<&Base>, offset: u64, len: usize, wait: bool) -> Result<Bytes, Error> {
         let Some(Base { version, target }) = base else { return Ok(Bytes::default()) };
-        let place = if wait { Some((self.tree.target(target)?, true)) } else { None };
+        let place = match wait {
+            true => {
+                let (tree, wanted) = (Arc::clone(&self.tree), target.clone());
+                Some(Place::new(self.tree.target(target)?, true, move || tree.settled(&wanted)))
+            }
+            false => None,
+        };
         self.content.read(version, offset, u32::try_from(len).unwrap_or(u32::MAX), place)
     }
 }
