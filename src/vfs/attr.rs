@@ -106,6 +106,15 @@ mod tests {
     }
 
     #[test]
+    fn what_ftp_does_not_have_is_as_plain_as_it_can_be() {
+        let mounted = SystemTime::UNIX_EPOCH;
+        let shown = |kind| Attr::new(&Metadata::of_kind(kind), &Settings::default(), mounted);
+        let (file, directory) = (shown(FileKind::File), shown(FileKind::Directory));
+        assert_eq!((file.nlink, file.modified), (1, mounted));
+        assert_eq!((directory.nlink, directory.size, directory.modified), (2, 4096, mounted));
+    }
+
+    #[test]
     fn what_the_server_does_not_tell_is_as_it_was_wished() {
         let settings =
             Settings { file_mode: Some(0o664), dir_mode: Some(0o2775), uid: 5, gid: 6, ..Settings::default() };
