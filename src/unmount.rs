@@ -7,6 +7,7 @@ use crate::registry::{self, Registered};
 use crate::sys;
 use crate::vfs::journal::Journal;
 use crate::vfs::writeback::Backlog;
+use log::Level;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -32,7 +33,9 @@ pub fn run(parting: &Parting) -> Result<(), Failure> {
     // What cannot be looked at may be mounted all the same.
     let mountpoint = registry::as_the_kernel_has_it(&parting.mountpoint);
     let journal = Registered::journal_of(&mountpoint).unwrap_or_else(|error| {
-        log::warn!("whether anything waits to be uploaded is not known: {error}");
+        // A user's mounts are not registered, and root's are nobody's to look at.
+        let level = if error.kind() == ErrorKind::PermissionDenied { Level::Debug } else { Level::Warn };
+        log::log!(level, "whether anything waits to be uploaded is not known: {error}");
         None
     });
     let unmounted = match sys::is_root() {

@@ -102,7 +102,8 @@ fn an_ordinary_user_mounts_and_unmounts_what_fstab_allows() {
         (cd /; as_user bash -c 'cd "$1"; echo there; exec sleep 30' bash "$mnt") >"$place/stands" & stands=$!
         until [ -s "$place/stands" ]; do sleep 0.05; done
         fails 32 as_user umount "$mnt"; says "is in use"; pkill -x sleep -P "$stands" || kill "$stands"; wait "$stands" || true
-        as_user umount "$mnt"; fails 1 findmnt "$mnt"; gone
+        # A mount of root's may have a journal, which is not the user's business.
+        chmod 700 /run/ftpsfs; fails 0 as_user umount "$mnt"; [ -z "$said" ]; fails 1 findmnt "$mnt"; gone
         # Without fstab(5), somewhere that is not the user's, and for others.
         as_user mount.ftpsfs "$source" "$mnt" -o "$users,noatime,relatime,nodiratime"; reads as_user; as_user fusermount3 -u "$mnt"
         mkdir "$place/roots"
