@@ -209,10 +209,10 @@ impl Tcp {
         }
     }
 
-    /// Whether a read that began at `began` and was given some bytes has to end all the same. Whoever waits for data follows
-    /// what comes of it; a reply has to be there within its limit.
+    /// Whether a read that began at `began` and was given some bytes has to end all the same. A reply has to be there within its
+    /// limit; of data that come slowly more is waited for as long as somebody wants them.
     pub fn is_late(&self, began: Instant) -> bool {
-        deadline::is_over() || (!self.is_data && began.elapsed() >= self.limit)
+        began.elapsed() >= self.limit && (!self.is_data || deadline::is_over())
     }
 
     /// Whether the other side ended the connection, and nothing it sent before is left to read.

@@ -185,6 +185,25 @@ fn little_is_fetched_that_nobody_asked_for() {
     }
 }
 
+/// As a file manager does for its thumbnails: what is not wanted any more is broken off while it comes, and the connection is used
+/// for the next.
+#[test]
+fn downloads_that_are_broken_off_cost_no_login() {
+    let link = Arc::new(Link::new(Quality::delayed(Duration::from_millis(5))));
+    let case = Case::empty_of(Spec::new(Kind::Vsftpd, "/").behind(&link));
+    let content = tree::big_content(0, 3 << 20);
+    (0..60).for_each(|number| drop(case.put(&format!("picture-{number}"), &content)));
+    let mount = case.mount(&[]);
+    let mut beginning = vec![0; 64 << 10];
+    for number in 0..60 {
+        File::open(mount.path(&format!("picture-{number}"))).unwrap().read_exact_at(&mut beginning, 0).unwrap();
+        assert!(beginning == content[..64 << 10]);
+    }
+    let summary = mount.end();
+    println!("{summary:?}");
+    assert!(summary.logins <= 8, "{summary:?}");
+}
+
 /// What it is, the work, which tells how much it used, and the most bytes that it may fetch.
 type Pattern = (&'static str, fn(&Mount) -> usize, u64);
 

@@ -68,6 +68,11 @@ impl Version {
         self.was_opened.swap(true, Ordering::AcqRel)
     }
 
+    /// What was written through an open handle may not be this: nobody is told that what he has of it is still right.
+    pub(crate) fn was_never_opened(&self) {
+        self.was_opened.store(false, Ordering::Release);
+    }
+
     /// One handle less holds on to it; `true` for the last one.
     pub(crate) fn closed(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::AcqRel) == 1

@@ -390,6 +390,10 @@ impl Drafts {
         self.content.end(draft.ino);
         let now = moment.by_now();
         let base = self.published(draft.ino, &metadata, now);
+        if metadata.size != Some(size) {
+            log::warn!("{path}: somebody else has put another file there");
+            base.version.was_never_opened();
+        }
         let before = {
             let mut state = draft.state.lock();
             (state.size, state.stamp, state.refused) = (metadata.size.unwrap_or(size), None, None);
