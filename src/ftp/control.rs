@@ -501,7 +501,8 @@ fn greeting(reply: Reply) -> Result<(), Error> {
     }
 }
 
-fn busy(reply: &Reply) -> Error {
+/// The server cannot do it now; what it says.
+pub fn busy(reply: &Reply) -> Error {
     Error::Busy { why: format!("the server said: {reply}") }
 }
 

@@ -133,7 +133,7 @@ impl Pool {
             let next = self.next_move(request, tries.until())?;
             request.has_waited = true;
             match next {
-                Move::Use(lease) => return Ok(lease),
+                Move::Use(lease) => return Ok(*lease),
                 Move::Open(lent) => match self.open() {
                     Ok(session) => return Ok(lent.of(session)),
                     Err(failed) => {
@@ -337,7 +337,7 @@ impl Pool {
     fn check(&self, mut lease: Lease, care: Care) -> Move {
         let error = match lease.is_stale(Instant::now()) {
             false => match lease.see_alive(care) {
-                Ok(()) => return Move::Use(lease),
+                Ok(()) => return Move::Use(Box::new(lease)),
                 Err(error) => {
                     // What happened to it happened to the others; each would have to be waited for.
                     if matches!(error, Error::Deadline { .. }) {
@@ -531,7 +531,7 @@ impl Pool {
 }
 
 enum Move {
-    Use(Lease),
+    Use(Box<Lease>),
     Open(Lent),
     Again,
 }

@@ -346,9 +346,9 @@ impl Server {
     }
 }
 
-/// After so many control connections in a row that could not resume their session, others are taken as they are: before a request
-/// has tried its last one.
-const RESUMPTION_MISSED_MAX: u8 = 2;
+/// After so many new control connections in a row that could not resume their session, others are taken as they are: a request tries
+/// an old one, this many, and one more.
+const RESUMPTION_MISSED_MAX: u8 = 1;
 
 fn wished(wish: Wish) -> Option<Charset> {
     match wish {

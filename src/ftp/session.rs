@@ -1,7 +1,7 @@
 //! One logged-in session: commands on its control connection, and the data connections that they need.
 
 use crate::ftp::command::Command;
-use crate::ftp::control::{Control, Witness};
+use crate::ftp::control::{Control, Witness, busy};
 use crate::ftp::data::DataConnection;
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::features::Features;
@@ -111,7 +111,7 @@ impl Session {
                 let reply = control.exchange(&Command::Feat)?;
                 // From what passes nothing is learnt for as long as the mount lives.
                 if reply.code.outcome() == Outcome::TransientNegative {
-                    return Err(Error::Refused { verb: "FEAT", reply });
+                    return Err(busy(&reply));
                 }
                 server.learn_order(Order::of(witness.greeting.as_ref(), &reply));
                 server.learn_features(Features::read(&reply))

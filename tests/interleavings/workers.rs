@@ -7,14 +7,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workers {}
 
-/// There is none: threads do not run out here.
-#[derive(Debug, Default)]
-pub(crate) struct Undone;
+/// Nothing: threads do not run out here.
+#[derive(Default)]
+pub(crate) struct Undone(Vec<Box<dyn FnOnce() + Send>>);
 
 impl Workers {
     pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Undone {
         thread::spawn(work);
-        Undone
+        Undone::default()
     }
 
     pub(crate) fn wait(&self, _limit: Duration) -> bool {

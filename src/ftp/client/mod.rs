@@ -16,7 +16,7 @@ use crate::ftp::control::{Control, Witness};
 use crate::ftp::counters::Counters;
 use crate::ftp::error::Error;
 use crate::ftp::pool::Pool;
-use crate::ftp::reply::Reply;
+use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
 use crate::ftp::settings::Settings;
@@ -90,7 +90,7 @@ impl Client {
     pub fn enter_root(&self) -> Result<(), Error> {
         let pathname = || self.server.pathname(&RemotePath::root());
         self.pool.with_session(|session| session.change_directory(&pathname()?)).map_err(|error| match error {
-            Error::Refused { reply, .. } => {
+            Error::Refused { reply, .. } if reply.code.outcome() == Outcome::PermanentNegative => {
                 let pathname = pathname().unwrap_or_default();
                 Error::NoSuchMount { pathname: crate::path::escaped(&pathname).to_string(), reply }
             }

@@ -2,7 +2,7 @@
 
 use crate::ftp::charset::Wish;
 use crate::ftp::command::Command;
-use crate::ftp::control::{Control, Witness};
+use crate::ftp::control::{Control, Witness, busy};
 use crate::ftp::error::{Error, Expect};
 use crate::ftp::features::Features;
 use crate::ftp::reply::Outcome;
@@ -51,7 +51,7 @@ pub(super) fn login_directory(control: &mut Control) -> Result<Vec<u8>, Error> {
     let reply = control.exchange(&Command::Pwd)?;
     let said = match reply.code.outcome() {
         Outcome::Completion => reply.lines.first(),
-        Outcome::TransientNegative => return Err(Error::Refused { verb: "PWD", reply }),
+        Outcome::TransientNegative => return Err(busy(&reply)),
         _ => None,
     };
     let directory = said.and_then(|line| quoted(line)).filter(|path| path.starts_with(b"/"));

@@ -17,6 +17,7 @@ mod limits;
 mod listing;
 mod login;
 mod naming;
+mod passing;
 mod passive;
 mod pathnames;
 mod pool;

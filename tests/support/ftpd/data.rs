@@ -175,6 +175,10 @@ impl Session<'_> {
                 let _ = data.socket.write_all(text.as_bytes());
                 data.socket.shut();
             }
+            Act::EmptyRecords => {
+                data.socket.write_empty_records(&self.shared.stopping);
+                data.socket.shut();
+            }
             // With the data connection open: it ends with this session.
             other => return self.act(other).inspect_err(|_| data.socket.shut()),
         }

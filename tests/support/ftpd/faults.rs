@@ -55,6 +55,8 @@ pub enum Act {
     Silence,
     /// These bytes in clear on the encrypted connection, which then ends.
     Clear(String),
+    /// ChangeCipherSpec records of TLS 1.3, of which each means nothing, one every few milliseconds until the client has enough.
+    EmptyRecords,
     /// These lines, then [`Act::HangUp`] of the control connection.
     SayAndHangUp(String),
     /// Bytes without a line break, for ever.

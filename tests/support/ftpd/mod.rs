@@ -330,6 +330,12 @@ impl Server {
         self.shared.faults.struck()
     }
 
+    /// From now on no session is resumed, on whichever control connection.
+    pub fn resume_no_more(&self) {
+        self.shared.resumes_no_more.store(true, SeqCst);
+        self.expire_sessions();
+    }
+
     /// The sessions of all control connections so far are forgotten.
     pub fn expire_sessions(&self) {
         self.shared.stores.lock().unwrap().iter().for_each(|store| store.expire());
@@ -387,6 +393,7 @@ pub struct Shared {
     data: Mutex<Handshakes>,
     refused: AtomicUsize,
     cut: Mutex<Option<usize>>,
+    resumes_no_more: AtomicBool,
     stopping: AtomicBool,
     stopped: (Mutex<()>, Condvar),
 }
@@ -414,6 +421,7 @@ impl Shared {
             data: Mutex::default(),
             refused: AtomicUsize::new(0),
             cut: Mutex::default(),
+            resumes_no_more: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stopped: Default::default(),
         }

@@ -39,6 +39,9 @@ pub fn over() -> io::Error {
 impl<'a> Session<'a> {
     pub fn new(shared: &'a Shared, socket: Socket, number: usize, beside: usize) -> Self {
         let store = Store::new(shared.behaviour.memory);
+        if shared.resumes_no_more.load(SeqCst) {
+            store.expire();
+        }
         shared.stores.lock().unwrap().push(Arc::clone(&store));
         Self {
             shared,
@@ -352,6 +355,10 @@ impl<'a> Session<'a> {
             Act::Silence => Ok(()),
             Act::Clear(text) => {
                 self.socket.write_all(text.as_bytes())?;
+                Err(over())
+            }
+            Act::EmptyRecords => {
+                self.socket.write_empty_records(&self.shared.stopping);
                 Err(over())
             }
             Act::SayAndHangUp(lines) => {

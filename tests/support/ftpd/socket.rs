@@ -4,6 +4,7 @@ use super::records::Records;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -26,6 +27,13 @@ impl Socket {
     pub fn reset(&self) {
         std::thread::sleep(Duration::from_millis(30));
         let _ = socket2::SockRef::from(&*self.0).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Goes on until the peer has enough, or the server ends.
+    pub fn write_empty_records(&mut self, stopping: &AtomicBool) {
+        while !stopping.load(SeqCst) && self.write_all(b"\x14\x03\x03\x00\x01\x01").is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits until the peer has closed, `limit` at most; what it still sends is thrown away.
