@@ -496,7 +496,7 @@ const TRUE_ERRORS: [Errno; 3] = [Errno::ETIMEDOUT, Errno::EIO, Errno::EHOSTDOWN]
 #[test]
 fn a_cell_of_changes_is_right_in_three_ways_only() {
     let right = |old: &str, new: &str, gone: &str, well: bool| {
-        let there = [old, new, gone].map(|content| (!content.is_empty()).then(|| content.as_bytes()));
+        let there = [old, new, gone].map(|content| (!content.is_empty()).then_some(content.as_bytes()));
         renamed_and_removed(there, [b"old".to_vec(), b"gone".to_vec()], well).is_ok()
     };
     // old, new, gone; whether that may be found after an error, and where both were acknowledged.
