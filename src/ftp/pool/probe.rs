@@ -4,6 +4,7 @@ use crate::deadline::{self, Deadline, Ending};
 use crate::ftp::breaker::Breaker;
 use crate::ftp::error::Error;
 use crate::ftp::pool::Pool;
+use crate::ftp::pool::lease::Lent;
 use crate::ftp::session::Session;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -70,6 +71,20 @@ impl Pool {
         }
     }
 
+    /// Makes idle what a probe opened, unless there are as many sessions as there may be: a request may hold one that is dead,
+    /// or have got one by itself.
+    fn take_in(self: &Arc<Self>, session: Session) {
+        let place = {
+            let mut state = self.state.lock();
+            let has_room = state.lent + state.idle.len() < self.server.settings.connections_max.get();
+            has_room.then(|| Lent::begin(self, &mut state))
+        };
+        match place {
+            Some(place) => place.of(session).give_back(),
+            None => session.quit(),
+        }
+    }
+
     /// A request gave the server up with `error`: perhaps it is away.
     pub fn doubt(self: &Arc<Self>, error: &Error) {
         if !self.server.breaker.doubt(error) {
@@ -108,7 +123,7 @@ fn probe(pool: &Weak<Pool>) {
         std::mem::forget(unheard);
         match opened {
             Ok(session) => {
-                pool.shelve(session);
+                pool.take_in(session);
                 breaker.probed(None);
             }
             Err(error) => {

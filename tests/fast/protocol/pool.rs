@@ -290,6 +290,35 @@ fn a_server_that_is_gone_is_told_at_once_after_the_first_time_and_found_again() 
     assert_eq!(names(&client, "/"), ["a", "b"]);
 }
 
+/// A mount with `connections=1` had two, from the first silence of its server on: what the probe had opened was kept beside the one
+/// that a request held.
+#[test]
+fn a_probe_leaves_no_connection_too_many() {
+    let server = Server::start(Behaviour::default(), tree());
+    let known = Arc::new(Known::new(settings(server.port())).unwrap());
+    let pool = Pool::new(Arc::clone(&known));
+    let lease = pool.take().unwrap();
+    let wait_until = |what: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !what() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    // It is silent for long enough after a while.
+    wait_until(&|| {
+        pool.doubt(&Error::Deadline { step: "a question".to_owned() });
+        known.breaker.is_open()
+    });
+    wait_until(&|| !known.breaker.is_open());
+    assert_eq!(server.connections(), 2, "the probe was not the one that found it");
+    lease.give_back();
+    wait_until(&|| server.connections_open() == 1);
+    let connections = pool.connections();
+    assert_eq!((connections.idle, connections.lent), (1, 0), "{connections:?}");
+    pool.with_session(|session| session.exchange(&Command::Noop)).unwrap();
+}
+
 /// Who lets nobody in is there: each request hears of it, and nothing else is tried.
 #[test]
 fn a_server_that_lets_nobody_in_is_not_away() {
