@@ -26,7 +26,8 @@ fn asked(arguments: &[&str], path: &Path) -> Ran {
     finish(within(LIMIT, program()).args(arguments).arg(path))
 }
 
-fn document(point: &Path) -> Document {
+/// What `ftpsfs status` tells of a mount.
+pub(crate) fn document(point: &Path) -> Document {
     let text = asked(&["status", "--json"], point).succeeded();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

@@ -60,6 +60,11 @@ impl Program {
         panic!("no {name} within {limit:?}: {done:?}");
     }
 
+    /// Whether the task goes on, as far as it has said by now.
+    pub(crate) fn goes_on(&self, done: &mut Done) -> bool {
+        self.said.try_iter().all(|line| done.hear(&line) != Heard::End)
+    }
+
     /// Waits for the task's end; `None` if it does not come in time: then a call hangs.
     pub(crate) fn end(&self, mut done: Done, limit: Duration) -> Option<Done> {
         let deadline = Instant::now() + limit;

@@ -1,6 +1,7 @@
 //! One cell: a program in the middle of something, a fault, and what became of it.
 
 use super::calls::{Done, Program};
+use crate::status::document;
 use crate::support::mountpoint::{Mount, end_by_force};
 use crate::support::tree::big_content;
 use crate::writer::kept;
@@ -34,6 +35,8 @@ pub(crate) const OPERATIONS: [Operation; 5] =
 pub(crate) enum Expected {
     /// An error in time, or none.
     InTime,
+    /// An error in time: what the program is doing cannot be done without what fails.
+    Told,
     /// Nothing but time.
     Unnoticed,
 }
@@ -54,6 +57,9 @@ pub(crate) trait Place {
 
     /// How many names `list` has.
     fn listed(&self) -> usize;
+
+    /// How many bytes have come from the server, where a listing is long enough to be in the middle of it.
+    fn fetched(&self) -> u64;
 }
 
 /// Something that happens to a place, and its end.
@@ -64,7 +70,8 @@ pub(crate) struct Fault<'a, P> {
     /// Whether it strikes before the operation begins, whatever that is.
     pub(crate) comes_first: bool,
     pub(crate) strike: &'a dyn Fn(&mut P),
-    /// Comes when the operation has ended.
+    /// Comes when it has lasted so long, which the operation must outlast, or else when the operation has ended.
+    pub(crate) lasts: Option<Duration>,
     pub(crate) mend: &'a dyn Fn(&mut P),
     /// How often it struck, where that is known.
     pub(crate) struck: &'a dyn Fn(&P) -> Option<usize>,
@@ -128,14 +135,15 @@ pub(crate) struct Rest {
 
 /// Works in `room` once without any fault, and waits until the mount rests.
 pub(crate) fn warm_up<P: Place>(place: &P, program: &mut Program, room: &Room) -> Rest {
-    let now = |mount: &Mount| Rest { threads: mount.threads(), descriptors: mount.descriptors() };
-    let before = now(place.mount());
     let mut complaints = Vec::new();
     after(place, program, room, &mut complaints);
     assert!(complaints.is_empty(), "without any fault: {complaints:?}\n{}", place.mount().log());
-    // Connections may be there that were not before, each with a data connection that was opened early, and a thread or two
-    // that a first use starts for good.
-    Rest { threads: before.threads + 2, descriptors: before.descriptors + 5 }
+    eventually(|| nothing_lent(place.mount())).unwrap_or_else(|why| panic!("without any fault: {why}"));
+    let (mount, connections) = (place.mount(), document(&place.mount().point).server.connections);
+    // Of two connections the other one may come later, and each may have a data connection that was opened early or has been
+    // used up; there is no more than that.
+    let (more, cold) = (connections.limit - connections.idle, connections.idle);
+    Rest { threads: mount.threads(), descriptors: mount.descriptors() + 2 * more + cold }
 }
 
 /// Lets `fault` strike in the middle of `operation` in `room`; `next` is for what comes afterwards.
@@ -159,19 +167,31 @@ pub(crate) fn cell<P: Place>(
     let struck = (fault.struck)(place).unwrap_or_default();
     let work =
         Work { operation, room, kept: place.mount().beside("read").join(&room.name), source: source(place, room) };
-    let (done, begins_later) = work.begin(place, program, fault.comes_first);
+    let (mut done, begins_later) = work.begin(place, program, fault.comes_first);
+    let begun = Instant::now();
     (fault.strike)(place);
     if begins_later {
         work.start(place.mount(), program);
     }
-    let ended = program.end(done, HUNG);
+    let mut goes_on = true;
+    if let Some(lasts) = fault.lasts {
+        thread::sleep(lasts.saturating_sub(begun.elapsed()));
+        goes_on = program.goes_on(&mut done);
+        if !goes_on {
+            cell.complaints.push("it ended before the fault did".to_owned());
+        }
+        (fault.mend)(place);
+    }
+    let ended = if goes_on { program.end(done, HUNG) } else { Some(done) };
     // The end of an answer is not what a program waits for.
     let strikes = || match (fault.struck)(place) {
         Some(times) if times == struck => Err("the fault did not strike".to_owned()),
         _ => Ok(()),
     };
     cell.complaints.extend(eventually(strikes).err());
-    (fault.mend)(place);
+    if fault.lasts.is_none() {
+        (fault.mend)(place);
+    }
     let Some(done) = ended else {
         cell.complaints.push(format!("a call hangs for more than {HUNG:?}: {}", last_lines(&place.mount().log())));
         end_by_force(&place.mount().point, place.mount().pid());
@@ -183,11 +203,22 @@ pub(crate) fn cell<P: Place>(
         cell.complaints.push(why);
     }
     cell.back = after(place, program, next, &mut cell.complaints);
+    cell.complaints.extend(eventually(|| nothing_lent(place.mount())).err());
+    // Threads without work go after ten seconds, for which only the end of a row waits.
     cell.complaints.extend(at_rest(place.mount(), Rest { threads: u64::MAX, ..rest }, DESCRIPTORS_MAX));
     if !cell.complaints.is_empty() {
         cell.complaints.push(format!("the log ends: {}", last_lines(&place.mount().log())));
     }
     cell
+}
+
+/// Every place of the pool is given back, nobody waits for one, and there are no more connections than there may be.
+fn nothing_lent(mount: &Mount) -> Result<(), String> {
+    let connections = document(&mount.point).server.connections;
+    if (connections.lent, connections.waiting) == (0, 0) && connections.idle <= connections.configured {
+        return Ok(());
+    }
+    Err(format!("nobody asks for anything: {connections:?}"))
 }
 
 /// What the mount has too much of, if it does not come to rest within `limit`.
@@ -199,8 +230,9 @@ pub(crate) fn at_rest(mount: &Mount, rest: Rest, limit: Duration) -> Option<Stri
             return None;
         }
         if Instant::now() > deadline {
+            let connections = document(&mount.point).server.connections;
             return Some(format!(
-                "after {limit:?} {threads} threads and {descriptors} descriptors instead of {rest:?}"
+                "after {limit:?} {threads} threads and {descriptors} descriptors instead of {rest:?}: {connections:?}"
             ));
         }
         thread::sleep(Duration::from_millis(50));
@@ -248,12 +280,19 @@ impl Work<'_> {
         if comes_first || matches!(self.operation, Operation::Stat | Operation::Change) {
             return (done, true);
         }
+        let fetched = place.fetched();
         self.start(mount, program);
         match self.operation {
             Operation::Read => drop(program.has_called("read", &mut done, HUNG)),
             Operation::Upload => drop(program.has_called("write", &mut done, HUNG)),
             // On its way.
-            _ => thread::sleep(Duration::from_millis(30)),
+            _ => {
+                let deadline = Instant::now() + HUNG;
+                while place.fetched() < fetched + OPENED {
+                    assert!(Instant::now() < deadline, "no listing comes: {}", mount.log());
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         (done, false)
     }
@@ -413,6 +452,7 @@ impl Cell {
             self.complaints.push(format!("{name} took {longest:.1?}"));
         }
         match done.errno {
+            None if expected == Expected::Told => self.complaints.push("the program was told nothing".to_owned()),
             Some(errno) if expected == Expected::Unnoticed => {
                 self.complaints.push(format!("the program saw {errno:?}"))
             }
@@ -473,6 +513,9 @@ pub(crate) const OPTIONS: [&str; 4] = ["timeout=2", "attr_timeout=1", "dir_timeo
 
 /// How much longer than the time limit a call may take on a busy machine.
 const MARGIN: Duration = Duration::from_millis(1500);
+
+/// What comes before the first byte of a listing, as bytes from the server: replies and a handshake.
+const OPENED: u64 = 16 << 10;
 
 /// A call that takes longer hangs.
 const HUNG: Duration = Duration::from_secs(30);

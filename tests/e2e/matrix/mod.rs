@@ -2,7 +2,7 @@
 //! are right, what follows the fault works, and threads, descriptors and places of the pool are back to where they were.
 //!
 //! Prints a line for each cell. A row is one mount with two connections and a column of the scripted server one with a single
-//! one, so that a place that is lost in one cell is missed in the next ones.
+//! one. After each cell the mount has to say that no place of the pool is lent.
 
 mod calls;
 mod cell;

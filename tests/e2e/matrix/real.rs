@@ -6,13 +6,13 @@ use super::cell::{
     Cell, Expected, Fault, OPERATIONS, OPTIONS, Place, Room, THREADS_MAX, at_rest, cell, warm_up, whole_row,
 };
 use crate::cases::{Case, give};
+use crate::status::document;
 use crate::support::link::{Link, Quality};
 use crate::support::mountpoint::{Mount, long_run};
 use crate::support::server::{Kind, Spec, Tls};
 use crate::writer::names;
 use std::fs::{self, File};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// What happens to the server or on the way to it.
@@ -40,6 +40,12 @@ const LASTING: [Trouble; 3] = [Trouble::Killed, Trouble::Stopped, Trouble::Cut];
 
 const PASSING: [Trouble; 5] =
     [Trouble::Restarted, Trouble::SessionsKilled, Trouble::Reset, Trouble::CutShortly, Trouble::StoppedShortly];
+
+/// Those that are over after [`SHORTLY`], while the operation goes on.
+const PASSING_BY: [Trouble; 3] = [Trouble::Restarted, Trouble::CutShortly, Trouble::StoppedShortly];
+
+/// Those after which no connection is as it was.
+const REPLACED: [Trouble; 3] = [Trouble::Restarted, Trouble::SessionsKilled, Trouble::Reset];
 
 const KINDS: [Kind; 4] = [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib];
 
@@ -80,11 +86,13 @@ fn row((kind, trouble): (Kind, Trouble)) -> Vec<Cell> {
     for (number, operation) in OPERATIONS.into_iter().enumerate() {
         let fault = Fault {
             name: format!("{trouble:?}"),
-            expected: if LASTING.contains(&trouble) { Expected::InTime } else { Expected::Unnoticed },
+            expected: if LASTING.contains(&trouble) { Expected::Told } else { Expected::Unnoticed },
             comes_first: false,
             strike: &|rig: &mut Rig| rig.strike(trouble),
+            lasts: PASSING_BY.contains(&trouble).then_some(SHORTLY),
             mend: &|rig: &mut Rig| rig.mend(trouble),
-            struck: &|_| None,
+            // Connections that are broken are replaced.
+            struck: &|rig: &Rig| REPLACED.contains(&trouble).then(|| rig.logins()),
         };
         let rooms = [&Room::new("cell", number), &Room::new("next", NEXT + number)];
         cells.push(cell(&mut rig, &mut program, &name, operation, &fault, rooms, rest));
@@ -123,34 +131,24 @@ impl Rig {
 
     fn strike(&mut self, trouble: Trouble) {
         match trouble {
-            Trouble::Killed => self.case.server.stop(),
-            Trouble::Stopped => self.case.server.suspend(),
-            Trouble::Cut => self.link.cut(),
-            Trouble::Restarted => {
-                self.case.server.stop();
-                self.case.server.start_again();
-            }
+            Trouble::Killed | Trouble::Restarted => self.case.server.stop(),
+            Trouble::Stopped | Trouble::StoppedShortly => self.case.server.suspend(),
+            Trouble::Cut | Trouble::CutShortly => self.link.cut(),
             Trouble::SessionsKilled => self.case.server.hang_up(),
             Trouble::Reset => self.link.forget(),
-            Trouble::CutShortly => {
-                self.link.cut();
-                thread::sleep(SHORTLY);
-                self.link.mend();
-            }
-            Trouble::StoppedShortly => {
-                self.case.server.suspend();
-                thread::sleep(SHORTLY);
-                self.case.server.resume();
-            }
         }
+    }
+
+    fn logins(&self) -> usize {
+        usize::try_from(document(&self.mount.point).server.counts.logins).unwrap()
     }
 
     fn mend(&mut self, trouble: Trouble) {
         match trouble {
-            Trouble::Killed => self.case.server.start_again(),
-            Trouble::Stopped => self.case.server.resume(),
-            Trouble::Cut => self.link.mend(),
-            _ => {}
+            Trouble::Killed | Trouble::Restarted => self.case.server.start_again(),
+            Trouble::Stopped | Trouble::StoppedShortly => self.case.server.resume(),
+            Trouble::Cut | Trouble::CutShortly => self.link.mend(),
+            Trouble::SessionsKilled | Trouble::Reset => {}
         }
     }
 }
@@ -175,6 +173,10 @@ impl Place for Rig {
     fn listed(&self) -> usize {
         LISTED
     }
+
+    fn fetched(&self) -> u64 {
+        self.link.bytes_to_client()
+    }
 }
 
 fn furnish(case: &Case, room: &Room, bytes: usize) {
@@ -187,13 +189,14 @@ fn furnish(case: &Case, room: &Room, bytes: usize) {
     let list = directory.join("list");
     fs::create_dir(&list).unwrap();
     for number in 0..LISTED {
-        File::create(list.join(format!("file-{number:05}"))).unwrap();
+        File::create(list.join(format!("file-{number:05}-{}", "x".repeat(200)))).unwrap();
     }
 }
 
 /// How long a read and an upload are: half a second of the link.
 const BYTES: usize = 2 << 20;
 
+/// With long names: a tenth of a second of the link, and more than a server hands to its kernel at once.
 const LISTED: usize = 1500;
 
 /// Shorter than the time limit.

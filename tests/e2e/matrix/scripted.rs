@@ -41,6 +41,7 @@ fn sessions_that_expire_are_not_noticed() {
             expected: Expected::Unnoticed,
             comes_first: true,
             strike: &|rig: &mut Rig| rig.server.expire_sessions(),
+            lasts: None,
             mend: &|_| (),
             struck: &|_| None,
         };
@@ -84,7 +85,8 @@ fn steps(operation: Operation) -> Vec<(Step, bool)> {
 /// One operation, with `act` at each step, so many times.
 fn column(operation: Operation, act: &Act, times: usize, expected: Expected) -> Vec<Cell> {
     let steps = steps(operation);
-    let rig = &mut Rig::new(steps.len(), Behaviour::default());
+    let mut place = Rig::new(steps.len(), Behaviour::default());
+    let rig = &mut place;
     let mut program = Program::start();
     let rest = warm_up(rig, &mut program, &Room::new("warm", WARM));
     let mut cells = Vec::new();
@@ -101,6 +103,7 @@ fn column(operation: Operation, act: &Act, times: usize, expected: Expected) -> 
                     rig.server.hang_up();
                 }
             },
+            lasts: None,
             mend: &|rig: &mut Rig| rig.server.no_more_faults(),
             struck: &|rig| Some(rig.server.struck()),
         };
@@ -111,6 +114,8 @@ fn column(operation: Operation, act: &Act, times: usize, expected: Expected) -> 
         }
     }
     cells.extend(at_rest(&rig.mount, rest, THREADS_MAX).map(|complaint| whole_row("scripted", "", complaint)));
+    drop(program);
+    place.mount.end();
     cells
 }
 
@@ -181,6 +186,11 @@ impl Place for Rig {
 
     fn listed(&self) -> usize {
         LISTED
+    }
+
+    /// The fault comes first.
+    fn fetched(&self) -> u64 {
+        unreachable!("no listing is waited for")
     }
 }
 
