@@ -154,6 +154,7 @@ fn a_full_disk_is_told_and_what_was_written_in_place_is_kept() {
         assert_kept(&mount, &case.disk, "file", &content, taken);
         assert!(fs::read(case.disk.join("other")).unwrap() == big_content(0, 1 << 20), "{kind:?}");
         fs::remove_file(case.disk.join("file")).unwrap();
+        small.wait_for_room();
         store(&mount.path("fits"), b"small").unwrap();
         mount.end();
         assert_eq!(names(&case.disk), ["fits", "other"], "{kind:?}");

@@ -4,6 +4,7 @@ use crate::support::mountpoint::Mount;
 use crate::support::run::{PATIENCE, finish, within};
 use nix::errno::Errno;
 use nix::libc::{O_CREAT, O_TRUNC, O_WRONLY};
+use nix::sys::statvfs::statvfs;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Lines, Write as _};
 use std::ops::Range;
@@ -140,6 +141,9 @@ pub(crate) fn kept(
     content: &[u8],
     taken: usize,
 ) -> Result<(), String> {
+    if taken == 0 {
+        return Err("nothing was taken, of which nothing can be kept".to_owned());
+    }
     if on_server.iter().any(|bytes| bytes.len() >= taken && content.starts_with(bytes)) {
         return Ok(());
     }
@@ -189,6 +193,16 @@ impl Small {
         finish(within(PATIENCE, "mount").args(["-t", "tmpfs", "-o", "size=8m,mode=755", "tmpfs"]).arg(path))
             .succeeded();
         Self(path.to_owned())
+    }
+
+    /// Waits until what was removed is gone: a server may have it open for a moment.
+    pub(crate) fn wait_for_room(&self) {
+        let room = || statvfs(&self.0).map(|told| told.blocks_available() * told.fragment_size()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while room() < 1 << 20 {
+            assert!(Instant::now() < deadline, "{} bytes are free", room());
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod calls;
 mod cell;
 mod clock;
 mod real;
-mod scripted;
+pub(crate) mod scripted;
 
 /// Runs each of `rows` in a thread of its own, since they mostly wait, and fails with the whole table if a cell is wrong.
 fn assert_table<R: Send>(rows: impl IntoIterator<Item = R>, run: impl Fn(R) -> Vec<cell::Cell> + Sync) {
