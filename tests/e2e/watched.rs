@@ -16,13 +16,34 @@ use nix::errno::Errno;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(1);
 const IDENTITY: Identity = Identity { source: String::new(), mountpoint: String::new(), read_only: false, owner: 0 };
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// What was logged as an error.
+static HEARD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Ears;
+
+impl log::Log for Ears {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() == log::Level::Error
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        HEARD.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+fn heard() -> Vec<String> {
+    HEARD.lock().unwrap().clone()
+}
 
 struct Mounted {
     memory: Memory,
@@ -105,6 +126,8 @@ fn a_panic_is_one_failed_call() {
     let memory = Memory::new();
     memory.file("/f", "content").file("/g", "other").file("/h", "more");
     let mounted = Mounted::new(memory.clone(), Duration::ZERO);
+    log::set_logger(&Ears).expect("no other test of this program listens");
+    log::set_max_level(log::LevelFilter::Error);
     // Names that the kernel does not know yet: of those that it does it asks a second time by itself.
     memory.panic_next();
     assert_eq!(errno(fs::metadata(mounted.point.join("f"))), Errno::EIO);
@@ -112,11 +135,21 @@ fn a_panic_is_one_failed_call() {
     memory.panic_next();
     assert_eq!(errno(fs::remove_file(mounted.point.join("h"))), Errno::EIO);
     fs::remove_file(mounted.point.join("h")).unwrap();
-    // The one who fetches, of whom the kernel asks again before it tells the one who waits.
+    // The one who fetches, of whom the kernel asks again before it tells the one who waits: that may have been in time.
     let mut file = File::open(mounted.point.join("g")).unwrap();
     memory.panic_next();
-    let _ = file.read_to_end(&mut Vec::new());
-    thread::sleep(DEADLINE);
+    let mut content = Vec::new();
+    match file.read_to_end(&mut content) {
+        Ok(_) => assert_eq!(content, b"other"),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32)),
+    }
+    assert!(memory.has_panicked(), "nobody fetched");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::read(mounted.point.join("g")).is_err() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(fs::read(mounted.point.join("g")).unwrap(), b"other");
+    let told = heard();
+    assert_eq!(told.iter().filter(|line| line.contains("panicked")).count(), 3, "{told:?}");
     fs::remove_file(mounted.point.join("f")).unwrap();
 }

@@ -273,6 +273,11 @@ impl Memory {
         self
     }
 
+    /// Whether [`Memory::panic_next`] came true.
+    pub(crate) fn has_panicked(&self) -> bool {
+        !self.state().panic
+    }
+
     /// The server is known to be away, or is back.
     pub(crate) fn away(&self, away: bool) -> &Self {
         self.state().away = away;
