@@ -107,7 +107,7 @@ fn questions_do_not_wait_behind_downloads() {
         for room in [1, 2] {
             let case = Case::of(Spec { clients_max: Some(room), ..Spec::new(kind, "/") });
             let mount = case.mount(&["connections=4", "attr_timeout=0", "dir_timeout=0", "mount_timeout=20"]);
-            let (is_over, mut slowest) = (AtomicBool::new(false), Duration::ZERO);
+            let (is_over, mut times) = (AtomicBool::new(false), Vec::new());
             thread::scope(|scope| {
                 for reader in 0..2_u64 {
                     let (mount, is_over) = (&mount, &is_over);
@@ -130,14 +130,26 @@ fn questions_do_not_wait_behind_downloads() {
                     let asked = Instant::now();
                     fs::metadata(mount.path(&format!("many/file-{number:05}.txt"))).unwrap();
                     fs::read_dir(mount.path("links/real")).unwrap().for_each(drop);
-                    slowest = slowest.max(asked.elapsed());
+                    times.push(asked.elapsed());
                     if began.elapsed() > Duration::from_secs(4) {
                         break;
                     }
                 }
                 is_over.store(true, Ordering::Relaxed);
             });
-            println!("{kind:?} {room}: the slowest question took {slowest:?}");
+            times.sort_unstable();
+            let (count, median, slowest) = (times.len(), times[times.len() / 2], times[times.len() - 1]);
+            println!(
+                "{kind:?} {room}: {count} questions, half of them within {median:?}, the slowest took {slowest:?}"
+            );
+            // Where a question is one command, or another connection is there for it, they come one after the other. Else each
+            // waits for its turn a few times, or lists ten thousand names, and few are asked in this time.
+            let (count_min, median_max) = match (kind, room) {
+                (Kind::Pyftpdlib, _) | (Kind::Proftpd | Kind::PureFtpd, 2) => (12, Duration::from_millis(300)),
+                _ => (1, Duration::from_secs(5)),
+            };
+            assert!(count >= count_min, "{kind:?} {room}: {count} questions; {}", mount.log());
+            assert!(median < median_max, "{kind:?} {room}: half of the questions took more than {median:?}");
             // Each of the few steps of a question waits for a share of the download that runs, on a machine that does all of it.
             assert!(slowest < Duration::from_secs(5), "{kind:?} {room}: {slowest:?}");
             mount.end();
@@ -178,9 +190,9 @@ fn a_paused_reader_gives_its_connection_back_in_time() {
         "logins before each pause: {logins:?}, and {} at the end; {given} gave back",
         case.server.count(&["USER"])
     );
-    assert_eq!(told, 1);
-    assert!(given >= 2, "{given}");
-    assert_eq!(case.server.count(&["USER"]), logins[1], "a later pause cost a session: {logins:?}");
+    assert_eq!(told, 1, "{log}");
+    assert!(given >= 2, "{given}; {log}");
+    assert_eq!(case.server.count(&["USER"]), logins[1], "a later pause cost a session: {logins:?}; {log}");
     mount.end();
 }
 
