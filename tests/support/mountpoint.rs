@@ -39,7 +39,7 @@ pub struct Mount {
 ///
 /// If unmounting fails.
 pub fn unmount(point: &Path) {
-    let deadline = Instant::now() + END_MAX;
+    let deadline = Instant::now() + BUSY_MAX;
     let mut ran = finish(within(END_MAX, "umount").arg(point));
     while ran.stderr.contains("busy") && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
@@ -351,6 +351,9 @@ fn last_lines(log: &str) -> String {
 
 /// How long mounting may take.
 const MOUNT_MAX: Duration = Duration::from_secs(30);
+
+/// How long somebody who starts a program may hold what is open here.
+const BUSY_MAX: Duration = Duration::from_secs(2);
 
 /// How long the end of a mount may take.
 const END_MAX: Duration = Duration::from_secs(20);
