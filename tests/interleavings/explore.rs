@@ -1,5 +1,6 @@
 //! Runs scenarios in many orders.
 
+use crate::locks::time_passes;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, MaxSteps, Runner};
 use std::time::Instant;
@@ -21,6 +22,7 @@ pub(crate) fn explore((name, scenario): Scenario) {
 
 fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
     let mut config = Config::new();
+    time_passes(false);
     config.max_steps = MaxSteps::FailAfter(STEPS_MAX);
     Runner::new(scheduler, config).run(scenario);
 }

@@ -2,7 +2,7 @@
 //! with what was there before.
 
 use crate::explore::Scenario;
-use crate::locks::Mutex;
+use crate::locks::{Mutex, time_passes};
 use crate::vfs::error::Error;
 use crate::vfs::flight::Flights;
 use shuttle::thread;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     ("flight::one_question_answers_all", one_question_answers_all),
+    ("flight::who_gives_up_holds_up_nobody", who_gives_up_holds_up_nobody),
     ("flight::nobody_is_answered_with_what_was_before_a_change", nobody_is_answered_with_what_was_before_a_change),
 ];
 
@@ -54,6 +55,19 @@ fn one_question_answers_all() {
             assert_eq!(questions.lock().asked, asked + 1);
         }
     });
+}
+
+/// Whoever waits too long for another's answer is told so, and leaves nothing behind for which others would wait.
+fn who_gives_up_holds_up_nobody() {
+    let flights: Arc<Flights<u8, u64>> = Arc::new(Flights::new());
+    time_passes(true);
+    let again = Arc::clone(&flights);
+    in_parallel(3, move || match flights.run(&1, || Ok(7)) {
+        Ok(answer) => assert_eq!(answer, 7),
+        Err(error) => assert_eq!(error, Error::timed_out()),
+    });
+    time_passes(false);
+    assert_eq!(again.run(&1, || Ok(8)).unwrap(), 8);
 }
 
 /// As the tree does it: a change is counted once the server has it, and its count is a part of each question.

@@ -1,17 +1,20 @@
 //! What the modules under test use of `parking_lot`, over shuttle's locks: each is a point at which another thread may go on.
 //!
-//! A wait that is bounded in time never times out here. So whoever would be woken by nobody waits for ever, and shuttle says so.
+//! A wait that is bounded in time never times out here, so that whoever would be woken by nobody waits for ever, and shuttle says
+//! so; but in scenarios in which [`time_passes`], where it may at any moment.
 
+use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 
-/// `None` only while [`Condvar`] has it.
-pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+/// The guard is `None` only while [`Condvar`] has it.
+pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>, &'a sync::Mutex<T>);
 
 /// Of the cache on disk, which no scenario has.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(crate) struct RwLock<T>(Mutex<T>);
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(sync::Condvar);
 
-pub(crate) struct TimedOut;
+pub(crate) struct TimedOut(bool);
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
@@ -28,11 +31,11 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(Some(self.0.lock().unwrap()))
+        MutexGuard(Some(self.0.lock().unwrap()), &self.0)
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard)))
+        self.0.try_lock().ok().map(|guard| MutexGuard(Some(guard), &self.0))
     }
 
     pub(crate) fn try_lock_for(&self, _limit: Duration) -> Option<MutexGuard<'_, T>> {
@@ -68,13 +71,18 @@ impl Condvar {
     }
 
     pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _limit: Duration) -> TimedOut {
+        if is_time_over() {
+            guard.0 = None;
+            shuttle::thread::yield_now();
+            guard.0 = Some(guard.1.lock().unwrap());
+            return TimedOut(true);
+        }
         self.wait(guard);
-        TimedOut
+        TimedOut(false)
     }
 
-    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _deadline: Instant) -> TimedOut {
-        self.wait(guard);
-        TimedOut
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, deadline: Instant) -> TimedOut {
+        self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
     }
 
     pub(crate) fn notify_one(&self) {
@@ -88,7 +96,7 @@ impl Condvar {
 
 impl TimedOut {
     pub(crate) fn timed_out(&self) -> bool {
-        false
+        self.0
     }
 }
 
@@ -116,6 +124,19 @@ impl<T: fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
+}
+
+/// Whether waits end by themselves in the scenario that runs.
+static TIME_PASSES: AtomicBool = AtomicBool::new(false);
+
+/// From here on, or no more, waits end by themselves and deadlines are over, when chance decides it.
+pub(crate) fn time_passes(passes: bool) {
+    TIME_PASSES.store(passes, Ordering::Relaxed);
+}
+
+/// Whether chance says that what is waited for did not come in time.
+pub(crate) fn is_time_over() -> bool {
+    TIME_PASSES.load(Ordering::Relaxed) && thread_rng().gen_range(0..3) == 0
 }
 
 const HELD: &str = "a guard is used by its own thread, which is not waiting";

@@ -4,7 +4,7 @@
 use crate::explore::Scenario;
 use crate::ftp::pool::{Lease, Pool, Reclaim};
 use crate::ftp::session::{Far, Session};
-use crate::locks::Mutex;
+use crate::locks::{Mutex, time_passes};
 use ftpsfs::ftp::charset::Wish;
 use ftpsfs::ftp::error::Error;
 use ftpsfs::ftp::server::Server;
@@ -25,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("pool::a_transfer_gives_way", a_transfer_gives_way),
     ("pool::a_question_in_line_goes_before_transfers", a_question_in_line_goes_before_transfers),
     ("pool::nothing_is_lent_after_the_end", nothing_is_lent_after_the_end),
+    ("pool::who_gives_up_leaves_the_counts_right", who_gives_up_leaves_the_counts_right),
 ];
 
 fn pool(connections_max: usize, opens_ahead: bool) -> Arc<Pool> {
@@ -163,6 +164,31 @@ fn nothing_is_lent_after_the_end() {
     });
     pool.close();
     request.join().unwrap();
+    end(&pool, &far);
+}
+
+/// Whoever waited too long leaves the line at any moment, also in that in which a session comes for it.
+fn who_gives_up_leaves_the_counts_right() {
+    let far = Far::begin(2, None);
+    let pool = pool(1, false);
+    time_passes(true);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|number| {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || {
+                let served = match number % 2 {
+                    0 => pool.with_lease(use_one),
+                    _ => pool.with_session(Session::work),
+                };
+                let in_time = !matches!(served, Err(Error::Busy { .. } | Error::Deadline { .. }));
+                assert!(served.is_ok() || !in_time, "{served:?}");
+            })
+        })
+        .collect();
+    requests.into_iter().for_each(|request| request.join().unwrap());
+    time_passes(false);
+    // Nobody is left in line: the next one is served at once.
+    pool.with_session(Session::work).unwrap();
     end(&pool, &far);
 }
 
