@@ -14,6 +14,7 @@ use ftpsfs::remote::{ErrorKind, Remote as _};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 fn tree() -> Tree {
@@ -171,31 +172,32 @@ fn failures_in_parallel_leave_a_pool_that_works() {
         Ok(got) => assert!(got == content),
         Err(broken) => assert!(content.starts_with(&broken.bytes), "{broken:?}"),
     };
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..THREADS)
-            .map(|_| {
-                scope.spawn(|| {
-                    for _ in 0..12 {
-                        read_or_fail();
-                        if let Ok(entries) = client.list(&path("/")) {
-                            assert_eq!(entries.len(), 2);
-                        }
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    read_or_fail();
+                    if let Ok(entries) = client.list(&path("/")) {
+                        assert_eq!(entries.len(), 2);
                     }
-                })
-            })
-            .collect();
-        for (count, (step, act)) in faults.iter().cycle().enumerate() {
-            if readers.iter().all(|reader| reader.is_finished()) {
-                break;
-            }
+                }
+            });
+        }
+        for (count, (step, act)) in faults.iter().cycle().take(4 * faults.len()).enumerate() {
             server.fault(Fault::new(*step, act.clone()).once());
             if count % 5 == 0 {
                 server.expire_sessions();
             }
-            std::thread::sleep(Duration::from_millis(3));
+            // Some need a new connection, which another one brings.
+            let (struck, deadline) = (server.struck(), Instant::now() + Duration::from_millis(50));
+            while server.struck() == struck && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
         }
+        is_over.store(true, SeqCst);
     });
-    assert!(server.connections() > 10, "only {} connections: too little failed", server.connections());
+    assert!(server.struck() > 3 * faults.len(), "only {} faults struck", server.struck());
     server.no_more_faults();
     server.expire_sessions();
     std::thread::scope(|scope| {
@@ -273,13 +275,14 @@ fn a_server_that_is_gone_is_told_at_once_after_the_first_time_and_found_again() 
     server.hang_up();
     let begun = Instant::now();
     assert_eq!(client.list(&path("/")).unwrap_err().kind, ErrorKind::TimedOut);
-    assert!(begun.elapsed() < TIMEOUT + Duration::from_millis(800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < TIMEOUT + Duration::from_secs(1), "{:?}", begun.elapsed());
     // Certain after a second.
     assert_eq!(client.list(&path("/")).unwrap_err().kind, ErrorKind::Away);
     for _ in 0..10 {
         let begun = Instant::now();
         let error = client.list(&path("/")).unwrap_err();
-        assert!(error.kind == ErrorKind::Away && begun.elapsed() < Duration::from_millis(100), "{error}");
+        // Nothing is waited for.
+        assert!(error.kind == ErrorKind::Away && begun.elapsed() < TIMEOUT / 2, "{error}");
         assert!(client.is_away());
     }
     server.no_more_faults();
