@@ -163,7 +163,8 @@ fn run(mount: &Mount, script: &str) {
 }
 
 /// Programs that do not go on where a guess would have them, on a link of 5 ms: what the wire carries to the client, headers
-/// and handshakes included. A slow machine stops a download later; the last figure leaves room for that.
+/// and handshakes included: at most a fifth more than what is used, and 8 MiB (docs/semantics.md), and less where less is known to
+/// be enough.
 #[test]
 fn little_is_fetched_that_nobody_asked_for() {
     let link = Arc::new(Link::new(Quality::delayed(Duration::from_millis(5))));
@@ -172,7 +173,7 @@ fn little_is_fetched_that_nobody_asked_for() {
         ("ls of one directory", |mount| fs::read_dir(mount.path("src")).unwrap().count(), 64 << 10),
         ("one file in each directory", one_file_in_each_directory, 2 << 20),
         ("the first 4 KiB of a large file, by ten programs", |mount| read_at(mount, &[0; 10]), 1 << 20),
-        ("4 KiB at 20 places of a large file", |mount| read_at(mount, &places()), 16 << 20),
+        ("4 KiB at 20 places of a large file", |mount| read_at(mount, &places()), MUCH),
     ];
     for (what, pattern, most) in patterns {
         let mount = case.mount(&[]);
@@ -181,7 +182,7 @@ fn little_is_fetched_that_nobody_asked_for() {
         mount.end();
         let fetched = link.bytes_to_client() - before;
         println!("{what}: {used} used, {fetched} fetched");
-        assert!(fetched <= most, "{what}: {used} used, but {fetched} fetched");
+        assert!(fetched <= most.min(used as u64 * 6 / 5 + MUCH), "{what}: {used} used, but {fetched} fetched");
     }
 }
 
@@ -203,6 +204,9 @@ fn downloads_that_are_broken_off_cost_no_login() {
     println!("{summary:?}");
     assert!(summary.logins <= 8, "{summary:?}");
 }
+
+/// What may be fetched in vain in any case.
+const MUCH: u64 = 8 << 20;
 
 /// What it is, the work, which tells how much it used, and the most bytes that it may fetch.
 type Pattern = (&'static str, fn(&Mount) -> usize, u64);
