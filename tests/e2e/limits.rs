@@ -95,7 +95,11 @@ fn sixteen_readers_and_writers_share_what_a_server_has_room_for() {
             let most = room as usize + 8 + usize::try_from(took.as_secs()).unwrap();
             // pyftpdlib ends the session of a download that gives way, now and then.
             let most = if kind == Kind::Pyftpdlib { most + WORKERS } else { most };
-            assert!(connects.is_none_or(|connects| connects <= most), "{kind:?} {how} {room}: {connects:?} connects");
+            let logins = usize::try_from(summary.logins).unwrap();
+            assert!(
+                connects.unwrap_or(logins) <= most,
+                "{kind:?} {how} {room}: {connects:?} connects, {logins} logins"
+            );
         }
     }
 }
