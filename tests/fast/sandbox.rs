@@ -4,8 +4,8 @@ use ftpsfs::sandbox::{self, Rights};
 use ftpsfs::sys::{self, MountFlags};
 use landlock::{ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, Scope};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::{prctl, ptrace};
 use nix::unistd::Pid;
 use socket2::{Domain, Socket, Type};
 use std::env;
@@ -73,6 +73,8 @@ fn what_is_given_up_cannot_be_had_any_more() {
     ] {
         assert_eq!(outcome(forbidden), "EPERM", "{forbidden}");
     }
+    // Whether this machine dumps cores or not.
+    assert_eq!(outcome("dumped"), "Ok(false)");
     assert_eq!(outcome("new privileges"), "NoNewPrivs 1 CapEff 0000000000000000 CapPrm 0000000000000000");
     if nix::unistd::geteuid().is_root() {
         assert_eq!(outcome("bounding set"), "0000000000000000");
@@ -158,6 +160,7 @@ fn attempt_all() {
     let fields = ["NoNewPrivs", "CapEff", "CapPrm"].map(|name| format!("{name} {}", field(&text, name)));
     println!("new privileges: {}", fields.join(" "));
     println!("bounding set: {}", field(&text, "CapBnd"));
+    println!("dumped: {:?}", prctl::get_dumpable());
 
     tell("write where it may", fs::write(mine.join("a"), "a"));
     tell("rename where it may", fs::rename(mine.join("a"), other.join("b")));
