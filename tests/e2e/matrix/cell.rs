@@ -533,7 +533,7 @@ const DESCRIPTORS_MAX: Duration = Duration::from_secs(6);
 pub(crate) const THREADS_MAX: Duration = Duration::from_secs(20);
 
 /// What a program may be told of a server that cannot be reached.
-const TRUE_ERRORS: [Errno; 3] = [Errno::ETIMEDOUT, Errno::EIO, Errno::EHOSTDOWN];
+pub(crate) const TRUE_ERRORS: [Errno; 3] = [Errno::ETIMEDOUT, Errno::EIO, Errno::EHOSTDOWN];
 
 /// The renamed file could hold anything under its new name.
 #[test]

@@ -3,14 +3,18 @@
 use super::assert_table;
 use super::calls::Program;
 use super::cell::{
-    Cell, Expected, Fault, OPERATIONS, OPTIONS, Operation, Place, Room, THREADS_MAX, at_rest, cell, warm_up, whole_row,
+    Cell, Expected, Fault, OPERATIONS, OPTIONS, Operation, Place, Room, THREADS_MAX, TRUE_ERRORS, at_rest, cell,
+    warm_up, whole_row,
 };
 use crate::ftpd::{self, Act, Behaviour, Content, Dialect, PASSWORD, Server, Step, Tickets, Tree};
 use crate::support::mountpoint::{Mount, long_run, program};
+use crate::support::run::PATIENCE;
 use crate::support::server::run_directory;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What a program waits for at this step, and the server never does.
 #[test]
@@ -26,6 +30,49 @@ fn a_server_that_hangs_up_once_at_any_step_is_not_noticed() {
 #[test]
 fn a_connection_reset_once_at_any_step_is_not_noticed() {
     assert_table(OPERATIONS, |operation| column(operation, &Act::Reset, 1, Expected::Unnoticed));
+}
+
+/// Bytes that come all the time, and no end: what moves is waited for ten times as long as what does not, and a reply is nothing
+/// that moves.
+#[test]
+fn a_server_that_drips_is_an_error_after_ten_times_the_limit() {
+    const SHORT: Duration = Duration::from_secs(1);
+    let drip = || Act::Drip(Duration::from_millis(200));
+    let rows = [
+        ("names", Step::Byte(100), "list", 10 * SHORT),
+        ("read", Step::Byte(1000), "read", 10 * SHORT),
+        ("names", Step::Command("MLSD"), "list", SHORT),
+        ("stat", Step::Command("MLST"), "stat", SHORT),
+    ];
+    std::thread::scope(|scope| {
+        for (task, step, name, limit) in rows {
+            scope.spawn(move || {
+                let room = Room::new("room", 0);
+                let server = Server::start(Behaviour::default(), furnish(Tree::new(), &room));
+                let mount = mount(&server, &["timeout=1", "connections=1", "prefetch=off"]);
+                let mut program = Program::start();
+                let kept = mount.beside("read").join("kept");
+                let path = mount.path(&format!("{}/{name}", room.name));
+                let arguments: &[&Path] = if task == "read" { &[&path, &kept] } else { &[&path] };
+                // So that no answer is needed for the way there.
+                program.run("stat", &[&mount.path(&room.name)], PATIENCE).unwrap();
+                server.fault(ftpd::Fault::new(step, drip()));
+                let done = program.run(task, arguments, PATIENCE).unwrap();
+                println!("{task}, {step:?}: {done:?}");
+                let (longest, _) = &done.longest;
+                assert!(done.errno.is_some_and(|errno| TRUE_ERRORS.contains(&errno)), "{task}, {step:?}: {done:?}");
+                assert!(*longest > limit - SHORT / 2 && *longest < limit + SHORT, "{task}, {step:?}: {done:?}");
+                assert!(server.struck() > 0);
+                server.no_more_faults();
+                let deadline = Instant::now() + PATIENCE;
+                while program.run(task, arguments, PATIENCE).unwrap().errno.is_some() {
+                    assert!(Instant::now() < deadline, "{task}, {step:?}: {}", mount.log());
+                }
+                drop(program);
+                mount.end();
+            });
+        }
+    });
 }
 
 /// The server forgets the TLS sessions of every connection, and refuses data connections that resume none.

@@ -171,6 +171,11 @@ impl Session<'_> {
             Act::HangUp => data.socket.shut(),
             Act::Reset => data.socket.reset(),
             Act::End => data.close(),
+            Act::Drip(time) => {
+                while data.stream.write_all(b"x").and_then(|()| data.stream.flush()).is_ok() {
+                    std::thread::sleep(time);
+                }
+            }
             Act::Clear(text) => {
                 let _ = data.socket.write_all(text.as_bytes());
                 data.socket.shut();

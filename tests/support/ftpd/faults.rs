@@ -61,6 +61,8 @@ pub enum Act {
     SayAndHangUp(String),
     /// Bytes without a line break, for ever.
     Endless,
+    /// The same one by one, each after this time; in a reply, of its first line.
+    Drip(Duration),
     /// The beginning of a reply to STAT, and lines of files for ever.
     EndlessLines,
     /// close_notify and TCP's end, as if the transfer were complete.

@@ -401,6 +401,13 @@ impl<'a> Session<'a> {
             Act::Endless => loop {
                 self.say_bytes(&[b'x'; 8192])?;
             },
+            Act::Drip(time) => {
+                self.say_bytes(b"250-")?;
+                loop {
+                    std::thread::sleep(time);
+                    self.say_bytes(b"x")?;
+                }
+            }
         }
     }
 
