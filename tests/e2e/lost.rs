@@ -4,6 +4,7 @@ use crate::bounded::timed;
 use crate::cases::{Case, Fresh, give, on_every_empty_server};
 use crate::ftpd::{Act, Behaviour, Content, Fault, Server, Step, Tree};
 use crate::matrix::scripted;
+use crate::support::mountpoint::Mount;
 use crate::support::server::{Kind, Spec, Tls};
 use crate::support::tree::big_content;
 use crate::writer::{CREATE, Small, Writer, assert_kept, close, errno, names, store, store_backwards, store_counting};
@@ -154,7 +155,7 @@ fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
     assert!(conflict.starts_with("shared.conflict-"), "{conflict}");
     assert_eq!(fs::read(case.disk.join(conflict)).unwrap(), b"OURS");
     assert!(names(&mount.point).contains(conflict), "{:?}", names(&mount.point));
-    assert_eq!(fs::read(mount.path("shared")).unwrap(), theirs);
+    await_content(&mount, "shared", theirs);
     fs::remove_file(mount.path(conflict)).unwrap();
 
     // What was not written came from a version that is gone: where it is not in memory, nothing whole can be stored beside it.
@@ -171,12 +172,21 @@ fn a_file_changed_by_somebody_else_is_not_overwritten(case: &Case) {
         }
         None => assert_kept(&mount, &case.disk, "shared", b"OURS", 4),
     }
-    assert_eq!(fs::read(mount.path("shared")).unwrap(), b"changed once more");
+    await_content(&mount, "shared", b"changed once more");
 
     store(&mount.path("shared"), b"opened anew").unwrap();
     assert_eq!(fs::read(case.disk.join("shared")).unwrap(), b"opened anew");
     mount.end();
     assert_eq!(names(&case.disk), ["shared"]);
+}
+
+/// Whoever opens the file anew sees what is there, once nobody has it open: the kernel tells of that a moment after close.
+fn await_content(mount: &Mount, name: &str, content: &[u8]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::read(mount.path(name)).ok().as_deref() != Some(content) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(fs::read(mount.path(name)).unwrap(), content, "{}", mount.log());
 }
 
 fn the_last_writer_wins_where_that_is_wished(case: &Case) {
