@@ -241,12 +241,6 @@ impl Code {
 }
 
 /// As the three digits; so `code == 226` reads well.
-impl PartialEq<u16> for Code {
-    fn eq(&self, number: &u16) -> bool {
-        self.0 == *number
-    }
-}
-
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -336,6 +330,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_line_and_reply() {
+        assert_eq!((LINE_BYTES_MAX, REPLY_BYTES_MAX), (8192, 65536));
         let line = [b"220 ", &[b'x'; LINE_BYTES_MAX - 4][..], b"\n"].concat();
         assert_eq!(replies(&line).1, None);
         let line = [b"220 ", &[b'x'; LINE_BYTES_MAX - 3][..], b"\n"].concat();
@@ -372,7 +367,7 @@ mod tests {
     fn bytes_after_a_reply_are_pending() {
         let mut reader = Reader::new();
         reader.feed(b"234 go\r\n230-in\r\n230");
-        assert_eq!(reader.next().unwrap().unwrap().code, 234);
+        assert_eq!(reader.next().unwrap().unwrap().code.number(), 234);
         assert_eq!(reader.pending(), b"230-in\r\n230".len());
         assert_eq!(reader.next(), Ok(None));
         assert_eq!(reader.pending(), b"230-in\r\n230".len());

@@ -405,9 +405,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         if !thread::panicking() {
+            assert_eq!(places_that_show(&self.password), Vec::<PathBuf>::new(), "the password shows");
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// The logs of this process's tests, by now, and the list of mounts, as far as they hold `password`.
+fn places_that_show(password: &str) -> Vec<PathBuf> {
+    let ours = format!("{}-", std::process::id());
+    let is_ours = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(ours.as_bytes());
+    let directories = fs::read_dir(format!("{HOME}/run")).into_iter().flatten().flatten().filter(is_ours);
+    // Not what is deeper: a mount may be there.
+    let files = directories.flat_map(|directory| fs::read_dir(directory.path()).into_iter().flatten().flatten());
+    let logs = files.filter(|file| file.file_name().to_string_lossy().contains("log")).map(|file| file.path());
+    let shows = |place: &PathBuf| fs::read(place).is_ok_and(|text| contains(&text, password.as_bytes()));
+    logs.chain([PathBuf::from("/proc/self/mountinfo")]).filter(shows).collect()
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// The processes that `process` started and that live (proc(5)).
