@@ -48,6 +48,9 @@ pub(crate) struct State {
     pub(crate) refused: Option<Error>,
     /// What the journal has of it, and under which path: the content when it was closed last.
     pub(crate) recorded: Option<(Arc<Spool>, RemotePath)>,
+    /// Where the recorded content is on the server while it is renamed, as the journal knows: it must not go from there as
+    /// long as it does, since then it would count as renamed.
+    pub(crate) uploaded_as: Option<Target>,
     /// Counts changes of form and base.
     pub(crate) generation: u64,
 }
@@ -104,6 +107,7 @@ impl Draft {
             failed: None,
             refused: None,
             recorded: None,
+            uploaded_as: None,
             generation: 0,
         };
         Self { ino, turn: Mutex::new(()), state: Mutex::new(state) }

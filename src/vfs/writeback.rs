@@ -58,7 +58,7 @@ impl Vfs {
     }
 
     fn resume_one(&self, path: &RemotePath, left: Left, moment: Moment) -> Result<(), Error> {
-        if self.drafts.was_published(path, &left.record)? {
+        if self.drafts.was_published(path, &left)? {
             self.drafts.forget_left(&left);
             return Ok(());
         }
@@ -165,7 +165,7 @@ impl Vfs {
         if known {
             self.tree.shadows(draft.ino);
         }
-        self.drafts.renew_record(draft, None)?;
+        self.drafts.renew_record(draft)?;
         // Only now: what has the name must not be lost before something else has it.
         if let Some(replaced) = place.draft {
             self.drafts.drop_waiting(replaced);

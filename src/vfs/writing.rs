@@ -310,7 +310,7 @@ impl Vfs {
         if let Some(draft) = self.drafts.of(ino)
             && self.drafts.set_bits(&draft, mode)?
         {
-            return self.drafts.renew_record(&draft, None);
+            return self.drafts.renew_record(&draft);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
         match self.alter(ino, &path, Alteration::Mode(mode)) {
@@ -326,7 +326,7 @@ impl Vfs {
         if let Some(draft) = self.drafts.of(ino)
             && self.drafts.set_time(&draft, modified)?
         {
-            return self.drafts.renew_record(&draft, None);
+            return self.drafts.renew_record(&draft);
         }
         let path = self.tree.target(&Target::Inode(ino))?;
         self.tree.forget_stored(&path);

@@ -249,9 +249,39 @@ fn fsync_of_a_directory_waits_for_all_that_was_closed_in_it() {
     assert_eq!(memory.content("/b").unwrap(), b"refused");
 }
 
-/// The machine stops before each of the calls that an upload makes, and at its end.
+/// A machine that stops at each call that the server hears while something waits, and the server as it then is.
+#[derive(Clone, Default)]
+struct Stops(Arc<Mutex<Vec<(Disk, Memory)>>>);
+
+impl Stops {
+    fn watch(memory: &Memory, journal: PathBuf) -> Self {
+        let stops = Self::default();
+        memory.on_call({
+            let (stops, server) = (stops.clone(), memory.clone());
+            move || stops.note(&journal, &server)
+        });
+        stops
+    }
+
+    fn note(&self, journal: &Path, server: &Memory) {
+        let copy = Disk::new();
+        copy_journal(journal, &copy.journal()).unwrap();
+        // Before that nothing was closed.
+        if copy.records() > 0 {
+            self.0.lock().unwrap().push((copy, server.fork()));
+        }
+    }
+
+    fn take(&self) -> Vec<(Disk, Memory)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+/// The machine stops before each of the calls that an upload makes, and at its end; and once more before each of the calls
+/// that the next mount makes then. That mount removed what it found uploaded, and a file as long as that was taken for it by
+/// the one after it.
 #[test]
-fn a_machine_that_stops_anywhere_in_an_upload_neither_loses_nor_doubles_it() {
+fn a_machine_that_stops_anywhere_in_an_upload_and_again_neither_loses_nor_doubles_it() {
     for upload in [UploadWay::Temporary, UploadWay::Direct] {
         for (what, make) in [
             ("a new file", (|mount: &Mount| mount.put("a", b"new content")) as fn(&Mount)),
@@ -267,31 +297,52 @@ fn a_machine_that_stops_anywhere_in_an_upload_neither_loses_nor_doubles_it() {
             memory.file("/old", "old file's");
             let settings = Settings { upload, ..Settings::default() };
             let mount = Mount::on(&memory, Disk::new(), settings.clone());
-            let stops: Arc<Mutex<Vec<(Disk, Memory)>>> = Arc::default();
-            memory.on_call({
-                let (stops, server, disk) = (Arc::clone(&stops), memory.clone(), mount.disk.journal());
-                move || {
-                    let copy = Disk::new();
-                    copy_journal(&disk, &copy.journal()).unwrap();
-                    // Before that nothing was closed.
-                    if copy.records() > 0 {
-                        stops.lock().unwrap().push((copy, server.fork()));
-                    }
-                }
-            });
+            let stops = Stops::watch(&memory, mount.disk.journal());
             make(&mount);
             mount.drained();
             memory.on_call(|| {});
             let after = settled(&memory);
-            let mut stops = std::mem::take(&mut *stops.lock().unwrap());
+            let mut stops = stops.take();
             stops.push((mount.disk.copy(), memory.fork()));
             assert!(stops.len() > 3, "{what}: {} stops", stops.len());
             for (number, (disk, server)) in stops.into_iter().enumerate() {
+                let stopped = format!("{what}, {upload:?}, stopped before call {number}");
+                let again = Stops::watch(&server, disk.journal());
                 let next = Mount::on(&server, disk, settings.clone());
                 next.drained();
-                assert_eq!(tree(&server), after, "{what}, {upload:?}, stopped before call {number}");
+                server.on_call(|| {});
+                assert_eq!(tree(&server), after, "{stopped}");
                 assert!(next.recovered().is_empty());
+                for (number, (disk, server)) in again.take().into_iter().enumerate() {
+                    let last = Mount::on(&server, disk, settings.clone());
+                    last.drained();
+                    assert_eq!(tree(&server), after, "{stopped} and again before call {number}");
+                    assert!(last.recovered().is_empty());
+                }
             }
+        }
+    }
+}
+
+/// What had been uploaded and could not be renamed was removed, and the journal went on to tell that it was to be renamed: a
+/// file as long as that was taken for it once the machine had stopped while it was uploaded again.
+#[test]
+fn a_machine_that_stops_after_a_renaming_failed_loses_nothing() {
+    for kind in [ErrorKind::NoSpace, ErrorKind::Lost, ErrorKind::PermissionDenied] {
+        let memory = Memory::new();
+        memory.file("/old", "old file's");
+        let mount = Mount::on(&memory, Disk::new(), Settings::default());
+        let stops = Stops::watch(&memory, mount.disk.journal());
+        memory.refuse_next(Call::Rename, kind);
+        mount.put("old", b"0123456789");
+        mount.drained();
+        memory.on_call(|| {});
+        let after = expected([("/old", b"0123456789")]);
+        assert_eq!(settled(&memory), after);
+        for (number, (disk, server)) in stops.take().into_iter().enumerate() {
+            let next = Mount::on(&server, disk, Settings::default());
+            next.drained();
+            assert_eq!(tree(&server), after, "{kind:?}, stopped before call {number}");
         }
     }
 }

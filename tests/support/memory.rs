@@ -53,6 +53,8 @@ struct State {
     coarse_files: BTreeSet<Vec<u8>>,
     /// What the server does not offer.
     lacks: Vec<Call>,
+    /// The next call of a kind fails so.
+    refusals: Vec<(Call, ErrorKind)>,
     /// Kinds of the calls that changed something or tried to, in order.
     calls: Vec<Call>,
     /// The next downloads break with the error after so many bytes each.
@@ -206,6 +208,12 @@ impl Memory {
     /// The server refuses calls of this kind.
     pub(crate) fn lacks(&self, call: Call) -> &Self {
         self.state().lacks.push(call);
+        self
+    }
+
+    /// The next call of this kind fails.
+    pub(crate) fn refuse_next(&self, call: Call, kind: ErrorKind) -> &Self {
+        self.state().refusals.push((call, kind));
         self
     }
 
@@ -432,6 +440,10 @@ impl Memory {
         state.calls.push(call);
         if state.lacks.contains(&call) {
             return Err(Error::new(ErrorKind::Unsupported, format!("502 {call:?} not implemented.")));
+        }
+        if let Some(next) = state.refusals.iter().position(|(refused, _)| *refused == call) {
+            let (_, kind) = state.refusals.remove(next);
+            return Err(Error::new(kind, format!("told to fail: {kind:?}")));
         }
         Ok(state)
     }

@@ -160,7 +160,13 @@ impl Drafts {
             Ok(()) => Ok(()),
             Err(error @ (Error::Conflict | Error::Exists)) => Err(error),
             Err(error) => {
-                self.tree.discard(temporary);
+                let is_recorded = draft.state.lock().uploaded_as.as_ref() == Some(temporary);
+                match is_recorded {
+                    // It may have been renamed all the same: the journal knows its place until it has another, or none.
+                    true if error.is_of_the_network() => return Err(error),
+                    true => self.record_place(draft, None)?,
+                    false => self.tree.discard(temporary),
+                }
                 if is_refused_way(&error) { self.direct(draft, spool, &error, moment) } else { Err(error) }
             }
         }
@@ -181,7 +187,7 @@ impl Drafts {
         }
         let size = draft.state.lock().size;
         self.overwrites(draft);
-        self.renew_record(draft, None)?;
+        self.record_place(draft, None)?;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
         self.landed(draft, None, None, moment)
@@ -223,7 +229,7 @@ impl Drafts {
             Some(_) => {}
             None => self.set_mode(draft, temporary),
         }
-        self.renew_record(draft, Some(temporary))?;
+        self.record_place(draft, Some(temporary))?;
         let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
         let _moving = self.tree.moving(&[&from, &to]);
         let told = self.put(draft, temporary, size, named)?;
@@ -399,6 +405,9 @@ impl Drafts {
             (state.size, state.stamp, state.refused) = (metadata.size.unwrap_or(size), None, None);
             state.modified = metadata.modified.map_or(moment.wall, |modified| modified.time);
             (state.mode, state.spoiled) = (metadata.mode.or(state.mode), false);
+            if state.uploaded_as.as_ref() == renamed {
+                state.uploaded_as = None;
+            }
             state.origin = Origin::Known(Metadata { mode: state.mode, ..metadata.clone() });
             let before = state.base.take();
             state.reform(Form::Clean, Some(base));

@@ -84,11 +84,17 @@ impl Drafts {
         }
         spool.sync()?;
         journal.record(spool, || Some(Record::of(&path, spool, &draft.state.lock())))?;
-        let before = draft.state.lock().recorded.replace((Arc::clone(spool), path));
+        let (before, uploaded) = {
+            let mut state = draft.state.lock();
+            (state.recorded.replace((Arc::clone(spool), path)), state.uploaded_as.take())
+        };
         match before {
             Some((before, _)) => journal.forget(&before),
             // The kernel may forget the inode: we do not, until it is on the server.
             None => self.tree.looked_up(draft.ino),
+        }
+        if let Some(uploaded) = uploaded {
+            self.tree.discard(&uploaded);
         }
         self.queue.add(draft.ino, &self.this, moment.now);
         Ok(())
@@ -96,9 +102,16 @@ impl Drafts {
 
     /// Nothing of the draft waits in the journal any more.
     pub(crate) fn unrecord(&self, draft: &Draft) {
-        let Some((spool, _)) = draft.state.lock().recorded.take() else { return };
+        let (recorded, uploaded) = {
+            let mut state = draft.state.lock();
+            (state.recorded.take(), state.uploaded_as.take())
+        };
+        let Some((spool, _)) = recorded else { return };
         if let Some(journal) = &self.journal {
             journal.forget(&spool);
+        }
+        if let Some(uploaded) = uploaded {
+            self.tree.discard(&uploaded);
         }
         self.queue.remove(draft.ino);
         self.tree.forget(draft.ino, 1);
@@ -111,21 +124,47 @@ impl Drafts {
         self.unrecord(draft);
     }
 
-    /// Records anew what the journal has of the draft, after its attributes, its path or its place on the server changed:
-    /// it is about to be renamed from `uploaded_as`, where that is given.
+    /// Records where the content is uploaded, from where it is about to be renamed; with `None` that it is nowhere. What was
+    /// uploaded before goes.
     ///
     /// # Errors
     ///
     /// [`Error::Spool`].
-    pub(crate) fn renew_record(&self, draft: &Draft, uploaded_as: Option<&Target>) -> Result<(), Error> {
+    pub(super) fn record_place(&self, draft: &Draft, uploaded_as: Option<&Target>) -> Result<(), Error> {
+        if draft.waiting().is_none() {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut draft.state.lock().uploaded_as, uploaded_as.cloned());
+        if let Err(error) = self.renew_record(draft) {
+            // The journal still knows of that.
+            draft.state.lock().uploaded_as = before;
+            return Err(error);
+        }
+        if let Some(before) = before {
+            self.tree.discard(&before);
+        }
+        Ok(())
+    }
+
+    /// Records anew what the journal has of the draft, after its attributes, its path or its place on the server changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spool`].
+    pub(crate) fn renew_record(&self, draft: &Draft) -> Result<(), Error> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let path = self.tree.target(&Target::Inode(draft.ino))?;
-        let uploaded_as = uploaded_as.map(|temporary| self.tree.target(temporary)).transpose()?;
+        let place = draft.state.lock().uploaded_as.clone();
+        let uploaded_as = place.as_ref().map(|temporary| self.tree.target(temporary)).transpose()?;
         let Some((spool, _)) = draft.waiting() else { return Ok(()) };
         journal.record(&spool, || {
             let mut state = draft.state.lock();
             // It may have got to the server meanwhile, or have been written again.
             state.waiting().filter(|waiting| Arc::ptr_eq(waiting, &spool))?;
+            // Who changed that records it, and all else with it.
+            if state.uploaded_as != place {
+                return None;
+            }
             state.recorded = Some((Arc::clone(&spool), path.clone()));
             let uploaded_as = uploaded_as.map(|path| path.as_bytes().to_vec());
             let mut record = Record::of(&path, &spool, &state);
@@ -142,7 +181,7 @@ impl Drafts {
         for draft in self.recorded() {
             let path = self.tree.target(&Target::Inode(draft.ino)).ok();
             let moved = matches!(&draft.state.lock().recorded, Some((_, before)) if Some(before) != path.as_ref());
-            if moved && let Err(error) = self.renew_record(&draft, None) {
+            if moved && let Err(error) = self.renew_record(&draft) {
                 log::error!("the journal still has an old path of {:?}: {error}", draft.ino);
             }
         }
@@ -298,31 +337,46 @@ impl Drafts {
         Ok(())
     }
 
-    /// Whether what `record` tells of was on the server under its name when the process ended; if so it is finished.
+    /// Whether what is `left` was on the server under its name, `path`, when the process ended; if so it is finished.
     ///
     /// # Errors
     ///
     /// Those of the server.
-    pub(crate) fn was_published(&self, path: &RemotePath, record: &Record) -> Result<bool, Error> {
+    pub(crate) fn was_published(&self, path: &RemotePath, left: &Left) -> Result<bool, Error> {
+        let record = &left.record;
         let temporary = record.uploaded_as.as_deref().and_then(|path| RemotePath::parse(path).ok());
         let Some(temporary) = temporary else { return Ok(false) };
         let remote = self.tree.remote();
-        let size = |path| match remote.stat(path) {
-            Ok(metadata) => Ok(metadata.size),
+        let told = |path| match remote.stat(path) {
+            Ok(metadata) => Ok(Some(metadata)),
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => Ok(None),
             Err(error) => Err(Error::logged("stat", path, &error, true)),
         };
-        if size(&temporary)?.is_some() {
-            let _ = remote.remove_seen_file(&temporary, Seen::Ours);
+        if told(&temporary)?.is_some() {
+            // First the record: once it is gone, whoever reads that it was there takes it for renamed.
+            match self.record_nowhere(left) {
+                Ok(()) => drop(remote.remove_seen_file(&temporary, Seen::Ours)),
+                Err(error) => log::warn!("{temporary} stays: {error}"),
+            }
             return Ok(false);
         }
-        if size(path)? != Some(record.size) {
+        let Some(told) = told(path)?.filter(|told| told.size == Some(record.size)) else { return Ok(false) };
+        // What was there before may have the same size; to upload once more what was renamed does no harm.
+        if matches!(record.origin(), Origin::Known(before) if before.same_version(&told)) {
             return Ok(false);
         }
         if let Err(error) = remote.set_modified(path, record.modified) {
             log::debug!("{path}: its time cannot be set: {error}");
         }
         Ok(true)
+    }
+
+    /// Records that nothing of what is `left` is on the server.
+    fn record_nowhere(&self, left: &Left) -> Result<(), Error> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let mut record = left.record.clone();
+        record.uploaded_as = None;
+        journal.record(&left.spool, || Some(record))
     }
 
     /// What an earlier mount left is not needed any more.
