@@ -17,6 +17,7 @@ use crate::vfs::tree::{Target, Tree};
 use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Instant, SystemTime};
@@ -301,7 +302,14 @@ impl Drafts {
     pub(crate) fn closed(&self, ino: Ino, wrote: bool, moment: Moment) {
         if wrote && let Some(draft) = self.of(ino) {
             let refused = draft.state.lock().refused.is_some();
-            if !refused && let Err(error) = self.settle(&draft, moment) {
+            // After a panic, which was logged, the file is closed like any other.
+            let settled = || {
+                catch_unwind(AssertUnwindSafe(|| self.settle(&draft, moment))).unwrap_or_else(|_| {
+                    draft.state.lock().refused = Some(Error::Panicked);
+                    Err(Error::Panicked)
+                })
+            };
+            if !refused && let Err(error) = settled() {
                 log::debug!("{ino:?}: {error}");
             }
         }
@@ -385,10 +393,11 @@ impl Drafts {
 
     /// Keeps what could not be uploaded; `false` if that failed.
     fn keep(&self, ino: Ino, state: &State, base: Option<&Base>, moment: Moment) -> bool {
-        let Some(error) = state.failed.clone().or_else(|| state.refused.clone()) else { return true };
         if !state.is_dirty() {
             return true;
         }
+        // Who could not wait any longer for the right to upload it left no reason.
+        let error = state.failed.clone().or_else(|| state.refused.clone()).unwrap_or_else(Error::timed_out);
         let path = self.tree.target(&Target::Inode(ino)).unwrap_or_else(|_| RemotePath::root());
         let directory = &self.tree.settings().recovery_dir;
         let kept = recovery::keep(directory, &path, state, &error, moment.wall);

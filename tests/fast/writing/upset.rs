@@ -1,6 +1,8 @@
 //! What becomes of content when something goes wrong on its way.
 
 use super::*;
+use ftpsfs::deadline::Deadline;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where the connection broke, an append went on where the server's file ended, and closed well: behind the first bytes of
 /// another file, if that had just been put there and was a little longer.
@@ -207,4 +209,53 @@ fn a_full_spool_is_told_by_write() {
     assert!(matches!(mount.write(fh, 2, "x").unwrap_err(), Error::Spool { .. }));
     mount.close(fh).unwrap();
     assert_eq!(memory.content("/f").unwrap(), b"0123456789");
+}
+
+/// Who writes holds the right to the content for longer than who closes may wait for it, and then fails; neither had said why
+/// nothing got to the server, so that the content went without a trace.
+#[test]
+fn what_was_written_is_kept_where_nobody_knows_why_it_did_not_get_there() {
+    let memory = Memory::new();
+    let mount = Mount::new(&memory);
+    let (ino, fh) = mount.create("f", NEW).unwrap();
+    memory.close_gate();
+    let within =
+        |milliseconds| Deadline::new(None, Some(Duration::from_millis(milliseconds)), mount.vfs.ending()).enter();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _entered = within(1500);
+            let failed = (0..8).find(|number| mount.write(fh, number * MIB, content(MIB)).is_err());
+            assert_eq!(failed, Some(4));
+        });
+        // Until the fifth of them waits.
+        let changes = |mode| Changes { mode: Some(mode), ..Changes::default() };
+        while mount.size("f") < 4 * MIB as u64 || {
+            let _entered = within(20);
+            [0o600, 0o640].iter().all(|mode| mount.vfs.setattr(ino, None, changes(*mode), mount.now, NETWORK).is_ok())
+        } {}
+        let _entered = within(200);
+        mount.release(fh);
+    });
+    memory.open_gate();
+    let kept = mount.recovered();
+    assert_eq!(kept.iter().map(Vec::len).collect::<Vec<_>>(), [4 * MIB]);
+    assert!(kept[0].chunks(MIB).all(|chunk| chunk == content(MIB)));
+}
+
+/// A panic ends one request: the file was open for ever after one that closed it.
+#[test]
+fn a_panic_of_who_closes_a_file_loses_nothing_and_leaves_it_closed() {
+    let memory = Memory::new();
+    memory.file("/f", "0123456789");
+    let mount = Mount::new(&memory);
+    let fh = mount.open("f", Access::Write);
+    mount.write(fh, 2, "XY").unwrap();
+    assert_eq!(mount.read(fh), b"01XY456789");
+    memory.panic_next();
+    let _ = catch_unwind(AssertUnwindSafe(|| mount.release(fh)));
+    assert_eq!(mount.recovered(), [b"01XY456789"]);
+    memory.take_calls();
+    mount.unlink("f").unwrap();
+    // One that is open is renamed away.
+    assert_eq!(memory.take_calls(), [Call::RemoveFile]);
 }
