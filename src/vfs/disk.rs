@@ -6,7 +6,7 @@ use crate::remote::Metadata;
 use crate::vfs::cache::blocks::{Block, BlockIndex, BlockPool};
 use crate::vfs::cache::disk::segment::Segment;
 use crate::vfs::cache::disk::stamp::Stamp;
-use crate::vfs::cache::disk::{Key, Store};
+use crate::vfs::cache::disk::{About, Key, Store};
 use crate::vfs::figures::Disk;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -86,14 +86,19 @@ impl DiskCache {
         Ok(Self { shared })
     }
 
-    /// What the content of `path` is called, of which the server told `metadata` at most `age` before `wall`; `None` where
-    /// that does not tell the version for sure.
-    pub(crate) fn key(&self, path: &RemotePath, metadata: &Metadata, wall: SystemTime, age: Duration) -> Option<Key> {
-        let (shared, stamp) = (&self.shared, Stamp::new(metadata, wall, age)?);
-        // First: whom a change overtakes here has a key that is not current.
+    /// Before what is known of `path` is looked at: whom a change overtakes from here on has a key that is not current.
+    pub(crate) fn about(&self, path: &RemotePath) -> About {
+        let shared = &self.shared;
         let all = shared.epoch.load(Ordering::Acquire);
         let id = shared.store.id(path);
-        Some(Key { id, stamp, epoch: (all, shared.epochs[id.slot(EPOCHS)].load(Ordering::Acquire)) })
+        About { id, epoch: (all, shared.epochs[id.slot(EPOCHS)].load(Ordering::Acquire)) }
+    }
+
+    /// What the content is called that the question was `about`, and of which the server told `metadata` at most `age` before
+    /// `wall`; `None` where that does not tell the version for sure.
+    pub(crate) fn key(about: About, metadata: &Metadata, wall: SystemTime, age: Duration) -> Option<Key> {
+        let About { id, epoch } = about;
+        Some(Key { id, stamp: Stamp::new(metadata, wall, age)?, epoch })
     }
 
     /// Where it is, and what it takes.
@@ -331,7 +336,8 @@ mod tests {
         let modified = Some(Modified { time, precision: Duration::from_secs(1) });
         let metadata = Metadata { size: Some(SIZE), modified, ..Metadata::of_kind(FileKind::File) };
         let path = RemotePath::parse(b"/f").unwrap();
-        Arc::new(cache.key(&path, &metadata, SystemTime::now(), Duration::ZERO).unwrap())
+        let about = cache.about(&path);
+        Arc::new(DiskCache::key(about, &metadata, SystemTime::now(), Duration::ZERO).unwrap())
     }
 
     fn store(cache: &DiskCache, key: &Arc<Key>, index: u64) {

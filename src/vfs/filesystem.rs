@@ -297,6 +297,7 @@ impl Vfs {
         if access != Access::Read {
             return self.open_to_write(ino, access, now, patience);
         }
+        let about = self.content.about(|| self.tree.path(ino, now).ok().map(|(path, _)| path));
         let found = self.tree.getattr(ino, now, patience.waits())?;
         match found.attr.kind {
             Kind::File => {}
@@ -320,8 +321,7 @@ impl Vfs {
             None => {
                 let (version, same) = self.content.open(ino, &found.metadata, found.attr.size, now);
                 let age = self.tree.settings().attr_timeout;
-                let path = || self.tree.path(ino, now).ok().map(|(path, _)| path);
-                self.content.put_on_disk(&version, path, &found.metadata, age);
+                self.content.put_on_disk(&version, about, &found.metadata, age);
                 (version, same)
             }
         };

@@ -46,6 +46,14 @@ pub(crate) struct Store {
     scope: RwLock<Scope>,
 }
 
+/// Which file is asked about, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About {
+    pub(crate) id: FileId,
+    /// How often it, and all files, had been changed here.
+    pub(crate) epoch: (u64, u64),
+}
+
 /// What is needed to find the blocks of one version of a file, and until when they are its.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {

@@ -3,9 +3,11 @@
 use crate::path::RemotePath;
 use crate::remote::Metadata;
 use crate::vfs::cache::blocks::{BlockIndex, Piece};
+use crate::vfs::cache::disk::About;
 use crate::vfs::cache::disk::stamp::Stamp;
 use crate::vfs::cache::versions::Version;
 use crate::vfs::content::{Bytes, Content, Shared, Span};
+use crate::vfs::disk::DiskCache;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,16 +17,19 @@ impl Content {
         self.shared.disk.is_some()
     }
 
-    /// `version` is what the server told of `path` at most `age` ago: it may be in the cache on disk.
-    pub(crate) fn put_on_disk(
-        &self,
-        version: &Version,
-        path: impl FnOnce() -> Option<RemotePath>,
-        metadata: &Metadata,
-        age: Duration,
-    ) {
-        let (Some(disk), wall) = (&self.shared.disk, SystemTime::now()) else { return };
-        let key = path().and_then(|path| disk.key(&path, metadata, wall, age));
+    /// Before a question is asked about the file at `path`; nothing where there is no cache on disk.
+    pub(crate) fn about(&self, path: impl FnOnce() -> Option<RemotePath>) -> Option<About> {
+        let disk = self.shared.disk.as_ref()?;
+        path().map(|path| disk.about(&path))
+    }
+
+    /// `version` is what the server told at most `age` ago when asked `about` it: it may be in the cache on disk.
+    pub(crate) fn put_on_disk(&self, version: &Version, about: Option<About>, metadata: &Metadata, age: Duration) {
+        if self.shared.disk.is_none() {
+            return;
+        }
+        let wall = SystemTime::now();
+        let key = about.and_then(|about| DiskCache::key(about, metadata, wall, age));
         if version.put_on_disk(key).is_some() {
             return;
         }
@@ -39,7 +44,8 @@ impl Content {
     /// Whether the cache on disk has the beginning of the file at `path`, of which the server told `metadata` at most `age` ago.
     pub(crate) fn has_stored(&self, path: &RemotePath, metadata: &Metadata, age: Duration) -> bool {
         let Some(disk) = &self.shared.disk else { return false };
-        disk.key(path, metadata, SystemTime::now(), age).is_some_and(|key| disk.holds(&key, BlockIndex(0)))
+        let key = DiskCache::key(disk.about(path), metadata, SystemTime::now(), age);
+        key.is_some_and(|key| disk.holds(&key, BlockIndex(0)))
     }
 }
 
