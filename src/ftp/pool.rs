@@ -42,6 +42,8 @@ pub struct Pool {
     changed: Condvar,
     /// How many wait for a session that only a transfer can give: it looks at it before it goes on.
     waiting: AtomicUsize,
+    /// How many of those are not for transfers.
+    asking: AtomicUsize,
     /// Who makes idle sessions ready for their next transfer, and opens more.
     workers: Workers,
     /// Who is told of idle sessions.
@@ -88,6 +90,7 @@ impl Pool {
             state: Mutex::default(),
             changed: Condvar::new(),
             waiting: AtomicUsize::new(0),
+            asking: AtomicUsize::new(0),
             workers: Workers::default(),
             on_spare: OnceLock::new(),
         });
@@ -251,6 +254,11 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether somebody waits for a session to ask something: soon done, and asked by somebody who waits.
+    pub fn is_asked(&self) -> bool {
+        self.asking.load(Ordering::Relaxed) > 0
+    }
+
     /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.
     pub fn forget_idle(&self) {
         let mut state = self.state.lock();
@@ -363,10 +371,13 @@ impl Pool {
         wants_transfers: bool,
     ) -> Result<Move, Error> {
         request.stand_in_line(&mut state);
+        let asks = wants_transfers && request.is_question();
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
+        self.asking.fetch_add(usize::from(asks), Ordering::Relaxed);
         // Bounded, as a transfer may become idle without a word.
         let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
+        self.asking.fetch_sub(usize::from(asks), Ordering::Relaxed);
         if timed_out && (remaining(deadline).is_zero() || deadline::is_over()) {
             return Err(match self.nothing_came(&state) {
                 Error::Busy { why } if self.server.breaker.is_silent() => {

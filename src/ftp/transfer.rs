@@ -133,7 +133,8 @@ impl Transfer {
 
     /// Somebody waits, and this transfer has had its share.
     fn must_yield(&self) -> bool {
-        self.pool.is_wanted() && self.received > 0 && self.since.elapsed() >= SHARE
+        let share = if self.pool.is_asked() { SHARE_BESIDE_QUESTIONS } else { SHARE };
+        self.pool.is_wanted() && self.received > 0 && self.since.elapsed() >= share
     }
 
     fn finish(&mut self, mut lease: Lease, data: DataConnection, closed: bool) -> Result<usize, Error> {
@@ -196,5 +197,8 @@ impl fmt::Debug for Holding {
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a transfer may go on while others wait: opening it again costs several round trips.
 const SHARE: Duration = Duration::from_millis(250);
+/// The same while somebody waits to ask something. A question of a program takes several turns: each name on the way is asked for,
+/// and its end is waited for by a person.
+const SHARE_BESIDE_QUESTIONS: Duration = Duration::from_millis(100);
 /// What [`Transfer::read_ahead`] waits for: up to one TLS record's worth.
 const AHEAD_BYTES: usize = 16 * 1024;

@@ -62,6 +62,11 @@ impl Request {
         !state.idle.is_empty()
     }
 
+    /// Whether it is not for a transfer.
+    pub(super) fn is_question(&self) -> bool {
+        !self.is_transfer
+    }
+
     /// Whether it is for a transfer that has not waited for long.
     fn is_for_long(&self) -> bool {
         self.is_transfer && self.since.elapsed() < TRANSFERS_WAIT
