@@ -32,6 +32,7 @@ impl Vfs {
     pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, now: Instant, patience: Patience) -> Result<Entry, Error> {
         let (name, path) = self.new_entry(parent, name, patience)?;
         let remote = self.tree.remote();
+        self.tree.claim(&path)?;
         if let Err(error) = remote.create_directory(&path) {
             return Err(self.not_created("mkdir", parent, &path, &error));
         }
@@ -57,6 +58,7 @@ impl Vfs {
         patience: Patience,
     ) -> Result<Entry, Error> {
         let (name, path) = self.new_entry(parent, name, patience)?;
+        self.tree.claim(&path)?;
         match self.tree.remote().create_symlink(&path, target) {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
@@ -164,9 +166,7 @@ impl Vfs {
         draft: Option<&Draft>,
         moment: Moment,
     ) -> Result<Option<Target>, Error> {
-        // Nothing of the content on the server is of use to those who have it open.
-        let replaced = draft.is_some_and(|draft| matches!(draft.state.lock().form, Form::Flow(_) | Form::Uploaded));
-        if replaced || self.tree.is_only_here(ino) {
+        if !self.is_needed(ino, draft) {
             return Ok(None);
         }
         let kept = self.tree.temporary(ino, moment.wall)?;
@@ -180,6 +180,36 @@ impl Vfs {
             Err(error) => log::debug!("{path} is open and cannot be kept: {error}"),
         }
         Ok(None)
+    }
+
+    /// As [`Vfs::keep`], of a file that is about to be replaced: until it is, everybody sees where it is.
+    fn keep_replaced(&self, ino: Ino, path: &RemotePath, place: &Place<'_>) -> Result<Option<Target>, Error> {
+        if !self.is_needed(ino, place.draft) {
+            return Ok(None);
+        }
+        match self.tree.step_aside(path) {
+            Ok(name) => {
+                self.content.moved(ino);
+                return Ok(Some(Target::Name(place.parent, name)));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => {
+                let told = Error::remote(&error, true);
+                // It may have been done all the same, and then it is not known here.
+                if told.is_of_the_network() {
+                    self.tree.doubt(place.parent);
+                    return Err(told);
+                }
+                log::debug!("{path} is open and cannot be kept: {error}");
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether those who have `ino` open need what the server has of it.
+    fn is_needed(&self, ino: Ino, draft: Option<&Draft>) -> bool {
+        let replaced = draft.is_some_and(|draft| matches!(draft.state.lock().form, Form::Flow(_) | Form::Uploaded));
+        !replaced && !self.tree.is_only_here(ino)
     }
 
     fn remove_file(&self, parent: Ino, path: &RemotePath, seen: &Metadata) -> Result<(), Error> {
@@ -224,7 +254,8 @@ impl Vfs {
             return Err(Error::logged("rmdir", path, &error, true));
         }
         if !entries.iter().all(ours) {
-            let uploads = entries.iter().all(|entry| names::is_temporary(entry.name.as_bytes()));
+            let is_open = |name: &Name| names::is_temporary(name.as_bytes()) || self.tree.is_aside(path, name);
+            let uploads = entries.iter().all(|entry| is_open(&entry.name));
             return Err(not_empty(if uploads { "files in it are open or being written" } else { "it has entries" }));
         }
         for entry in entries {
@@ -286,12 +317,14 @@ impl Vfs {
             let gone = replaced.map(|ino| self.still_there(ino, now)).transpose()?.flatten();
             let _moving = self.tree.moving(&[&from, &to]);
             let kept = match replaced {
-                Some(ino) => self.keep(ino, &to, place.draft, moment)?,
+                Some(ino) => self.keep_replaced(ino, &to, &place)?,
                 None => None,
             };
             self.tree.forget_renamed(found.ino, &from, &to);
             self.rename_remote(&from, &to, &found.metadata, target).inspect_err(|_| {
-                self.put_back(kept.as_ref(), &to);
+                if let Some(Ok(aside)) = kept.as_ref().map(|kept| self.tree.target(kept)) {
+                    self.tree.put_back(&aside, &to);
+                }
                 self.tree.doubt(parent);
                 self.tree.doubt(new_parent);
             })?;
@@ -340,14 +373,6 @@ impl Vfs {
         }
     }
 
-    /// What was renamed out of the way for nothing.
-    fn put_back(&self, kept: Option<&Target>, path: &RemotePath) {
-        let Some(Ok(aside)) = kept.map(|kept| self.tree.target(kept)) else { return };
-        if let Err(error) = self.tree.remote().rename(&aside, path) {
-            log::error!("{path} is now {aside}: it could not be renamed back: {error}");
-        }
-    }
-
     fn rename_remote(
         &self,
         from: &RemotePath,
@@ -356,6 +381,7 @@ impl Vfs {
         target: Option<Ino>,
     ) -> Result<(), Error> {
         let remote = self.tree.remote();
+        self.tree.claim(to)?;
         match remote.rename_seen(from, to, Seen::As(seen)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind == ErrorKind::Exists => {

@@ -194,7 +194,7 @@ impl Drafts {
                             return Err(Error::WouldBlock);
                         }
                         self.check(draft)?;
-                        self.overwrites(draft);
+                        self.overwrites(draft)?;
                     }
                     match outgoing.push(&mut bytes, wait) {
                         Ok(()) => break,

@@ -1,4 +1,5 @@
-//! Names that ftpsfs gives: to uploads that are not whole yet, to open files that were unlinked, to versions in conflict.
+//! Names that ftpsfs gives: to uploads that are not whole yet, to open files that were unlinked, to versions in
+//! conflict and to what is being replaced.
 
 use crate::path::Name;
 use crate::remote::Modified;
@@ -14,6 +15,8 @@ const SUFFIX: &[u8] = b".part";
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// What of the host's name goes into a name (bytes).
 const HOST_BYTES_MAX: usize = 63;
+/// Why what has such a name has it.
+const REPLACED: &str = "replaced";
 /// A temporary of this host is given up after this long: no upload of ours runs so long without an end.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -23,8 +26,8 @@ pub(crate) struct Namer {
     host: String,
     /// Tells this mount's names from those of others on this host: the upper half of the random number.
     mount: u32,
-    /// The second of the last conflict, and how many there were in it.
-    conflicts: Mutex<(String, u32)>,
+    /// The second of the last name beside another, and how many there were in it.
+    beside: Mutex<(String, u32)>,
 }
 
 /// A name that was found to be a temporary one, of whatever host.
@@ -43,7 +46,7 @@ impl Namer {
         Self {
             host: if host.is_empty() { "localhost".into() } else { host },
             mount: upper(random()),
-            conflicts: Mutex::default(),
+            beside: Mutex::default(),
         }
     }
 
@@ -54,25 +57,35 @@ impl Namer {
         known_good(format!(".ftpsfs-{}-{seconds:x}-{random:016x}.part", self.host).into_bytes())
     }
 
-    /// Where our version goes when the server's `name` is not to be overwritten:
-    /// `<name>.conflict-<host>-<YYYYmmddTHHMMSSZ>`, with a number behind it from the second in one second on: one version
-    /// must not replace another.
+    /// Where our version goes when the server's `name` is not to be overwritten: `<name>.conflict-<host>-<YYYYmmddTHHMMSSZ>`.
     pub(crate) fn conflict(&self, name: &Name, now: SystemTime) -> Name {
+        self.beside(name.as_bytes(), "conflict", now)
+    }
+
+    /// Where the server's `name` goes until something else has that name: `<name>.replaced-<host>-<YYYYmmddTHHMMSSZ>`, and what
+    /// is no longer than other names of ours, where the server does not take that.
+    pub(crate) fn replaced(&self, name: &Name, now: SystemTime) -> [Name; 2] {
+        [name.as_bytes(), b"file"].map(|name| self.beside(name, REPLACED, now))
+    }
+
+    /// With a number behind it from the second in one second on: one version must not replace another.
+    fn beside(&self, name: &[u8], why: &str, now: SystemTime) -> Name {
         let second = utc(now);
         let count = {
-            let mut conflicts = self.conflicts.lock();
-            let count = if conflicts.0 == second { conflicts.1 + 1 } else { 1 };
-            *conflicts = (second.clone(), count);
+            let mut beside = self.beside.lock();
+            let count = if beside.0 == second { beside.1 + 1 } else { 1 };
+            *beside = (second.clone(), count);
             count
         };
         let number = if count > 1 { format!("-{count}") } else { String::new() };
-        let suffix = format!(".conflict-{}-{second}{number}", self.host);
+        let suffix = format!(".{why}-{}-{second}{number}", self.host);
         let room = NAME_BYTES_MAX.saturating_sub(suffix.len());
-        known_good([shortened(name.as_bytes(), room), suffix.as_bytes()].concat())
+        known_good([shortened(name, room), suffix.as_bytes()].concat())
     }
 
     /// Whether `name` is a temporary of this host that was left behind. This mount's own never is, nor one that was
-    /// `modified` not long ago: a program may write or keep a file open for days.
+    /// `modified` not long ago: a program may write for days. A file that was removed and is kept open for longer than that by
+    /// another mount of this host goes: it has no name that anybody could miss.
     pub(crate) fn is_left_behind(&self, name: &[u8], modified: Option<Modified>, now: SystemTime) -> bool {
         let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > STALE_AFTER);
         recognised(name).is_some_and(|temporary| {
@@ -87,6 +100,12 @@ impl Namer {
 /// Whether `name` is a temporary name of any host: none is ever shown.
 pub(crate) fn is_temporary(name: &[u8]) -> bool {
     recognised(name).is_some()
+}
+
+/// Whether `name` may be one of [`Namer::replaced`].
+pub(crate) fn may_be_replaced(name: &[u8]) -> bool {
+    let mark = [b".", REPLACED.as_bytes(), b"-"].concat();
+    name.windows(mark.len()).any(|part| part == mark)
 }
 
 /// `now` as `YYYYmmddTHHMMSSZ`.
@@ -164,6 +183,19 @@ mod tests {
         assert!(!other_mount.is_left_behind(name.as_bytes(), recent, now));
         assert!(!ours.is_left_behind(name.as_bytes(), None, now));
         assert!(!theirs.is_left_behind(name.as_bytes(), None, at(9_000_000)));
+    }
+
+    #[test]
+    fn what_is_replaced_is_shown_and_never_swept() {
+        let (namer, name) = (Namer::new("h"), Name::new(b"a.txt".as_slice()).unwrap());
+        let [long, short] = namer.replaced(&name, at(1_700_000_000));
+        assert_eq!(long.as_bytes(), b"a.txt.replaced-h-20231114T221320Z");
+        assert_eq!(short.as_bytes(), b"file.replaced-h-20231114T221320Z-2");
+        for name in [long.as_bytes(), short.as_bytes()] {
+            assert!(may_be_replaced(name) && !is_temporary(name));
+            assert!(!Namer::new("h").is_left_behind(name, None, at(1_900_000_000)));
+        }
+        assert!(!may_be_replaced(b"a.replaced"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod aside;
 mod known;
 mod local;
 mod moves;
@@ -44,6 +45,7 @@ pub(crate) struct Tree {
     /// Never held while the server is asked, nor while another lock is taken.
     state: Mutex<State>,
     moves: moves::Moves,
+    returns: Arc<aside::Returns>,
     listings: Flights<(RemotePath, Epoch), Listed>,
     stats: Flights<(RemotePath, Epoch), Known>,
     namer: Namer,
@@ -156,6 +158,7 @@ impl Tree {
             counters,
             mounted: SystemTime::now(),
             moves: moves::Moves::default(),
+            returns: Arc::default(),
             state: Mutex::new(state),
             listings: Flights::new(),
             stats: Flights::new(),

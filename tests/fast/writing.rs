@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+mod aside;
 mod renamed;
 mod upset;
 
@@ -132,7 +133,7 @@ pub(crate) fn settled(memory: &Memory) -> BTreeMap<String, Option<Vec<u8>>> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let tree = memory.tree();
-        if !tree.keys().any(|path| path.contains(".ftpsfs-")) {
+        if !tree.keys().any(|path| path.contains(".ftpsfs-") || path.contains(".replaced-")) {
             return tree;
         }
         assert!(Instant::now() < deadline, "temporaries stay: {:?}", tree.keys());

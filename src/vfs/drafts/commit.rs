@@ -68,7 +68,7 @@ impl Drafts {
             }
         }
         if in_place {
-            self.overwrites(draft);
+            self.overwrites(draft)?;
         }
         let naming = if in_place { None } else { self.naming(draft) };
         let named = match outgoing.finish_for(naming.clone()) {
@@ -186,7 +186,7 @@ impl Drafts {
             return Err(self.set_spool_aside(draft, spool, error, moment));
         }
         let size = draft.state.lock().size;
-        self.overwrites(draft);
+        self.overwrites(draft)?;
         self.record_place(draft, None)?;
         self.send(spool, &Target::Inode(draft.ino), size)?;
         self.set_mode_of_new(draft, &Target::Inode(draft.ino));
@@ -194,12 +194,14 @@ impl Drafts {
     }
 
     /// From here on the old content is gone, which nothing needs any more: what is not in a spool is new.
-    pub(super) fn overwrites(&self, draft: &Draft) {
+    pub(super) fn overwrites(&self, draft: &Draft) -> Result<(), Error> {
         draft.state.lock().spoiled = true;
         if let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) {
+            self.tree.claim(&path)?;
             self.tree.forget_stored(&path);
         }
         self.content.quiet(draft.ino);
+        Ok(())
     }
 
     /// Renames what was uploaded as `temporary` to the file's name.
@@ -246,6 +248,7 @@ impl Drafts {
     ) -> Result<Option<Metadata>, Error> {
         let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
         self.tree.forget_stored(&to);
+        self.tree.claim(&to)?;
         let remote = self.tree.remote();
         let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
         // It may have been done all the same, if the connection broke.

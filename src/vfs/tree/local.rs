@@ -353,10 +353,11 @@ impl Tree {
         Arc::new(Directory::new([directory.entries(), &created].concat()))
     }
 
-    /// Whether `name` in `directory` is a temporary of whoever; one of ours that was left behind is removed.
+    /// Whether `name` in `directory` is a temporary of whoever, or what was replaced here and is still open; a temporary of ours
+    /// that was left behind is removed.
     pub(super) fn is_temporary(&self, directory: &RemotePath, Entry { name, metadata }: &Entry) -> bool {
         if !names::is_temporary(name.as_bytes()) {
-            return false;
+            return self.is_aside(directory, name);
         }
         let left_behind = self.namer.is_left_behind(name.as_bytes(), metadata.modified, SystemTime::now());
         let path = directory.join(name);
@@ -365,22 +366,6 @@ impl Tree {
             self.discard_path(path);
         }
         true
-    }
-
-    /// Renames `from` to `to` on a server that does not replace: what is there steps aside first, and comes back if the
-    /// rest fails.
-    pub(crate) fn replace(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let aside = to.parent().unwrap_or_else(RemotePath::root).join(&self.namer.temporary(SystemTime::now()));
-        let failed = |what: &RemotePath, error: &remote::Error| Error::logged("rename", what, error, true);
-        self.remote.rename(to, &aside).map_err(|error| failed(to, &error))?;
-        if let Err(error) = self.remote.rename(from, to) {
-            if let Err(other) = self.remote.rename(&aside, to) {
-                log::error!("{to} is now {aside}: it could not be renamed back: {other}");
-            }
-            return Err(failed(from, &error));
-        }
-        self.discard_path(aside);
-        Ok(())
     }
 
     /// Removes what nobody wants any more, some time.
@@ -395,7 +380,7 @@ impl Tree {
         self.workers.wait(limit)
     }
 
-    fn discard_path(&self, path: RemotePath) {
+    pub(super) fn discard_path(&self, path: RemotePath) {
         let (remote, deadline) = (Arc::clone(&self.remote), Deadline::background(&self.ending));
         self.workers.spawn(move || {
             let _entered = deadline.enter();
