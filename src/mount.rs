@@ -7,6 +7,7 @@ mod point;
 
 use crate::background::{self, Report, Side, Watch};
 use crate::config::{self, Config, DiskCacheSettings, MountSettings};
+use crate::deadline::{Deadline, Ending};
 use crate::failure::Failure;
 use crate::ftp::certificate;
 use crate::ftp::client::Client;
@@ -181,7 +182,7 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
     let disk = mount.disk_cache.as_ref().map(disk_cache).transpose()?;
     let client = match mount.delay_connect {
         true => Client::delayed(ftp),
-        false => connect(&ftp, mount.mount_timeout),
+        false => connect(&ftp, mount.mount_timeout, patience),
     };
     let client = Arc::new(client.map_err(|error| not_connected(&error))?);
     let metered = Arc::new(Metered::new(client.clone()));
@@ -192,12 +193,14 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
         owner: sys::user_and_group().0,
     };
     let vfs = Arc::new(Vfs::with_disk(metered.clone(), vfs, journal, disk));
-    if !mount.delay_connect {
-        first_listing(&vfs).inspect_err(|_| client.close())?;
+    if mount.delay_connect {
+        vfs.resume_later(Instant::now());
+    } else {
+        first_listing(&vfs, patience).inspect_err(|_| client.close())?;
         // So that the first who asks for the free space hears what the server tells.
         vfs.statfs(Instant::now());
+        vfs.resume(Instant::now());
     }
-    vfs.resume(Instant::now());
     let meter = metered.meter();
     let status = Status::new(Arc::clone(&vfs), metered, meter, identity, Instant::now());
     let adapter = Adapter::new(Arc::clone(&vfs), status)
@@ -223,12 +226,16 @@ fn start(config: Config, mountpoint: &Path, watch: &Watch, keeper: &Keeper) -> R
     Ok(Running { client, vfs, crew, session, source, journal_dir, foreground })
 }
 
-/// Connects; where the network, the name or the server is not there yet, again until `patience` is over.
-fn connect(ftp: &Settings, patience: Duration) -> Result<Client, Error> {
+/// Connects; where the network, the name or the server is not there yet, again until `patience` is over. Each try may take so
+/// long.
+fn connect(ftp: &Settings, patience: Duration, try_max: Duration) -> Result<Client, Error> {
     let deadline = Instant::now() + patience;
     let (mut pause, mut told) = (RETRY_PAUSE_MIN, String::new());
     loop {
-        match Client::connect(ftp.clone()) {
+        let entered = Deadline::new(Some(try_max), None, &Ending::default()).enter();
+        let connected = Client::connect(ftp.clone());
+        drop(entered);
+        match connected {
             Err(error) if error.may_pass() && Instant::now() < deadline => {
                 let trouble = error.to_string();
                 if trouble != told {
@@ -300,7 +307,9 @@ fn journal(directory: &Path, wanted: bool, read_only: bool) -> Result<Option<Jou
 
 /// Lists the root before there is a mount: a server whose data connections do not work is told of here, in words, and not
 /// by errors of whoever looks at the mount first. The listing stays in the cache.
-fn first_listing(vfs: &Vfs) -> Result<(), Failure> {
+fn first_listing(vfs: &Vfs, patience: Duration) -> Result<(), Failure> {
+    // Also with `hard`: whoever mounts hears how that ends.
+    let _entered = Deadline::new(Some(patience), None, vfs.ending()).enter();
     match vfs.opendir(Ino::ROOT, Instant::now(), Patience::Network) {
         Ok(opened) => vfs.releasedir(opened.fh).map_err(Failure::mount),
         // What lies below may be readable all the same.

@@ -30,7 +30,7 @@ impl Vfs {
     /// [`Error::ReadOnly`], [`Error::Exists`], [`Error::NameTooLong`], [`Error::InvalidRequest`] for a name that cannot
     /// be, [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
     pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, now: Instant, patience: Patience) -> Result<Entry, Error> {
-        let (name, path) = self.new_entry(parent, name, patience)?;
+        let (name, path) = self.new_entry(parent, name, now, patience)?;
         let remote = self.tree.remote();
         self.tree.claim(&path)?;
         if let Err(error) = remote.create_directory(&path) {
@@ -57,7 +57,7 @@ impl Vfs {
         now: Instant,
         patience: Patience,
     ) -> Result<Entry, Error> {
-        let (name, path) = self.new_entry(parent, name, patience)?;
+        let (name, path) = self.new_entry(parent, name, now, patience)?;
         self.tree.claim(&path)?;
         match self.tree.remote().create_symlink(&path, target) {
             Ok(()) => {}
@@ -280,7 +280,7 @@ impl Vfs {
         now: Instant,
         patience: Patience,
     ) -> Result<(), Error> {
-        let (new_name, to) = self.new_entry(new_parent, new_name, patience)?;
+        let (new_name, to) = self.new_entry(new_parent, new_name, now, patience)?;
         let (name, from, found) = self.old_entry(parent, name, now, patience)?;
         let moment = Moment::new(now);
         if kept && self.is_taken(new_parent, &new_name, &to, now)? {
@@ -423,10 +423,21 @@ impl Vfs {
     }
 
     /// A name for something new.
-    fn new_entry(&self, parent: Ino, name: &[u8], patience: Patience) -> Result<(Name, RemotePath), Error> {
+    fn new_entry(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        now: Instant,
+        patience: Patience,
+    ) -> Result<(Name, RemotePath), Error> {
         self.may_write()?;
         let named = self.tree.new_name(parent, name)?;
-        if patience.waits() { Ok(named) } else { Err(Error::WouldBlock) }
+        if !patience.waits() {
+            return Err(Error::WouldBlock);
+        }
+        // What waits for its upload under the name is what is removed, renamed or replaced.
+        self.drafts.take_up_name(parent, name, now, true)?;
+        Ok(named)
     }
 
     /// Something that is there.
@@ -437,7 +448,7 @@ impl Vfs {
         now: Instant,
         patience: Patience,
     ) -> Result<(Name, RemotePath, Found), Error> {
-        let (name, path) = self.new_entry(parent, name, patience)?;
+        let (name, path) = self.new_entry(parent, name, now, patience)?;
         match self.tree.peek(parent, &name, now, true)? {
             Answer::Found(found) => Ok((name, path, found)),
             Answer::Absent(_) => Err(Error::NoSuchEntry),

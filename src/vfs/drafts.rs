@@ -25,9 +25,11 @@ use std::time::{Instant, SystemTime};
 mod commit;
 mod queue;
 mod reading;
+mod resume;
 mod waiting;
 
 use queue::Queue;
+use resume::Remains;
 pub use waiting::Backlog;
 
 /// A file may not be larger than this (bytes): offsets are signed in every program.
@@ -43,6 +45,8 @@ pub(crate) struct Drafts {
     journal: Option<Journal>,
     /// What waits in the journal for its upload.
     queue: Arc<Queue>,
+    /// What an earlier mount left there and was not taken up yet.
+    remains: Remains,
     /// For the threads that upload.
     this: Weak<Self>,
     /// Temporary names or renaming do not work here: found out.
@@ -96,6 +100,7 @@ impl Drafts {
             open: Mutex::default(),
             journal,
             queue: Arc::default(),
+            remains: Remains::default(),
             this: Weak::clone(this),
             direct: AtomicBool::new(false),
             mode_given: AtomicU32::new(0),

@@ -20,7 +20,7 @@ use crate::vfs::outgoing;
 use crate::vfs::settings::Settings;
 use crate::vfs::space::FreeSpace;
 use crate::vfs::told::{Absences, Refreshed};
-use crate::vfs::tree::{Answer, Found, Tree};
+use crate::vfs::tree::{Answer, Found, Target, Tree};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt;
@@ -243,6 +243,7 @@ impl Vfs {
     pub fn lookup(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<Looked, Error> {
         // FUSE's kernel lets up to 1024 bytes through, and a server may have such a name.
         let is_too_long = name.len() > NAME_BYTES_MAX;
+        self.drafts.take_up_name(parent, name, now, patience.waits())?;
         match self.tree.lookup(parent, name, now, patience.waits()) {
             Ok(Answer::Found(found)) => Ok(Looked::Up(self.entry(&found))),
             Ok(Answer::Absent(_)) if is_too_long => Err(Error::NameTooLong),
@@ -294,6 +295,7 @@ impl Vfs {
     ///
     /// [`Error::ReadOnly`] for writing where nothing may be written, [`Error::IsADirectory`]; as [`Vfs::getattr`] otherwise.
     pub fn open(&self, ino: Ino, access: Access, now: Instant, patience: Patience) -> Result<Opened, Error> {
+        self.drafts.take_up(&Target::Inode(ino), now, patience.waits())?;
         if access != Access::Read {
             return self.open_to_write(ino, access, now, patience);
         }

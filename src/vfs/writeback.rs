@@ -1,7 +1,6 @@
 //! Closing without waiting for the server: what is in the journal, how it gets out of it, and who waits for that.
 
 use crate::deadline;
-use crate::path::RemotePath;
 use crate::vfs::attr::Kind;
 use crate::vfs::changes::Place;
 use crate::vfs::draft::{Draft, Origin};
@@ -9,9 +8,7 @@ use crate::vfs::drafts::Moment;
 use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Patience, Vfs};
 use crate::vfs::inodes::Ino;
-use crate::vfs::journal::Left;
 use crate::vfs::tree::{Answer, Target};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 pub use crate::vfs::drafts::Backlog;
@@ -25,63 +22,15 @@ const REMOVALS_MAX: Duration = Duration::from_secs(10);
 
 impl Vfs {
     /// Takes up what an earlier mount left in the journal: it is shown as it was closed, and uploaded in its turn. What has
-    /// no place any more is logged and stays in the journal. Asks the server for the directories.
+    /// no place any more is logged and stays in the journal. Asks the server for the directories; where it does not answer,
+    /// that is tried again in the background.
     pub fn resume(&self, now: Instant) {
-        let moment = Moment::new(now);
-        let left = match self.drafts.left_behind() {
-            Ok(left) => left,
-            Err(error) => {
-                log::error!("the journal cannot be read: {error}");
-                return;
-            }
-        };
-        let mut latest: HashMap<RemotePath, Left> = HashMap::new();
-        for left in left {
-            let Some(path) = left.record.path() else {
-                log::error!("a record of the journal has no path, it stays as it is: {:?}", left.spool.path());
-                continue;
-            };
-            // The process ended after the record of the later content, before the end of the earlier one's.
-            if let Some(older) = latest.insert(path, left) {
-                self.drafts.forget_left(&older);
-            }
-        }
-        for (path, left) in latest {
-            let place = left.spool.path().map(|path| path.display().to_string()).unwrap_or_default();
-            match self.resume_one(&path, left, moment) {
-                Ok(()) => log::info!("{path} was closed before the last mount ended: it is uploaded now"),
-                Err(error) => {
-                    log::error!("{path} was closed before the last mount ended and waits as {place}: {error}")
-                }
-            }
-        }
+        self.drafts.resume(false, now);
     }
 
-    fn resume_one(&self, path: &RemotePath, left: Left, moment: Moment) -> Result<(), Error> {
-        if self.drafts.was_published(path, &left)? {
-            self.drafts.forget_left(&left);
-            return Ok(());
-        }
-        let (directory, name) = path.split().ok_or(Error::InvalidRequest)?;
-        let parent = self.walk_to(&directory, moment.now)?;
-        let present = match self.tree.peek(parent, &name, moment.now, true)? {
-            Answer::Found(found) if found.attr.kind == Kind::File => Some(found.ino),
-            Answer::Found(_) => return Err(Error::Exists),
-            Answer::Absent(_) => None,
-        };
-        self.drafts.resume(parent, &name, present, left, moment)
-    }
-
-    /// The inode of a directory.
-    fn walk_to(&self, directory: &RemotePath, now: Instant) -> Result<Ino, Error> {
-        directory.names().try_fold(Ino::ROOT, |parent, name| match self.tree.lookup(parent, name, now, true)? {
-            Answer::Found(found) => {
-                // The kernel did not ask.
-                self.tree.forget(found.ino, 1);
-                if found.attr.kind == Kind::Directory { Ok(found.ino) } else { Err(Error::NotADirectory) }
-            }
-            Answer::Absent(_) => Err(Error::NoSuchEntry),
-        })
+    /// As [`Vfs::resume`], all of it in the background. Whoever asks for a file that waits there has it taken up first.
+    pub fn resume_later(&self, now: Instant) {
+        self.drafts.resume(true, now);
     }
 
     /// Whether there is a journal, used for what is closed or only to be emptied.
@@ -102,8 +51,10 @@ impl Vfs {
     /// all the same.
     pub fn fsyncdir(&self, ino: Ino, now: Instant, patience: Patience) -> Result<(), Error> {
         let path = self.tree.target(&Target::Inode(ino))?;
+        // In this order, here and below: what does not remain any more waits by now.
+        let mut remains = self.drafts.remains_below(&path).is_some();
         let mut waiting = self.drafts.waiting_below(&path);
-        if waiting.is_empty() {
+        if waiting.is_empty() && !remains {
             return Ok(());
         }
         if !patience.waits() {
@@ -112,10 +63,17 @@ impl Vfs {
         self.drafts.hurry(Moment::new(now));
         let mut seen = self.drafts.queue().wait(u64::MAX, Duration::ZERO);
         loop {
+            let taken_up = self.drafts.remains_below(&path);
             let still = self.drafts.waiting_below(&path);
-            // What is closed meanwhile is not waited for.
-            waiting.retain(|ino| still.contains(ino));
-            if waiting.is_empty() {
+            if remains {
+                waiting = still;
+            } else {
+                // What is closed meanwhile is not waited for.
+                waiting.retain(|ino| still.contains(ino));
+            }
+            remains = taken_up.is_some();
+            taken_up.unwrap_or(Ok(()))?;
+            if waiting.is_empty() && !remains {
                 return Ok(());
             }
             if let Some(error) = waiting.iter().find_map(|ino| self.drafts.refusal(*ino)) {
@@ -135,7 +93,7 @@ impl Vfs {
         let mut seen = u64::MAX;
         loop {
             let backlog = self.backlog();
-            if enough(&backlog) || self.ending().has_begun() || self.drafts.queue().is_hopeless(DRAIN_TRIES) {
+            if enough(&backlog) || self.ending().has_begun() || self.drafts.is_hopeless(DRAIN_TRIES) {
                 return backlog;
             }
             if backlog.files == 0 && self.drafts.queue().rests() {

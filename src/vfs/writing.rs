@@ -126,6 +126,7 @@ impl Vfs {
     ) -> Result<(Entry, Opened), Error> {
         self.may_write()?;
         let (name, _) = self.tree.new_name(parent, name)?;
+        self.drafts.take_up_name(parent, name.as_bytes(), now, patience.waits())?;
         if let Answer::Found(found) = self.tree.peek(parent, &name, now, patience.waits())? {
             if creation.exclusive {
                 return Err(Error::Exists);
@@ -273,6 +274,7 @@ impl Vfs {
         if !patience.waits() {
             return Err(Error::WouldBlock);
         }
+        self.drafts.take_up(&Target::Inode(ino), now, true)?;
         let moment = Moment::new(now);
         let attr = self.tree.getattr(ino, now, true)?.attr;
         let moves = |wanted: Option<u32>, is: u32| wanted.is_some_and(|wanted| wanted != is && wanted != u32::MAX);

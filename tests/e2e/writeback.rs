@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const KINDS: [Kind; 4] = [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib];
 /// What closing so many small files may take with no server to wait for; each try to connect takes longer.
 const CLOSING_MAX: Duration = Duration::from_secs(4);
+/// What a mount may take that waits for no server.
+const BEGINNING_MAX: Duration = Duration::from_secs(4);
 const FILES: usize = 20;
 
 /// A server, and a journal that outlives each mount of it.
@@ -28,8 +30,12 @@ impl World {
     }
 
     fn mount(&self) -> Mount {
+        self.mount_with(&[])
+    }
+
+    fn mount_with(&self, options: &[&str]) -> Mount {
         let journal = format!("journal_dir={}", self.case.journal().display());
-        let mount = self.case.mount_rw(&["writeback", "timeout=5", &journal]);
+        let mount = self.case.mount_rw(&[&["writeback", "timeout=5", &journal], options].concat());
         // It is in the tree a little earlier.
         let deadline = Instant::now() + PATIENCE;
         while !mount.log().contains("is mounted") && Instant::now() < deadline {
@@ -104,6 +110,26 @@ fn what_was_closed_survives_a_killed_program_and_a_server_that_is_away() {
         mount.end();
         assert_eq!(world.records(), 0);
     }
+}
+
+/// A machine that starts without a network: the mount waited for the server before it was one, for ever with `hard`.
+#[test]
+fn what_was_closed_is_uploaded_by_a_mount_that_begins_before_its_server() {
+    let mut world = World::new(Kind::Vsftpd);
+    let mount = world.mount();
+    world.case.server.stop();
+    store_all(&mount);
+    Command::new("kill").args(["-KILL", &mount.pid().to_string()]).status().unwrap();
+    drop(mount);
+    let begun = Instant::now();
+    let mount = world.mount_with(&["delay_connect", "hard"]);
+    assert!(begun.elapsed() < BEGINNING_MAX, "{:?}", begun.elapsed());
+    world.case.server.start_again();
+    assert!(fs::read(mount.path(&name(7))).unwrap() == content(7));
+    File::open(&mount.point).unwrap().sync_all().unwrap();
+    world.assert_stored();
+    mount.end();
+    assert_eq!(world.records(), 0);
 }
 
 #[test]

@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+mod resumed;
+
 const NETWORK: Patience = Patience::Network;
 const NEW: Creation = Creation { mode: 0o644, exclusive: false, truncate: false };
 
@@ -111,14 +113,20 @@ impl Mount {
     }
 
     fn on(memory: &Memory, disk: Disk, settings: Settings) -> Self {
+        let mount = Self::resumed(memory, disk, settings, Vfs::resume);
+        // From here on it is known which names there are.
+        let root = mount.vfs.opendir(Ino::ROOT, mount.now, NETWORK).unwrap();
+        mount.vfs.releasedir(root.fh).unwrap();
+        mount
+    }
+
+    /// The server need not be there.
+    fn resumed(memory: &Memory, disk: Disk, settings: Settings, resume: fn(&Vfs, Instant)) -> Self {
         let settings =
             Settings { writeback: true, recovery_dir: disk.recovery(), umask: 0, host: "box".into(), ..settings };
         let vfs = Vfs::with_journal(Arc::new(memory.clone()), settings, Some(open_journal(&disk.journal())));
         let now = Instant::now();
-        vfs.resume(now);
-        // From here on it is known which names there are.
-        let root = vfs.opendir(Ino::ROOT, now, NETWORK).unwrap();
-        vfs.releasedir(root.fh).unwrap();
+        resume(&vfs, now);
         Self { vfs, now, disk }
     }
 

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 /// How many uploads run at once: more gain little, and others want connections as well.
 const UPLOADS_MAX: usize = 4;
 /// How long an upload that failed waits for its next try: this long at first, then twice as long each time.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(super) const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
-const RETRY_LAST: Duration = Duration::from_secs(300);
+pub(super) const RETRY_LAST: Duration = Duration::from_secs(300);
 /// How long a thread without work stays.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
@@ -87,8 +87,14 @@ impl Queue {
         self.lines.lock().running.is_empty()
     }
 
+    /// Whether something is to be uploaded.
+    pub(super) fn waits(&self) -> bool {
+        let lines = self.lines.lock();
+        !lines.due.is_empty() || !lines.running.is_empty()
+    }
+
     /// Whether something waits, and all of it failed at least so many times in a row.
-    pub(crate) fn is_hopeless(&self, failures: u32) -> bool {
+    pub(super) fn is_hopeless(&self, failures: u32) -> bool {
         let lines = self.lines.lock();
         let failed = |ino| lines.failures.get(ino).is_some_and(|count| *count >= failures);
         lines.running.is_empty() && !lines.due.is_empty() && lines.due.keys().all(failed)

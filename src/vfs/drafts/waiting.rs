@@ -1,7 +1,7 @@
 //! What waits in the journal for its upload.
 
 use crate::path::{Name, RemotePath};
-use crate::remote::{ErrorKind, FileKind, Metadata, Seen};
+use crate::remote::{FileKind, Metadata};
 use crate::vfs::draft::{Draft, Form, Origin};
 use crate::vfs::drafts::queue::{Outcome, Queue};
 use crate::vfs::drafts::{Drafts, Moment, usable};
@@ -199,7 +199,8 @@ impl Drafts {
 
     /// What waits now.
     pub(crate) fn backlog(&self) -> Backlog {
-        let mut backlog = Backlog { failed: self.queue.failed(), ..Backlog::default() };
+        let mut backlog = self.remains.backlog();
+        backlog.failed += self.queue.failed();
         for draft in self.recorded() {
             backlog.files += 1;
             backlog.bytes += draft.size();
@@ -240,7 +241,20 @@ impl Drafts {
 
     /// Tries again now what failed.
     pub(crate) fn hurry(&self, moment: Moment) {
+        self.remains.hurry();
         self.queue.hurry(&self.this, moment.now);
+    }
+
+    /// Whether something waits, and all of it failed at least so many times in a row.
+    pub(crate) fn is_hopeless(&self, failures: u32) -> bool {
+        let (remains, waits) = (!self.remains.is_empty(), self.queue.waits());
+        let hopeless = !remains || self.remains.has_failed(failures);
+        (remains || waits) && hopeless && (!waits || self.queue.is_hopeless(failures))
+    }
+
+    /// What waits below the directory at `path` and was not taken up yet: `None` if there is nothing, else why that failed.
+    pub(crate) fn remains_below(&self, path: &RemotePath) -> Option<Result<(), Error>> {
+        self.remains.below(path)
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -298,7 +312,7 @@ impl Drafts {
     /// # Errors
     ///
     /// Those of the server.
-    pub(crate) fn resume(
+    pub(super) fn wait_again(
         &self,
         parent: Ino,
         name: &Name,
@@ -337,57 +351,15 @@ impl Drafts {
         Ok(())
     }
 
-    /// Whether what is `left` was on the server under its name, `path`, when the process ended; if so it is finished.
-    ///
-    /// # Errors
-    ///
-    /// Those of the server.
-    pub(crate) fn was_published(&self, path: &RemotePath, left: &Left) -> Result<bool, Error> {
-        let record = &left.record;
-        let temporary = record.uploaded_as.as_deref().and_then(|path| RemotePath::parse(path).ok());
-        let Some(temporary) = temporary else { return Ok(false) };
-        let remote = self.tree.remote();
-        let told = |path| match remote.stat(path) {
-            Ok(metadata) => Ok(Some(metadata)),
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => Ok(None),
-            Err(error) => Err(Error::logged("stat", path, &error, true)),
-        };
-        if told(&temporary)?.is_some() {
-            // First the record: once it is gone, whoever reads that it was there takes it for renamed.
-            match self.record_nowhere(left) {
-                Ok(()) => drop(remote.remove_seen_file(&temporary, Seen::Ours)),
-                Err(error) => log::warn!("{temporary} stays: {error}"),
-            }
-            return Ok(false);
-        }
-        let Some(told) = told(path)?.filter(|told| told.size == Some(record.size)) else { return Ok(false) };
-        // What was there before may have the same size; to upload once more what was renamed does no harm.
-        if matches!(record.origin(), Origin::Known(before) if before.same_version(&told)) {
-            return Ok(false);
-        }
-        if let Err(error) = remote.set_modified(path, record.modified) {
-            log::debug!("{path}: its time cannot be set: {error}");
-        }
-        Ok(true)
-    }
-
-    /// Records that nothing of what is `left` is on the server.
-    fn record_nowhere(&self, left: &Left) -> Result<(), Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
-        let mut record = left.record.clone();
-        record.uploaded_as = None;
-        journal.record(&left.spool, || Some(record))
-    }
-
     /// What an earlier mount left is not needed any more.
-    pub(crate) fn forget_left(&self, left: &Left) {
+    pub(super) fn forget_left(&self, left: &Left) {
         if let Some(journal) = &self.journal {
             journal.forget(&left.spool);
         }
     }
 
     /// What an earlier mount left, in the order in which it was recorded.
-    pub(crate) fn left_behind(&self) -> io::Result<Vec<Left>> {
+    pub(super) fn left_behind(&self) -> io::Result<Vec<Left>> {
         self.journal.as_ref().map_or_else(|| Ok(Vec::new()), Journal::left)
     }
 }
