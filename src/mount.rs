@@ -97,6 +97,9 @@ fn serve(config: Config, mountpoint: PathBuf, report: Report) -> Result<(), Fail
             keeper::keep(&line, &mount, &mountpoint)
         }
     };
+    if let Err(error) = sys::allow_many_descriptors() {
+        log::debug!("no more files may be open than usual: {error}");
+    }
     let extent = sandbox::enter(&rights(&config));
     let level = if extent.landlock.is_ok() { Level::Debug } else { Level::Warn };
     log::log!(level, "sandbox: {extent}");

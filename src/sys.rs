@@ -4,10 +4,12 @@
 // Its numbers are known for these.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 mod calls;
+mod descriptors;
 mod line;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 pub use calls::refuse_calls;
+pub use descriptors::{allow_many_descriptors, unsent};
 pub use line::Line;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -48,14 +50,6 @@ pub fn fork() -> io::Result<Fork> {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
     }
-}
-
-/// How many bytes of a TCP connection are not acknowledged by the other side (tcp(7), SIOCOUTQ), if the system tells.
-pub fn unsent(socket: BorrowedFd<'_>) -> Option<usize> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and the kernel writes one int.
-    let told = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    (told == 0).then_some(count).and_then(|count| usize::try_from(count).ok())
 }
 
 /// The number of the user `name` on this machine.

@@ -189,19 +189,37 @@ impl Drafts {
     ) -> Result<(), Error> {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= SIZE_MAX).ok_or(Error::TooLarge)?;
         let _turn = turn(draft, wait)?;
+        let mut crowded = true;
         loop {
             let (form, size) = usable(draft)?;
             match &form {
+                Form::Flow(outgoing) if crowded && offset == outgoing.end() && outgoing.is_crowded_out(bytes.len()) => {
+                    if !wait {
+                        return Err(Error::WouldBlock);
+                    }
+                    // Where it has no room there either, it goes on as it is.
+                    crowded = false;
+                    if let Err(error) = self.spool(draft, moment) {
+                        log::debug!("{:?} cannot wait on disk: {error}", draft.ino);
+                    }
+                }
+                Form::Append(outgoing) if !outgoing.is_empty() && outgoing.is_crowded_out(bytes.len()) => {
+                    if !wait {
+                        return Err(Error::WouldBlock);
+                    }
+                    self.land_append(draft, moment)?;
+                }
                 Form::Flow(outgoing) | Form::Append(outgoing) if offset == outgoing.end() => {
+                    let starts = outgoing.would_start(bytes.len());
                     let in_place = outgoing.target == Target::Inode(draft.ino);
-                    if in_place && matches!(form, Form::Flow(_)) && outgoing.would_start(bytes.len()) {
+                    if in_place && matches!(form, Form::Flow(_)) && starts {
                         if !wait {
                             return Err(Error::WouldBlock);
                         }
                         self.check(draft)?;
                         self.overwrites(draft)?;
                     }
-                    match outgoing.push(&mut bytes, wait) {
+                    match outgoing.push(&mut bytes, wait, starts) {
                         Ok(()) => break,
                         Err(Error::WouldBlock) => return Err(Error::WouldBlock),
                         Err(error) => self.rescue(draft, outgoing, error)?,

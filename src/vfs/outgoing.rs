@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,20 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// How long an upload without new bytes keeps its connection: servers end stalled transfers, and others wait.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
+/// What all that is on its way may hold (bytes): past this what has not begun to be sent is to go elsewhere, where it is more than
+/// a piece, and past twice this whatever it is.
+const HELD_BYTES_MAX: u64 = 48 << 20;
+/// What of each may wait to be sent then (bytes).
+const QUEUE_BYTES_MIN: u64 = 1 << 20;
+/// How many uploads may have a thread of their own, which they keep until their files are closed.
+const THREADS_MAX: usize = 32;
+
 /// How many uploads run.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// How many of them have a thread of their own.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+/// What all windows hold (bytes).
+static HELD: AtomicU64 = AtomicU64::new(0);
 
 /// Waits until no upload runs, but no longer than until `deadline`; whether none does. Those that were given up remove their files.
 pub(crate) fn wait_for_all(deadline: Instant) -> bool {
@@ -105,18 +117,19 @@ impl Outgoing {
         self.state.lock().window.end
     }
 
-    /// Adds `bytes`, and leaves nothing of them. Waits while too much waits to be sent, unless `wait` says not to.
+    /// Adds `bytes`, and leaves nothing of them. Waits while too much waits to be sent, unless `wait` says not to. The upload
+    /// begins if `starts`, which is what [`Outgoing::would_start`] says.
     ///
     /// # Errors
     ///
     /// [`Error::WouldBlock`]; what the upload failed with.
-    pub(crate) fn push(self: &Arc<Self>, bytes: &mut Cow<'_, [u8]>, wait: bool) -> Result<(), Error> {
+    pub(crate) fn push(self: &Arc<Self>, bytes: &mut Cow<'_, [u8]>, wait: bool, starts: bool) -> Result<(), Error> {
         let mut state = self.state.lock();
         loop {
             if let Some(Err(error)) = &state.result {
                 return Err(error.clone());
             }
-            if state.window.end - state.sent < QUEUE_BYTES_MAX {
+            if !state.running || state.window.end - state.sent < queue_bytes_max() {
                 break;
             }
             if !wait {
@@ -125,7 +138,7 @@ impl Outgoing {
             self.wait(&mut state)?;
         }
         state.window.push(mem::take(bytes));
-        if !state.running && state.window.end - self.begin >= START_BYTES {
+        if starts && !state.running {
             self.start(&mut state)?;
         }
         drop(state);
@@ -133,10 +146,28 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Whether `len` more bytes would make the upload begin.
+    /// Whether `len` more bytes make the upload begin.
     pub(crate) fn would_start(&self, len: usize) -> bool {
         let state = self.state.lock();
-        !state.running && state.window.end + len as u64 - self.begin >= START_BYTES
+        let size = state.window.end + len as u64 - self.begin;
+        // What found no room elsewhere must not grow here without end.
+        let most = if THREADS.load(Ordering::Relaxed) < THREADS_MAX { START_BYTES } else { 2 * START_BYTES };
+        !state.running && size >= most
+    }
+
+    /// Whether `len` more bytes are too much here, as so much is being written elsewhere. What has begun to be sent goes on.
+    pub(crate) fn is_crowded_out(&self, len: usize) -> bool {
+        let state = self.state.lock();
+        let size = state.window.end + len as u64 - self.begin;
+        let held = HELD.load(Ordering::Relaxed);
+        let begins = size >= START_BYTES && THREADS.load(Ordering::Relaxed) >= THREADS_MAX;
+        let is_too_much = held > HELD_BYTES_MAX && size > CHUNK_BYTES as u64 || held > 2 * HELD_BYTES_MAX;
+        !state.running && (begins || is_too_much)
+    }
+
+    /// Whether there is nothing of it yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end() == self.begin
     }
 
     /// Whether the server may have something of it.
@@ -222,13 +253,16 @@ impl Outgoing {
         let run = move || {
             let _entered = upload.deadline.enter();
             upload.run();
+            THREADS.fetch_sub(1, Ordering::Relaxed);
         };
+        THREADS.fetch_add(1, Ordering::Relaxed);
         match thread::Builder::new().name("ftpsfs-write".into()).spawn(run) {
             Ok(_) => {
                 state.running = true;
                 Ok(())
             }
             Err(error) => {
+                THREADS.fetch_sub(1, Ordering::Relaxed);
                 log::error!("upload: cannot start a thread: {error}");
                 Err(Error::Panicked)
             }
@@ -302,6 +336,7 @@ impl Outgoing {
 impl Window {
     fn push(&mut self, bytes: Cow<'_, [u8]>) {
         self.end += bytes.len() as u64;
+        HELD.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if let Some(last) = self.chunks.back_mut().and_then(Arc::get_mut)
             && last.len() + bytes.len() <= CHUNK_BYTES
         {
@@ -318,6 +353,7 @@ impl Window {
             if start > sent || self.end - self.start <= keep || sent - start < keep_sent {
                 break;
             }
+            HELD.fetch_sub(start - self.start, Ordering::Relaxed);
             self.start = start;
             self.chunks.pop_front();
         }
@@ -351,6 +387,16 @@ impl Window {
         }
         true
     }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.end - self.start, Ordering::Relaxed);
+    }
+}
+
+fn queue_bytes_max() -> u64 {
+    if HELD.load(Ordering::Relaxed) > HELD_BYTES_MAX { QUEUE_BYTES_MIN } else { QUEUE_BYTES_MAX }
 }
 
 #[cfg(test)]

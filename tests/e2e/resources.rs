@@ -21,6 +21,8 @@ const DESCRIPTORS_MAX: usize = 40;
 /// Workers go after ten seconds without work.
 const REST: Duration = Duration::from_secs(25);
 const CROWD: usize = 64;
+/// Threads for uploads that have begun, and workers.
+const UPLOADS_MAX: u64 = 48;
 
 /// Waits until the threads are back to `before`.
 fn wait_for_threads(mount: &Mount, before: u64) {
@@ -93,6 +95,45 @@ fn many_readers_and_open_files_stay_within_the_budget() {
     wait_for_threads(&mount, threads);
     assert!(mount.descriptors() <= descriptors + 8, "{} descriptors stay of {descriptors}", mount.descriptors());
     mount.end();
+}
+
+/// Each new file kept what is smaller than a megabyte until it was closed, and what is larger had a thread of its own.
+#[test]
+fn many_files_that_stay_open_for_writing_stay_within_the_budget() {
+    for (files, len) in [(300, 512 * 1024), (100, 2 << 20)] {
+        let case = Case::empty(Kind::Vsftpd, Tls::V13);
+        let mount = case.mount_rw(&[]);
+        store(&mount.path("first"), b"first").unwrap();
+        let threads = mount.threads();
+        let content = |number: usize| big_content((number as u64) << 24, 2 * len);
+        // New files, and then what is added to them.
+        for half in 0..2 {
+            let write = |number: usize| {
+                let path = mount.path(&format!("file-{number}"));
+                let mut file = File::options().create(true).append(true).open(path).unwrap();
+                let content = &content(number)[half * len..][..len];
+                content.chunks(64 * 1024).for_each(|chunk| file.write_all(chunk).unwrap());
+                file
+            };
+            let mut open: Vec<File> = (0..files).map(write).collect();
+            let most = mount.threads();
+            println!("{files} open files of {len} bytes: VmHWM {} KiB, {most} threads", mount.vm_hwm_kib());
+            assert!(most <= threads + UPLOADS_MAX, "{most} threads, {threads} before");
+            // Four at once, as closing one waits for its upload.
+            while !open.is_empty() {
+                let some = open.split_off(open.len().saturating_sub(4));
+                thread::scope(|scope| some.into_iter().for_each(|file| drop(scope.spawn(|| close(file).unwrap()))));
+            }
+        }
+        let hwm = mount.vm_hwm_kib();
+        assert!(hwm < HWM_MAX_KIB, "{hwm} KiB");
+        for number in 0..files {
+            let name = format!("file-{number}");
+            assert!(fs::read(case.disk.join(&name)).unwrap() == content(number), "{name}");
+        }
+        wait_for_threads(&mount, threads);
+        mount.end();
+    }
 }
 
 /// 64 who write in order and 64 who write from the end.
