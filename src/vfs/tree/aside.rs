@@ -8,7 +8,7 @@ use crate::vfs::error::Error;
 use crate::vfs::names;
 use crate::vfs::tree::{Standing, Tree};
 use parking_lot::{Condvar, Mutex};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +16,17 @@ use std::time::{Duration, SystemTime};
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_LAST: Duration = Duration::from_secs(15);
 
+/// How much of what stepped aside is remembered.
+const HIDDEN_MAX: usize = 1024;
+
 /// What stepped aside for nothing and gets its name back once the server answers again.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
     /// By that name. Never held while the server is asked.
     underway: Mutex<HashMap<RemotePath, Return>>,
     changed: Condvar,
+    /// What stepped aside lately, unless it is to come back: this mount does not show it, nor a listing from before it was removed.
+    hidden: Mutex<VecDeque<RemotePath>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +66,12 @@ impl Tree {
                 return Err(remote::Error::new(ErrorKind::InvalidName, "no name to step aside to"));
             };
             let place = parent.join(&aside);
-            match self.remote.rename(path, &place) {
+            self.returns.hide(place.clone());
+            let renamed = self.remote.rename(path, &place);
+            if renamed.is_err() {
+                self.returns.show(&place);
+            }
+            match renamed {
                 Ok(()) => return Ok(aside),
                 Err(error) if is_of_the_network(&error) => {
                     self.put_back(&place, path);
@@ -76,6 +86,7 @@ impl Tree {
     /// What stepped aside as `aside` comes back as `path`, unless something else is there: now, or in the background once
     /// the server answers again.
     pub(crate) fn put_back(&self, aside: &RemotePath, path: &RemotePath) {
+        self.returns.show(aside);
         match put_back(&*self.remote, aside, path) {
             Ok(()) => {}
             Err(error) if is_of_the_network(&error) => {
@@ -130,11 +141,16 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether `name` in `directory` is what stepped aside for what has its name by now, and is still open here.
+    /// Whether `name` in `directory` is what stepped aside for what has its name by now or is about to have it, and is still open
+    /// here or being removed.
     pub(crate) fn is_aside(&self, directory: &RemotePath, name: &Name) -> bool {
         if !names::may_be_replaced(name.as_bytes()) {
             return false;
         }
+        if self.returns.hidden.lock().contains(&directory.join(name)) {
+            return true;
+        }
+        // The directory may have got another name.
         let state = self.state.lock();
         state.local.values().any(|local| match &local.standing {
             Standing::Nameless(Some((parent, kept))) => {
@@ -146,6 +162,19 @@ impl Tree {
 }
 
 impl Returns {
+    fn hide(&self, aside: RemotePath) {
+        let mut hidden = self.hidden.lock();
+        hidden.push_back(aside);
+        if hidden.len() > HIDDEN_MAX {
+            hidden.pop_front();
+        }
+    }
+
+    /// What stepped aside as `aside` comes back, or cannot be removed.
+    pub(super) fn show(&self, aside: &RemotePath) {
+        self.hidden.lock().retain(|hidden| hidden != aside);
+    }
+
     fn end(&self, path: &RemotePath) {
         self.underway.lock().remove(path);
         self.changed.notify_all();

@@ -382,10 +382,12 @@ impl Tree {
 
     pub(super) fn discard_path(&self, path: RemotePath) {
         let (remote, deadline) = (Arc::clone(&self.remote), Deadline::background(&self.ending));
+        let returns = Arc::clone(&self.returns);
         self.workers.spawn(move || {
             let _entered = deadline.enter();
             if let Err(error) = remote.remove_seen_file(&path, Seen::Ours) {
                 log::debug!("remove {path}: {error}");
+                returns.show(&path);
             }
         });
     }
