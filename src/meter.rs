@@ -146,6 +146,10 @@ impl Meter {
                 let since = health.away.take().map_or(now, |(since, _)| since);
                 health.away = Some((since, error.to_string()));
             }
+            // It was not asked, as it is known to be away.
+            Err(error) if error.kind == ErrorKind::Away => {
+                health.away.get_or_insert_with(|| (now, error.to_string()));
+            }
             // Of these the server need not know.
             Err(Error { kind: ErrorKind::Preempted | ErrorKind::Busy, .. }) => {}
             _ => health.away = None,
@@ -347,7 +351,31 @@ impl Renaming for MeteredRenaming {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_server_is_away_from_the_first_silence_to_the_next_answer() {
+        let (meter, began) = (Meter::default(), Instant::now());
+        let mut seconds = 0;
+        let mut hear = |kind: Option<ErrorKind>| {
+            seconds += 1;
+            let result = kind.map_or(Ok(()), |kind| Err(Error::new(kind, format!("{kind:?}"))));
+            meter.heard(&result, began + Duration::from_secs(seconds));
+            let pulse = meter.pulse(began + Duration::from_secs(seconds));
+            (pulse.failures, pulse.away.map(|(since, _)| since.as_secs()))
+        };
+        assert_eq!(hear(None), (0, None));
+        assert_eq!(hear(Some(ErrorKind::TimedOut)), (1, Some(0)));
+        // Who is told so at once did not ask.
+        assert_eq!(hear(Some(ErrorKind::Away)), (1, Some(1)));
+        assert_eq!(hear(Some(ErrorKind::Busy)), (1, Some(2)));
+        assert_eq!(hear(Some(ErrorKind::Lost)), (2, Some(3)));
+        // A refusal is an answer.
+        assert_eq!(hear(Some(ErrorKind::NotFound)), (2, None));
+        assert_eq!(hear(Some(ErrorKind::Away)), (2, Some(0)));
+        assert_eq!(hear(None), (2, None));
+    }
 
     /// A method that the trait answers itself would be answered so here as well, whatever the server can.
     #[test]

@@ -135,7 +135,7 @@ fn a_server_that_stands_still_holds_no_call_longer_than_the_deadline(case: &Case
         assert!(took < AT_ONCE, "{what} took {took:?}");
     }
     let log = mount.log();
-    assert_eq!(log.matches("the server is away").count(), 1, "{log}");
+    assert_eq!(log.matches("ftpsfs: the server is away: ").count(), 1, "{log}");
     case.server.resume();
     await_return(&mount);
     assert_eq!(fs::read(mount.path("known/big")).unwrap(), big_content(0, 8 << 20));
