@@ -63,7 +63,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
             let log = mount.log();
             let last = log.lines().rfind(|line| line.contains("could not be written")).unwrap_or_default();
             let told = match kind {
-                Kind::Pyftpdlib if last.contains("did not answer in time") => Errno::ETIMEDOUT,
+                Kind::Pyftpdlib if last.contains("in time") => Errno::ETIMEDOUT,
                 Kind::Pyftpdlib => Errno::EIO,
                 _ => Errno::ENOSPC,
             };
