@@ -175,6 +175,13 @@ impl Tcp {
         }
     }
 
+    /// Lets the server send at most `bytes` beyond what was read.
+    pub fn clamp_window(&self, bytes: u32) {
+        if let Err(error) = sys::clamp_window(self.socket.as_fd(), bytes) {
+            log::trace!("TCP_WINDOW_CLAMP: {error}");
+        }
+    }
+
     /// Ends our direction with a FIN.
     ///
     /// # Errors
@@ -396,6 +403,22 @@ mod tests {
 
     fn fresh(addresses: &[SocketAddr]) -> Vec<Attempt> {
         addresses.iter().map(|to| Attempt { address: to.ip(), outcome: None }).collect()
+    }
+
+    #[test]
+    fn the_kernel_notices_a_peer_that_is_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let timeout = Duration::from_secs(60);
+        let control = Tcp::connect("127.0.0.1", port, timeout, &mut Dialled::default()).unwrap();
+        let data = control.connect_data(port, timeout).unwrap();
+        for (tcp, unacknowledged) in [(control, timeout / 2), (data, timeout)] {
+            let options = SockRef::from(&tcp.socket);
+            assert_eq!(options.tcp_user_timeout().unwrap(), Some(unacknowledged));
+            assert!(options.keepalive().unwrap());
+            assert_eq!(options.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+            assert_eq!(options.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        }
     }
 
     #[test]

@@ -81,8 +81,10 @@ impl Vfs {
             return Err(Error::IsADirectory);
         }
         let moment = Moment::new(now);
+        let _leaving = self.tree.leaving(found.ino);
         let draft = self.drafts.of(found.ino);
         if !self.drafts.is_open(found.ino) {
+            let _moving = self.tree.moving(&[&path]);
             let remove = || self.remove_file(parent, &path, &found.metadata);
             if !self.drop_waiting(found.ino, draft.as_deref(), moment, remove)? {
                 remove()?;
@@ -132,6 +134,10 @@ impl Vfs {
     /// The open file `ino` has no name any more.
     fn orphan(&self, ino: Ino, metadata: Metadata, kept: Option<Target>) {
         self.tree.orphaned(ino, metadata, kept);
+        // Somebody may just have begun to write to it.
+        if let Some(draft) = self.drafts.of(ino) {
+            draft.state.lock().nameless = true;
+        }
         // The last one who had it open may have left meanwhile, and found nothing to remove yet.
         if !self.drafts.is_open(ino)
             && let Some(kept) = self.tree.abandoned(ino)
@@ -290,6 +296,10 @@ impl Vfs {
             return Ok(());
         }
         let target = self.tree.child(new_parent, &new_name);
+        let _leaving = target.map(|target| self.tree.leaving(target));
+        if target.is_some_and(|target| self.tree.has_created(target)) {
+            return Err(not_empty("files in it are being written"));
+        }
         let mut drafts: Vec<(Ino, Arc<Draft>)> = [Some(found.ino), target]
             .into_iter()
             .flatten()

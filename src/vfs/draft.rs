@@ -11,7 +11,7 @@ use crate::vfs::spool::Spool;
 use crate::vfs::tree::Target;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The one content that all who have a file open share, from the first open for writing to the last close.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) origin: Origin,
     /// What the server had was overwritten in place by an upload of ours that did not end well.
     pub(crate) spoiled: bool,
+    /// When the server got the content last.
+    pub(crate) landed: Option<Instant>,
     /// In bytes.
     pub(crate) size: u64,
     pub(crate) modified: SystemTime,
@@ -99,6 +101,7 @@ impl Draft {
             base,
             origin,
             spoiled: false,
+            landed: None,
             size,
             modified,
             stamp: None,
@@ -126,6 +129,11 @@ impl Draft {
     pub(crate) fn is_ahead(&self) -> bool {
         let state = self.state.lock();
         state.is_dirty() || state.failed.is_some() || state.nameless
+    }
+
+    /// Whether the server got the content at `moment` or later.
+    pub(crate) fn has_landed_since(&self, moment: Instant) -> bool {
+        self.state.lock().landed.is_some_and(|landed| landed >= moment)
     }
 
     /// Why the content cannot get to the server any more, if so.

@@ -295,6 +295,7 @@ impl Vfs {
     ///
     /// [`Error::ReadOnly`] for writing where nothing may be written, [`Error::IsADirectory`]; as [`Vfs::getattr`] otherwise.
     pub fn open(&self, ino: Ino, access: Access, now: Instant, patience: Patience) -> Result<Opened, Error> {
+        let asked = Instant::now();
         self.drafts.take_up(&Target::Inode(ino), now, patience.waits())?;
         if access != Access::Read {
             return self.open_to_write(ino, access, now, patience);
@@ -317,7 +318,7 @@ impl Vfs {
         self.foresight.opened(ino, found.attr.size, now);
         let (version, keep_cache) = match self.drafts.of(ino) {
             Some(draft) => {
-                self.drafts.rebase(&draft, &found.metadata, Moment::new(now));
+                self.drafts.rebase(&draft, &found.metadata, Moment::new(now), asked);
                 (self.content.detached(ino, found.attr.size), false)
             }
             None => {

@@ -1,5 +1,6 @@
 //! Open files and directories.
 
+use crate::vfs::cache::Epoch;
 use crate::vfs::cache::directories::Directory;
 use crate::vfs::cache::versions::Version;
 use crate::vfs::error::Error;
@@ -50,6 +51,8 @@ pub(crate) struct Snapshot {
     pub(crate) parent: Ino,
     pub(crate) directory: Arc<Directory>,
     pub(crate) as_of: Instant,
+    /// What was done later is not in it.
+    pub(crate) epoch: Epoch,
 }
 
 impl Handles {

@@ -40,6 +40,8 @@ pub(crate) struct Transfer<'a> {
     earliest: u64,
     busy_since: Option<Instant>,
     upload: Option<Box<dyn Upload>>,
+    /// Where it was opened last.
+    opened_at: Option<RemotePath>,
     /// The size that the server's file was seen to have, while no upload runs.
     stored: Option<u64>,
     named: Option<Named>,
@@ -50,6 +52,7 @@ impl<'a> Transfer<'a> {
     pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
         let (position, reached) = (begin, begin);
         let (setbacks, took_position, busy_since, upload, stored, named) = (0, false, None, None, None, None);
+        let opened_at = None;
         let earliest = begin;
         Self {
             tree,
@@ -62,6 +65,7 @@ impl<'a> Transfer<'a> {
             earliest,
             busy_since,
             upload,
+            opened_at,
             stored,
             named,
         }
@@ -164,6 +168,7 @@ impl<'a> Transfer<'a> {
             let path = self.path()?;
             let start = if self.position == 0 { Start::Beginning } else { Start::End(self.position) };
             self.stored = None;
+            self.opened_at = Some(path.clone());
             self.upload = Some(self.tree.remote().write_to(&path, start)?);
             self.busy_since = None;
         }
@@ -187,6 +192,10 @@ impl<'a> Transfer<'a> {
             ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away | ErrorKind::Preempted
                 if self.setbacks < SETBACKS_MAX || self.never_gives_up() =>
             {
+                self.setbacks += 1;
+            }
+            // A directory on the way got another name before the server had opened the file.
+            ErrorKind::NotFound | ErrorKind::Unavailable if self.setbacks < SETBACKS_MAX && self.has_moved() => {
                 self.setbacks += 1;
             }
             // The server does not append.
@@ -260,6 +269,11 @@ impl<'a> Transfer<'a> {
             return Err(self.lost(error));
         }
         Ok(())
+    }
+
+    fn has_moved(&self) -> bool {
+        let now = self.tree.settled_at_last(self.target);
+        now.is_some() && now != self.opened_at
     }
 
     fn never_gives_up(&self) -> bool {

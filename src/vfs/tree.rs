@@ -6,7 +6,7 @@ use crate::remote::{Entry, ErrorKind, FileKind, Metadata, Remote};
 use crate::vfs::attr::{Attr, Kind};
 use crate::vfs::cache::Epoch;
 use crate::vfs::cache::attributes::{Attributes, Known, remaining};
-use crate::vfs::cache::directories::{Directories, Directory, Listed};
+use crate::vfs::cache::directories::{Directories, Listed};
 use crate::vfs::cache::habits::{Habits, Way};
 use crate::vfs::counters::Counters;
 use crate::vfs::disk::DiskCache;
@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 mod aside;
+mod asking;
 mod known;
 mod local;
 mod moves;
@@ -34,6 +35,7 @@ mod stale;
 mod stored;
 
 pub(crate) use local::Target;
+pub(crate) use moves::Moving;
 
 /// The tree of names, as far as it is known.
 #[derive(Debug)]
@@ -46,8 +48,8 @@ pub(crate) struct Tree {
     state: Mutex<State>,
     moves: moves::Moves,
     returns: Arc<aside::Returns>,
-    listings: Flights<(RemotePath, Epoch), Listed>,
-    stats: Flights<(RemotePath, Epoch), Known>,
+    listings: Flights<(RemotePath, Epoch), Option<Listed>>,
+    stats: Flights<(RemotePath, Epoch), Option<(Known, bool)>>,
     namer: Namer,
     owners: Owners,
     workers: Workers,
@@ -198,14 +200,14 @@ impl Tree {
 
     /// The entries of the directory `ino`.
     pub(crate) fn snapshot(&self, ino: Ino, now: Instant, wait: bool) -> Result<Snapshot, Error> {
-        let (parent, known) = {
+        let (parent, known, epoch) = {
             let mut state = self.state.lock();
             let kind = state.inodes.kind(ino).ok_or(Error::Stale)?;
             if kind != Kind::Directory {
                 return Err(Error::NotADirectory);
             }
             let parent = state.inodes.place(ino).map_or(Ino::ROOT, |(parent, _)| parent);
-            (parent, state.directories.fresh(ino, now, self.settings.dir_timeout).cloned())
+            (parent, state.directories.fresh(ino, now, self.settings.dir_timeout).cloned(), state.epoch)
         };
         let Listed { directory, as_of } = match known {
             Some(listed) => {
@@ -220,14 +222,14 @@ impl Tree {
                 }
             }
         };
-        Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory, now), as_of })
+        Ok(Snapshot { ino, parent, directory: self.with_created(ino, directory, now), as_of, epoch })
     }
 
     /// The file that a snapshot's entry stands for. What is not believed, or not known in full, remains for no time: the
     /// kernel asks for it itself.
     pub(crate) fn entry(&self, snapshot: &Snapshot, entry: &Entry, now: Instant) -> Option<Found> {
         let listed = Listed { directory: Arc::clone(&snapshot.directory), as_of: snapshot.as_of };
-        let name_remaining = listed.remaining(now, self.settings.dir_timeout);
+        let mut name_remaining = listed.remaining(now, self.settings.dir_timeout);
         let mut known = Known { metadata: entry.metadata.clone(), as_of: snapshot.as_of };
         let mut state = self.state.lock();
         let child = state.inodes.child(snapshot.ino, entry.name.as_bytes());
@@ -236,6 +238,14 @@ impl Tree {
         }
         if let Some(local) = child.and_then(|ino| state.local.get(&ino)) {
             known = Known { metadata: local.metadata.clone(), as_of: now };
+        } else {
+            let listed = state.directories.find(snapshot.ino, entry.name.as_bytes(), now, self.settings.dir_timeout);
+            let is_gone = match listed {
+                Some((found, _)) => found.is_none(),
+                None => state.is_done_since(snapshot.epoch, snapshot.ino, &entry.name),
+            };
+            // Believing in it, the kernel would look into what is not there any more.
+            name_remaining = if is_gone { Duration::ZERO } else { name_remaining };
         }
         if name_remaining.is_zero()
             && let Some(ino) = child
@@ -420,77 +430,6 @@ impl Tree {
             (attr_remaining, name_remaining) = (Duration::ZERO, Duration::ZERO);
         }
         Found { ino, metadata: known.metadata, attr, attr_remaining, name_remaining }
-    }
-
-    /// Lists the directory `ino`, once for all who want it now.
-    fn list(&self, ino: Ino, now: Instant, ahead: bool) -> Result<Listed, Error> {
-        let (path, shown, epoch) = {
-            let mut state = self.state.lock();
-            let path = state.path(ino).ok_or(Error::Stale)?;
-            (path, state.is_listed(ino, now, self.settings.dir_timeout), state.epoch)
-        };
-        self.listings.run(&(path.clone(), epoch), || {
-            // An answer that was on its way when the caller looked may have come since.
-            if let Some(listed) = self.state.lock().directories.fresh(ino, now, self.settings.dir_timeout).cloned() {
-                return Ok(listed);
-            }
-            self.counters.listings.add(1);
-            self.counters.listings_ahead.add(u64::from(ahead));
-            let started = Instant::now();
-            let mut entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown))?;
-            entries.retain(|entry| !self.is_temporary(&path, entry));
-            entries.iter_mut().for_each(|entry| self.owners.settle(&mut entry.metadata));
-            // A long listing is as young as its end: else it would be too old when it arrives.
-            let as_of = now + started.elapsed();
-            let listed = Listed { directory: Arc::new(Directory::new(entries)), as_of };
-            let mut state = self.state.lock();
-            let Some(done) = state.done_since(epoch, ino) else {
-                return Ok(Listed { as_of: self.too_old(as_of), ..listed });
-            };
-            state.directories.insert(ino, listed.clone());
-            for (name, metadata) in done {
-                state.directories.change(ino, &name, metadata);
-            }
-            Ok(state.directories.fresh(ino, as_of, self.settings.dir_timeout).cloned().unwrap_or(listed))
-        })
-    }
-
-    /// Asks about one name, once for all who want it now.
-    fn stat(&self, parent: Ino, name: &Name, now: Instant) -> Result<Known, Error> {
-        let (path, shown, epoch) = {
-            let mut state = self.state.lock();
-            let path = state.inodes.path(parent).ok_or(Error::Stale)?.join(name);
-            (path, state.shows(parent, name, now, self.settings.dir_timeout), state.epoch)
-        };
-        self.stats.run(&(path.clone(), epoch), || {
-            let mut known = self.ask_stat(&path, shown, now)?;
-            let mut state = self.state.lock();
-            let ino = state.inodes.remember(parent, name, Kind::of(&known.metadata.kind)).ok_or(Error::Stale)?;
-            if let Some(before) = state.attributes.last(ino) {
-                known.refine(&before.metadata);
-            }
-            let done = state.done_since(epoch, parent);
-            if done.is_some_and(|done| done.iter().all(|(changed, _)| changed != name)) {
-                state.attributes.insert(ino, known.clone());
-            } else {
-                known.as_of = self.too_old(known.as_of);
-            }
-            Ok(known)
-        })
-    }
-
-    /// A moment before `as_of` of which no answer is believed any more.
-    fn too_old(&self, as_of: Instant) -> Instant {
-        let Settings { attr_timeout, dir_timeout, .. } = self.settings;
-        as_of.checked_sub(attr_timeout.max(dir_timeout)).unwrap_or(as_of)
-    }
-
-    fn ask_stat(&self, path: &RemotePath, shown: bool, now: Instant) -> Result<Known, Error> {
-        self.counters.stats.add(1);
-        let started = Instant::now();
-        let mut metadata = self.remote.stat(path).map_err(|error| Error::logged("stat", path, &error, shown))?;
-        self.owners.settle(&mut metadata);
-        Ok(Known { metadata, as_of: now + started.elapsed() })
     }
 }
 

@@ -92,20 +92,29 @@ impl Vfs {
 
     /// The draft of `ino`, over what the server has now unless something else was written here already.
     fn draft_to_write(&self, ino: Ino, moment: Moment) -> Result<(Arc<Draft>, Found, bool), Error> {
+        self.tree.wait_for_name(ino)?;
         if let Some(draft) = self.drafts.of(ino).filter(|draft| draft.is_ahead()) {
             if let Some(error) = draft.failure() {
                 return Err(error);
             }
             return Ok((draft, self.tree.getattr(ino, moment.now, true)?, true));
         }
+        let asked = Instant::now();
         let found = self.tree.refresh(ino, moment.now)?;
         match found.attr.kind {
             Kind::File => {}
             Kind::Directory => return Err(Error::IsADirectory),
             Kind::Symlink => return Err(Error::InvalidRequest),
         }
+        if self.drafts.of(ino).is_some_and(|draft| draft.has_landed_since(asked)) {
+            return self.draft_to_write(ino, moment);
+        }
         let before = self.content.open(ino, &found.metadata, found.attr.size, moment.now);
-        let draft = self.drafts.begin(ino, &found.metadata, moment);
+        let draft = self.drafts.begin(ino, &found.metadata, moment, asked);
+        // It may have lost its name since it was asked about.
+        if self.tree.is_nameless(ino) {
+            draft.state.lock().nameless = true;
+        }
         self.content.release(&before.0);
         Ok((draft, found, before.1))
     }

@@ -8,7 +8,9 @@ use crate::support::server::{Kind, Spec, Tls};
 use crate::support::tree::big_content;
 use crate::writer::{CREATE, Writer, assert_kept, close, errno, store};
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -22,6 +24,7 @@ on_every_empty_server! {
     a_server_that_stands_still_holds_no_call_longer_than_the_deadline,
     what_is_known_never_waits_for_what_is_not,
     a_killed_reader_frees_its_connection,
+    a_machine_that_slept_goes_on_where_it_was,
     a_mount_ends_at_once_without_its_server,
     a_signal_ends_a_mount_at_once_without_its_server,
 }
@@ -280,6 +283,48 @@ fn a_killed_reader_frees_its_connection(case: &Case) {
     }
     assert_eq!(fs::read(mount.path("known/big")).unwrap(), big_content(0, 8 << 20));
     mount.end();
+}
+
+/// With a download and an upload in the middle, the sleep being longer than `timeout=`; the server ends what is silent.
+fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
+    tree(case);
+    let content = big_content(4096, 8 << 20);
+    let mount = case.mount_rw(&["timeout=2"]);
+    look(&mount);
+    let mut reader = File::open(mount.path("other/file")).unwrap();
+    let big = File::open(mount.path("known/big")).unwrap();
+    let mut begun = vec![0; 1 << 20];
+    big.read_exact_at(&mut begun, 0).unwrap();
+    let mut writer = Writer::open(&mount, &mount.path("known/new"), &content, CREATE).unwrap();
+    writer.write(0..2 << 20).unwrap();
+    sleep_of(&mount, || {
+        case.server.kill_sessions();
+        thread::sleep(DEADLINE + MARGIN);
+    });
+    let ((), took) = timed(|| {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "content");
+        let mut rest = vec![0; 7 << 20];
+        big.read_exact_at(&mut rest, 1 << 20).unwrap();
+        assert!([begun, rest].concat() == big_content(0, 8 << 20));
+        writer.write(2 << 20..content.len()).unwrap();
+        writer.close().unwrap();
+    });
+    println!("{:?}: {took:.2?} after waking", case.server.spec.kind);
+    // A reader, a writer and its close.
+    assert!(took < 3 * DEADLINE + MARGIN, "{took:?}");
+    assert!(fs::read(case.disk.join("known/new")).unwrap() == content);
+    drop((reader, big));
+    mount.end();
+}
+
+/// The process of the mount stands still during `meanwhile`.
+fn sleep_of(mount: &Mount, meanwhile: impl FnOnce()) {
+    let signal = |signal: Signal| kill(Pid::from_raw(mount.pid().try_into().unwrap()), signal).unwrap();
+    signal(Signal::SIGSTOP);
+    meanwhile();
+    signal(Signal::SIGCONT);
 }
 
 /// Nobody uses it; and a file that was closed waits in the journal.

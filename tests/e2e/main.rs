@@ -50,6 +50,7 @@ mod sessions;
 mod soak;
 mod status;
 mod stored;
+mod stress;
 mod terminal;
 mod times;
 mod translated;

@@ -117,7 +117,8 @@ fn what_the_server_forbids_to_write_is_forbidden(case: &Case) {
     assert_eq!(errno(close_of(&mount.path("locked/new"), b"new")), Errno::EACCES);
     assert_eq!(errno(close_of(&mount.path("locked/file"), b"new")), Errno::EACCES);
     // What could not be written stays readable until it is released, which comes a moment after close.
-    eventually(|| fs::metadata(mount.path("locked/new")).is_err() && fs::read(mount.path("locked/file")).is_ok());
+    eventually(|| fs::metadata(mount.path("locked/new")).is_err());
+    eventually(|| fs::read(mount.path("locked/file")).is_ok_and(|content| content == b"old"));
     assert_eq!(errno(fs::create_dir(mount.path("locked/new"))), Errno::EACCES);
     assert_eq!(errno(fs::remove_file(mount.path("locked/file"))), Errno::EACCES);
     assert_eq!(errno(fs::rename(mount.path("locked/file"), mount.path("moved"))), Errno::EACCES);

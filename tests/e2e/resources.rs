@@ -21,8 +21,8 @@ const DESCRIPTORS_MAX: usize = 40;
 /// Workers go after ten seconds without work.
 const REST: Duration = Duration::from_secs(25);
 const CROWD: usize = 64;
-/// Threads for uploads that have begun, and workers.
-const UPLOADS_MAX: u64 = 48;
+/// Threads for uploads that have begun.
+const UPLOADS_MAX: usize = 32;
 
 /// Waits until the threads are back to `before`.
 fn wait_for_threads(mount: &Mount, before: u64) {
@@ -116,9 +116,10 @@ fn many_files_that_stay_open_for_writing_stay_within_the_budget() {
                 file
             };
             let mut open: Vec<File> = (0..files).map(write).collect();
-            let most = mount.threads();
-            println!("{files} open files of {len} bytes: VmHWM {} KiB, {most} threads", mount.vm_hwm_kib());
-            assert!(most <= threads + UPLOADS_MAX, "{most} threads, {threads} before");
+            let names = mount.thread_names();
+            println!("{files} open files of {len} bytes: VmHWM {} KiB, threads {names:?}", mount.vm_hwm_kib());
+            // The workers beside them are bounded whatever there is to do.
+            assert!(names.get("ftpsfs-write").is_none_or(|uploads| *uploads <= UPLOADS_MAX), "{names:?}");
             // Four at once, as closing one waits for its upload.
             while !open.is_empty() {
                 let some = open.split_off(open.len().saturating_sub(4));

@@ -244,6 +244,24 @@ fn an_open_directory_stays_as_it_was_opened() {
     assert_eq!(up(&vfs, Ino::ROOT, "b", later).ino, directory);
 }
 
+/// The kernel would take it for a directory that is there, and create files in it.
+#[test]
+fn what_was_removed_since_a_directory_was_opened_is_not_believed() {
+    let memory = Memory::new();
+    memory.directory("/a").directory("/b").file("/c", "1");
+    let (vfs, now) = (mount(&memory), Instant::now());
+    let opened = vfs.opendir(Ino::ROOT, now, Patience::Network).unwrap();
+    vfs.rmdir(Ino::ROOT, b"a", now, Patience::Network).unwrap();
+    let mut believed = Vec::new();
+    vfs.readdirplus(opened.fh, 2, now, |line| {
+        believed.push((line.name.to_vec(), !line.entry.unwrap().name_remaining.is_zero()));
+        false
+    })
+    .unwrap();
+    let expected = [(b"a".to_vec(), false), (b"b".to_vec(), true), (b"c".to_vec(), true)];
+    assert_eq!(believed, expected);
+}
+
 #[test]
 fn the_root_is_a_directory_whatever_the_server_tells_of_it() {
     let memory = Memory::new();

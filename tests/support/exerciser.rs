@@ -1,5 +1,6 @@
 //! Random operations on a few files of a directory, compared after each with a model in memory (after the idea of fsx).
 
+use crate::support::random::Random;
 use nix::libc::{O_APPEND, O_CREAT, O_TRUNC};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -11,7 +12,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Exerciser {
     seed: u64,
-    random: u64,
+    random: Random,
     done: usize,
     /// The files that have a name.
     names: BTreeMap<String, FileId>,
@@ -49,7 +50,7 @@ impl Exerciser {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            random: seed,
+            random: Random::new(seed),
             done: 0,
             names: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -357,13 +358,8 @@ impl Exerciser {
         self.recent.push_back(format!("{} {operation}", self.done));
     }
 
-    /// A number below `limit` (splitmix64).
     fn below(&mut self, limit: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.random;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((word ^ (word >> 31)) % limit as u64).expect("below a usize")
+        usize::try_from(self.random.below(limit as u64)).expect("below a usize")
     }
 }
 

@@ -9,6 +9,7 @@ pub mod server;
 
 pub mod exerciser;
 pub mod mountpoint;
+pub mod random;
 pub mod tree;
 
 pub mod soak;

@@ -2,6 +2,7 @@
 
 use crate::support::run::{finish, within};
 use crate::support::server::{Mode, Server, USER, run_directory};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -163,6 +164,21 @@ impl Mount {
     /// If the process is gone.
     pub fn threads(&self) -> u64 {
         self.status_field("Threads:")
+    }
+
+    /// How many threads of each name the process has.
+    ///
+    /// # Panics
+    ///
+    /// If the process is gone.
+    pub fn thread_names(&self) -> BTreeMap<String, usize> {
+        let mut names = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process lives") {
+            // One that ends in between has no name any more.
+            let name = thread.and_then(|thread| fs::read_to_string(thread.path().join("comm"))).unwrap_or_default();
+            *names.entry(name.trim_end().to_owned()).or_default() += 1;
+        }
+        names
     }
 
     /// How many files and sockets the process has open.

@@ -146,7 +146,7 @@ impl Client {
                     (_, other) = Descent::new(&self.server, session, &pathname, now).list(&[rung])?;
                 }
                 add_targets(&mut listing.entries, &other);
-                self.add_missing(session, &pathname, listing, other.entries, now)?;
+                self.add_missing(session, &pathname, listing, (rung, other.entries), now)?;
             }
             Err(error) if error.closes_connection() => return Err(error),
             Err(error) => log::debug!("{directory}: LIST adds nothing to MLSD: {error}"),
@@ -155,14 +155,14 @@ impl Client {
         Ok(())
     }
 
-    /// Adds the entries of `other` that `listing` lacks, if a second `MLSD` lacks them as well: what was created between the
-    /// two proves nothing.
+    /// Adds the entries of `other`, which `rung` gave, that `listing` lacks, if a second `MLSD` lacks them as well and `rung` shows
+    /// them still: what was created or removed between two of them proves nothing.
     fn add_missing(
         &self,
         session: &mut Session,
         pathname: &[u8],
         listing: &mut Listing,
-        other: Vec<Entry>,
+        (rung, other): (Rung, Vec<Entry>),
         now: SystemTime,
     ) -> Result<(), Error> {
         let mut missing = missing(&listing.entries, other);
@@ -174,6 +174,10 @@ impl Client {
         }
         let again = session.list(&Command::Mlsd(pathname), now)?;
         missing = self::missing(&again.entries, missing);
+        if !missing.is_empty() {
+            let (_, still) = Descent::new(&self.server, session, pathname, now).list(&[rung])?;
+            missing.retain(|entry| still.entries.iter().any(|there| there.name == entry.name));
+        }
         if let Some(first) = missing.first() {
             self.server.facts_compared.set();
             if self.server.facts_leave_out.set() {

@@ -1,7 +1,7 @@
 //! How a content gets to its name on the server.
 
 use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming, Seen};
+use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming};
 use crate::vfs::draft::{Base, Draft, Form, Origin};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
@@ -10,9 +10,9 @@ use crate::vfs::settings::{Conflict, UploadWay};
 use crate::vfs::spool::{self, Spool};
 use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::Target;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// What is fetched or sent at a time (bytes).
 const STEP_BYTES: usize = 256 * 1024;
@@ -204,78 +204,6 @@ impl Drafts {
         Ok(())
     }
 
-    /// Renames what was uploaded as `temporary` to the file's name.
-    fn publish(
-        &self,
-        draft: &Draft,
-        temporary: &Target,
-        size: u64,
-        ready: Option<Ready>,
-        moment: Moment,
-    ) -> Result<(), Error> {
-        // What was made ready a moment ago is of use if it is still what is wanted.
-        let named = ready.filter(|(naming, _)| self.naming(draft).as_ref() == Some(naming)).map(|(_, named)| named);
-        let checked = match &named {
-            Some(named) => self.agrees(draft, named.found.as_ref()),
-            None => self.check(draft),
-        };
-        match checked {
-            Err(error @ (Error::Conflict | Error::Exists)) => {
-                drop(named);
-                return Err(self.set_aside(draft, temporary, size, error, moment));
-            }
-            checked => checked?,
-        }
-        match named.as_ref().map(|named| named.mode_refused) {
-            Some(Some(ErrorKind::Unsupported)) => self.modes_refused.store(true, Ordering::Relaxed),
-            Some(_) => {}
-            None => self.set_mode(draft, temporary),
-        }
-        self.record_place(draft, Some(temporary))?;
-        let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
-        let _moving = self.tree.moving(&[&from, &to]);
-        let told = self.put(draft, temporary, size, named)?;
-        self.landed(draft, Some(temporary), told, moment)
-    }
-
-    /// Gives what the server then told of the file, and only if that is all that was to be done.
-    fn put(
-        &self,
-        draft: &Draft,
-        temporary: &Target,
-        size: u64,
-        named: Option<Named>,
-    ) -> Result<Option<Metadata>, Error> {
-        let (from, to) = (self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?);
-        self.tree.forget_stored(&to);
-        self.tree.claim(&to)?;
-        let remote = self.tree.remote();
-        let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
-        // It may have been done all the same, if the connection broke.
-        let is_in_question = Cell::new(false);
-        let is_done = |error: &remote::Error| {
-            is_in_question.set(is_in_question.get() || is_lost(error));
-            is_in_question.get()
-                && remote.stat(&from).is_err_and(|error| error.kind == ErrorKind::NotFound)
-                && remote.stat(&to).is_ok_and(|metadata| metadata.size == Some(size))
-        };
-        if let Some(Named { renaming, .. }) = named {
-            match renaming.rename() {
-                Ok(told) => return Ok(told.filter(|_| is_stamped).map(|told| self.tree.owned(told))),
-                Err(error) if error.kind == ErrorKind::Exists => return self.tree.replace(&from, &to).map(|()| None),
-                Err(error) if is_done(&error) => return Ok(None),
-                Err(error) if is_lost(&error) => log::debug!("renaming {from} on another connection: {error}"),
-                Err(error) => return Err(Error::logged("rename", &from, &error, true)),
-            }
-        }
-        match remote.rename_seen(&from, &to, Seen::Ours) {
-            Ok(()) => Ok(None),
-            Err(error) if error.kind == ErrorKind::Exists => self.tree.replace(&from, &to).map(|()| None),
-            Err(error) if is_done(&error) => Ok(None),
-            Err(error) => Err(Error::logged("rename", &from, &error, true)),
-        }
-    }
-
     /// What can be asked and done along with the end of an upload; `None` while too little is known of the server.
     pub(super) fn naming(&self, draft: &Draft) -> Option<Naming> {
         let path = self.tree.target(&Target::Inode(draft.ino)).ok()?;
@@ -306,7 +234,7 @@ impl Drafts {
     }
 
     /// Whether `told` is what the server had when the content began, or is to be overwritten all the same.
-    fn agrees(&self, draft: &Draft, told: Option<&Metadata>) -> Result<(), Error> {
+    pub(super) fn agrees(&self, draft: &Draft, told: Option<&Metadata>) -> Result<(), Error> {
         let Some(told) = told.filter(|_| !draft.state.lock().spoiled) else { return Ok(()) };
         let overwrite = self.tree.settings().conflict == Conflict::Overwrite && told.kind == FileKind::File;
         match &draft.state.lock().origin {
@@ -318,7 +246,14 @@ impl Drafts {
     }
 
     /// Stores what was uploaded as `temporary` beside the file, whose name is taken by what we did not know of.
-    fn set_aside(&self, draft: &Draft, temporary: &Target, size: u64, error: Error, moment: Moment) -> Error {
+    pub(super) fn set_aside(
+        &self,
+        draft: &Draft,
+        temporary: &Target,
+        size: u64,
+        error: Error,
+        moment: Moment,
+    ) -> Error {
         let Ok((parent, name)) = self.tree.name_of(draft.ino) else { return error };
         let conflict = self.tree.namer().conflict(&name, moment.wall);
         let aside = Target::Name(parent, conflict);
@@ -406,6 +341,7 @@ impl Drafts {
         let before = {
             let mut state = draft.state.lock();
             (state.size, state.stamp, state.refused) = (metadata.size.unwrap_or(size), None, None);
+            state.landed = Some(Instant::now());
             state.modified = metadata.modified.map_or(moment.wall, |modified| modified.time);
             (state.mode, state.spoiled) = (metadata.mode.or(state.mode), false);
             if state.uploaded_as.as_ref() == renamed {
@@ -533,7 +469,7 @@ impl Drafts {
     }
 
     /// Gives the new file the permission bits that it has to have, unless it has them anyway.
-    fn set_mode(&self, draft: &Draft, target: &Target) {
+    pub(super) fn set_mode(&self, draft: &Draft, target: &Target) {
         let (wanted, is_new) = {
             let state = draft.state.lock();
             (state.mode, matches!(state.origin, Origin::Absent { .. }))
@@ -573,7 +509,7 @@ fn given(known: u32, is_new: bool) -> Option<u16> {
     u16::try_from(known & !MODE_KNOWN).ok()
 }
 
-fn is_lost(error: &remote::Error) -> bool {
+pub(super) fn is_lost(error: &remote::Error) -> bool {
     matches!(error.kind, ErrorKind::Lost | ErrorKind::TimedOut | ErrorKind::Away)
 }
 

@@ -11,6 +11,7 @@ use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use crate::vfs::names::{self, NAME_BYTES_MAX, Namer};
 use crate::vfs::settings::Settings;
+use crate::vfs::tree::asking::AGAIN_MAX;
 use crate::vfs::tree::{Answer, Found, Local, Recent, Standing, State, Tree};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -143,14 +144,19 @@ impl Tree {
 
     /// What the server says of `ino` at this moment.
     pub(crate) fn refresh(&self, ino: Ino, now: Instant) -> Result<Found, Error> {
-        let (parent, name) = self.place(ino)?;
-        self.state.lock().epoch.advance();
-        let known = match self.stat(parent, &name, now) {
-            Err(Error::Remote { kind: remote::ErrorKind::NotFound, .. }) => {
-                self.distrust(ino);
-                return Err(Error::NoSuchEntry);
+        let mut tries = 0;
+        let (parent, name, known) = loop {
+            let (parent, name) = self.place(ino)?;
+            self.state.lock().epoch.advance();
+            match self.stat_undisturbed(parent, &name, now) {
+                // What was stored from here in the meantime may be newer or older than the answer.
+                Ok((_, false)) if tries < AGAIN_MAX => tries += 1,
+                Err(Error::Remote { kind: remote::ErrorKind::NotFound, .. }) => {
+                    self.distrust(ino);
+                    return Err(Error::NoSuchEntry);
+                }
+                told => break (parent, name, told?.0),
             }
-            told => told?,
         };
         let remaining = known.remaining(now, self.settings.dir_timeout);
         let mut state = self.state.lock();
@@ -291,6 +297,11 @@ impl Tree {
         matches!(self.state.lock().local.get(&ino), Some(Local { standing: Standing::Created, .. }))
     }
 
+    /// Whether `ino` lost its name and is still open.
+    pub(crate) fn is_nameless(&self, ino: Ino) -> bool {
+        matches!(self.state.lock().local.get(&ino), Some(Local { standing: Standing::Nameless(_), .. }))
+    }
+
     /// Under the name of `ino`, which is only here so far, the server has something else.
     pub(crate) fn shadows(&self, ino: Ino) {
         if let Some(local) = self.state.lock().local.get_mut(&ino) {
@@ -368,10 +379,28 @@ impl Tree {
         true
     }
 
-    /// Removes what nobody wants any more, some time.
-    pub(crate) fn discard(&self, target: &Target) {
-        if let Ok(path) = self.target(target) {
-            self.discard_path(path);
+    /// Removes what nobody wants any more, some time, where it is by then.
+    pub(crate) fn discard(self: &Arc<Self>, target: &Target) {
+        let (tree, deadline, target) = (Arc::clone(self), Deadline::background(&self.ending), target.clone());
+        // Its directory may be forgotten by then.
+        let Ok(path) = self.target(&target) else { return };
+        self.workers.spawn(move || {
+            let _entered = deadline.enter();
+            tree.remove_ours(&target, &path);
+        });
+    }
+
+    /// Removes `target`, which was at `known`.
+    fn remove_ours(&self, target: &Target, known: &RemotePath) {
+        for _ in 0..=AGAIN_MAX {
+            let path = self.settled_at_last(target).unwrap_or_else(|| known.clone());
+            let Err(error) = self.remote.remove_seen_file(&path, Seen::Ours) else { return };
+            log::debug!("remove {path}: {error}");
+            let is_missing = matches!(error.kind, remote::ErrorKind::NotFound | remote::ErrorKind::Unavailable);
+            if !is_missing || self.is_at(target, &path) || path == *known && self.target(target).is_err() {
+                self.returns.show(&path);
+                return;
+            }
         }
     }
 
@@ -438,6 +467,15 @@ impl State {
         }
         let recent = self.recent.iter().filter(|recent| recent.epoch > asked && recent.parent == parent);
         recent.map(|recent| recent.what.clone()).collect()
+    }
+
+    /// Whether anything was done under `name` in `parent` since `asked`, as far as is known.
+    pub(super) fn is_done_since(&self, asked: Epoch, parent: Ino, name: &Name) -> bool {
+        let is_it = |recent: &&Recent| {
+            let what = recent.what.as_ref();
+            recent.epoch > asked && recent.parent == parent && what.is_none_or(|(changed, _)| changed == name)
+        };
+        asked < self.noted_since || self.recent.iter().any(|recent| is_it(&recent))
     }
 
     /// The server has this under the name of `ino`.

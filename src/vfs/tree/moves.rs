@@ -1,19 +1,23 @@
 //! Names that are on their way: for a moment nobody knows which file the server has under them.
 
+use crate::deadline;
 use crate::path::RemotePath;
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use crate::vfs::place::Place;
 use crate::vfs::tree::{Target, Tree};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Paths between which something is being renamed.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     /// Held while the tree is asked for a path, and never the other way round.
     paths: Mutex<Vec<RemotePath>>,
+    /// Files that are about to lose their names.
+    leaving: Mutex<Vec<Ino>>,
+    left: Condvar,
 }
 
 /// From before the server is asked to rename until the tree knows of it.
@@ -21,6 +25,13 @@ pub(crate) struct Moves {
 pub(crate) struct Moving<'a> {
     moves: &'a Moves,
     paths: Vec<RemotePath>,
+}
+
+/// From before it is looked who has a file open until the tree knows that it has no name any more.
+#[derive(Debug)]
+pub(crate) struct Leaving<'a> {
+    moves: &'a Moves,
+    ino: Ino,
 }
 
 impl Tree {
@@ -38,6 +49,38 @@ impl Tree {
         Moving { moves: &self.moves, paths }
     }
 
+    /// `ino` is about to lose its name, unless that fails: who wants to write to it waits until then.
+    pub(crate) fn leaving(&self, ino: Ino) -> Leaving<'_> {
+        self.moves.leaving.lock().push(ino);
+        Leaving { moves: &self.moves, ino }
+    }
+
+    /// Waits until `ino` is not about to lose its name.
+    pub(crate) fn wait_for_name(&self, ino: Ino) -> Result<(), Error> {
+        let mut leaving = self.moves.leaving.lock();
+        while leaving.contains(&ino) {
+            if !deadline::wait(&self.moves.left, &mut leaving) {
+                return Err(Error::timed_out());
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Tree::settled`], after waiting until nothing moves there; `None` without a name, or if it takes too long.
+    pub(crate) fn settled_at_last(&self, target: &Target) -> Option<RemotePath> {
+        loop {
+            match self.settled(target) {
+                Ok(None) if deadline::sleep(SETTLED_PAUSE) => {}
+                settled => return settled.ok().flatten(),
+            }
+        }
+    }
+
+    /// Whether the server has `target` at `path`, and for sure.
+    pub(crate) fn is_at(&self, target: &Target, path: &RemotePath) -> bool {
+        self.settled(target).is_ok_and(|settled| settled.as_ref() == Some(path))
+    }
+
     /// Where the server has `target` now; `None` while that changes.
     ///
     /// A download that was opened at this path is of this file if the answer is the same afterwards.
@@ -46,6 +89,16 @@ impl Tree {
         let moving = self.moves.paths.lock();
         let path = self.target(target)?;
         Ok((!moving.iter().any(|moving| path.rebase(moving, moving).is_some())).then_some(path))
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut leaving = self.moves.leaving.lock();
+        if let Some(at) = leaving.iter().position(|other| *other == self.ino) {
+            leaving.swap_remove(at);
+        }
+        self.moves.left.notify_all();
     }
 }
 
@@ -59,3 +112,6 @@ impl Drop for Moving<'_> {
         }
     }
 }
+
+/// Between two looks whether a renaming is over.
+const SETTLED_PAUSE: Duration = Duration::from_millis(5);

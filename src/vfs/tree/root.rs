@@ -31,9 +31,9 @@ impl Tree {
     fn stat_root(&self, now: Instant) -> Result<Known, Error> {
         let path = RemotePath::root();
         let epoch = self.state.lock().epoch;
-        let told = self.stats.run(&(path.clone(), epoch), || self.ask_stat(&path, false, now));
+        let told = self.stats.run(&(path.clone(), epoch), || Ok(Some((self.ask_stat(&path, false, now)?, true))));
         match told {
-            Ok(known) if known.metadata.kind == FileKind::Directory => Ok(known),
+            Ok(Some((known, _))) if known.metadata.kind == FileKind::Directory => Ok(known),
             Err(error) if !error.is_refusal() && error != Error::NoSuchEntry && !is_not_found(&error) => Err(error),
             _ => Ok(Known { metadata: Metadata::of_kind(FileKind::Directory), as_of: now }),
         }

@@ -20,9 +20,11 @@ fn server() -> Server {
 }
 
 /// Of the data connection during a transfer, else of the control connection; and of both at once.
-fn losses() -> [Act; 5] {
+fn losses() -> [Act; 6] {
     let goodbye = Act::SayAndHangUp("421 Going down.".to_owned());
-    [Act::HangUp, Act::Reset, Act::End, goodbye, Act::PutAndHangUp(Vec::new())]
+    // A fatal decode_error (RFC 8446 section 6) of a server that has lost the keys, or whose process has another's connection.
+    let alert = Act::Clear("\x15\x03\x03\x00\x02\x02\x32".to_owned());
+    [Act::HangUp, Act::Reset, Act::End, goodbye, Act::PutAndHangUp(Vec::new()), alert]
 }
 
 fn for_each_loss(steps: &[Step], test: impl Fn(&Server, &Client, Step, &str)) {

@@ -4,7 +4,6 @@
 
 mod ledger;
 mod programs;
-mod random;
 mod stillness;
 mod tally;
 mod trouble;
@@ -12,10 +11,10 @@ mod watch;
 
 use crate::support::link::{Link, Quality};
 use crate::support::mountpoint::{Mount, end_by_force, is_mounted};
+use crate::support::random::Random;
 use crate::support::run::{finish, within};
 use crate::support::server::{Kind, Server, Spec, USER, run_directory};
 use programs::{DONE_ONCE, Program};
-use random::Random;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

@@ -1,9 +1,9 @@
 //! Who uses the mount: readers and writers of single files, and the programs of every day.
 
 use super::ledger::{Content, Ledger};
-use super::random::Random;
 use super::tally::Tally;
 use super::{digest, digest_of, write_random};
+use crate::support::random::Random;
 use crate::support::run::{Ran, finish, within};
 use crate::support::tree::big_content;
 use nix::libc::O_DIRECT;

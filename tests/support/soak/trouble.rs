@@ -1,8 +1,8 @@
 //! What fails, every few seconds.
 
-use super::random::Random;
 use super::stillness::Stillness;
 use crate::support::link::Link;
+use crate::support::random::Random;
 use crate::support::server::Server;
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,0 +1,112 @@
+//! How an upload gets its name on the server.
+
+use crate::path::RemotePath;
+use crate::remote::{self, ErrorKind, Metadata, Named, Seen};
+use crate::vfs::draft::Draft;
+use crate::vfs::drafts::commit::{Ready, is_lost};
+use crate::vfs::drafts::{Drafts, Moment};
+use crate::vfs::error::Error;
+use crate::vfs::tree::{Moving, Target};
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+
+/// How often what is to get its name is looked for anew, as directories on the way get others.
+const MOVES_MAX: u32 = 3;
+
+impl Drafts {
+    /// Renames what was uploaded as `temporary` to the file's name.
+    pub(super) fn publish(
+        &self,
+        draft: &Draft,
+        temporary: &Target,
+        size: u64,
+        ready: Option<Ready>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        // What was made ready a moment ago is of use if it is still what is wanted.
+        let named = ready.filter(|(naming, _)| self.naming(draft).as_ref() == Some(naming)).map(|(_, named)| named);
+        let checked = match &named {
+            Some(named) => self.agrees(draft, named.found.as_ref()),
+            None => self.check(draft),
+        };
+        match checked {
+            Err(error @ (Error::Conflict | Error::Exists)) => {
+                drop(named);
+                return Err(self.set_aside(draft, temporary, size, error, moment));
+            }
+            checked => checked?,
+        }
+        match named.as_ref().map(|named| named.mode_refused) {
+            Some(Some(ErrorKind::Unsupported)) => self.modes_refused.store(true, Ordering::Relaxed),
+            Some(_) => {}
+            None => self.set_mode(draft, temporary),
+        }
+        self.record_place(draft, Some(temporary))?;
+        let (told, _moving) = self.put(draft, temporary, size, named)?;
+        self.landed(draft, Some(temporary), told, moment)
+    }
+
+    /// Gives what the server then told of the file, and only if that is all that was to be done; and what is to be held until
+    /// that is known here.
+    fn put(
+        &self,
+        draft: &Draft,
+        temporary: &Target,
+        size: u64,
+        mut named: Option<Named>,
+    ) -> Result<(Option<Metadata>, Moving<'_>), Error> {
+        let names = || Ok((self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?));
+        for _ in 0..MOVES_MAX {
+            let (from, to) = names()?;
+            let moving = self.tree.moving(&[&from, &to]);
+            let put = self.put_at(draft, &from, &to, size, named.take()).map(|told| (told, moving));
+            match put {
+                // A directory on the way got another name before the server looked for it.
+                Err(error)
+                    if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Unavailable))
+                        && self.tree.settled_at_last(temporary).is_some_and(|now| now != from) => {}
+                put => return put,
+            }
+        }
+        let (from, to) = names()?;
+        let moving = self.tree.moving(&[&from, &to]);
+        self.put_at(draft, &from, &to, size, None).map(|told| (told, moving))
+    }
+
+    fn put_at(
+        &self,
+        draft: &Draft,
+        from: &RemotePath,
+        to: &RemotePath,
+        size: u64,
+        named: Option<Named>,
+    ) -> Result<Option<Metadata>, Error> {
+        self.tree.forget_stored(to);
+        self.tree.claim(to)?;
+        let remote = self.tree.remote();
+        let is_stamped = draft.state.lock().stamp.is_none() || named.as_ref().is_some_and(|named| named.has_time);
+        // It may have been done all the same, if the connection broke.
+        let is_in_question = Cell::new(false);
+        let is_done = |error: &remote::Error| {
+            is_in_question.set(is_in_question.get() || is_lost(error));
+            is_in_question.get()
+                && remote.stat(from).is_err_and(|error| error.kind == ErrorKind::NotFound)
+                && remote.stat(to).is_ok_and(|metadata| metadata.size == Some(size))
+        };
+        if let Some(Named { renaming, .. }) = named {
+            match renaming.rename() {
+                Ok(told) => return Ok(told.filter(|_| is_stamped).map(|told| self.tree.owned(told))),
+                Err(error) if error.kind == ErrorKind::Exists => return self.tree.replace(from, to).map(|()| None),
+                Err(error) if is_done(&error) => return Ok(None),
+                Err(error) if is_lost(&error) => log::debug!("renaming {from} on another connection: {error}"),
+                Err(error) => return Err(Error::logged("rename", from, &error, true)),
+            }
+        }
+        match remote.rename_seen(from, to, Seen::Ours) {
+            Ok(()) => Ok(None),
+            Err(error) if error.kind == ErrorKind::Exists => self.tree.replace(from, to).map(|()| None),
+            Err(error) if is_done(&error) => Ok(None),
+            Err(error) => Err(Error::logged("rename", from, &error, true)),
+        }
+    }
+}
