@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 pub struct DataConnection {
     tcp: Tcp,
     connected: Connected,
-    /// In bytes.
-    received: u64,
 }
 
 impl DataConnection {
     /// Takes over from the handshake.
     pub fn new(tcp: Tcp, connected: Connected) -> Self {
-        Self { tcp, connected, received: 0 }
+        Self { tcp, connected }
     }
 
     /// Whether the handshake resumed the control connection's session.
@@ -31,24 +29,10 @@ impl DataConnection {
     ///
     /// The network's.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.hold_back();
         let received = self.connected.records.read(&mut self.tcp, buffer);
-        if let Ok(Received::Bytes(count)) = received {
-            self.received += count as u64;
-        }
         // Pure-FTPd holds the end of a small file back until our acknowledgement.
         self.tcp.quick_ack();
         received
-    }
-
-    /// Lets the server send about as much again as was read, and not more: what it has sent when a reader goes elsewhere was
-    /// sent in vain, which without this is megabytes for each skip of a player. A connection that is read on is no slower, as
-    /// TCP begins slowly and doubles with each round trip itself (RFC 5681 section 3.1).
-    fn hold_back(&self) {
-        if self.received < HELD_BACK_MAX {
-            let window = self.received.max(WINDOW_FIRST);
-            self.tcp.clamp_window(u32::try_from(window).unwrap_or(u32::MAX));
-        }
     }
 
     /// Sends all of `bytes`.
@@ -101,8 +85,3 @@ impl DataConnection {
         }
     }
 }
-
-/// What the server may send at first (bytes): a reader who goes elsewhere has mostly read a quarter of a megabyte.
-const WINDOW_FIRST: u64 = 256 * 1024;
-/// From there on (bytes) the kernel finds its own window.
-const HELD_BACK_MAX: u64 = 32 << 20;

@@ -175,13 +175,6 @@ impl Tcp {
         }
     }
 
-    /// Lets the server send at most `bytes` beyond what was read.
-    pub fn clamp_window(&self, bytes: u32) {
-        if let Err(error) = sys::clamp_window(self.socket.as_fd(), bytes) {
-            log::trace!("TCP_WINDOW_CLAMP: {error}");
-        }
-    }
-
     /// Ends our direction with a FIN.
     ///
     /// # Errors

@@ -11,22 +11,6 @@ pub fn unsent(socket: BorrowedFd<'_>) -> Option<usize> {
     (told == 0).then_some(count).and_then(|count| usize::try_from(count).ok())
 }
 
-/// Lets the other side of a TCP connection send at most `bytes` beyond what was read (tcp(7), TCP_WINDOW_CLAMP). The kernel lifts
-/// that again where it finds that the connection could be faster, so it is to be said after each read.
-///
-/// # Errors
-///
-/// The system's.
-pub fn clamp_window(socket: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
-    let value = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-    let len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the descriptor is open, and the kernel reads one int.
-    let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, (&raw const value).cast(), len)
-    };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Has the process open as many files as it is let (getrlimit(2)), where it would be fewer otherwise: each file that is written and
 /// has no room in memory is one.
 ///

@@ -76,7 +76,7 @@ impl Vfs {
     ///
     /// [`Error::NoSuchEntry`], [`Error::IsADirectory`]; as [`Vfs::mkdir`] otherwise.
     pub fn unlink(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
-        let (name, path, found) = self.old_entry(parent, name, now, patience)?;
+        let (name, _, found) = self.old_entry(parent, name, now, patience)?;
         if found.attr.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }
@@ -84,25 +84,36 @@ impl Vfs {
         let _leaving = self.tree.leaving(found.ino);
         let draft = self.drafts.of(found.ino);
         if !self.drafts.is_open(found.ino) {
-            let _moving = self.tree.moving(&[&path]);
-            let remove = || self.remove_file(parent, &path, &found.metadata);
-            if !self.drop_waiting(found.ino, draft.as_deref(), moment, remove)? {
+            let mut moving = None;
+            // With the turn of what waits for its upload, if anything does: that may read what is about to be removed.
+            let mut remove = || {
+                let (path, held) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
+                moving = Some(held);
+                self.remove_file(parent, &path, &found.metadata)
+            };
+            if !self.drop_waiting(found.ino, draft.as_deref(), moment, &mut remove)? {
                 remove()?;
             }
             self.tree.removed(parent, &name);
+            drop(moving);
             return Ok(());
         }
+        let begun = Instant::now();
         let _turn = draft.as_ref().map(|draft| draft.take_turn()).transpose()?;
         if let Some(draft) = &draft {
             // What is being appended or written in place belongs to the file: it goes along.
             let _ = self.drafts.leave_place(draft, moment);
         }
-        let _moving = self.tree.moving(&[&path]);
+        let (path, _moving) = self.tree.moving_one(&Target::Name(parent, name))?;
         let kept = self.take_name(parent, &path, &found, draft.as_deref(), moment)?;
         if let Some(draft) = &draft {
             self.drafts.drop_waiting(draft);
         }
         self.orphan(found.ino, found.metadata, kept);
+        if self.drafts.of(found.ino).is_some_and(|draft| draft.has_landed_since(begun)) {
+            // Whoever wrote to it may have put it there once more.
+            self.tree.doubt(parent);
+        }
         Ok(())
     }
 
@@ -287,7 +298,7 @@ impl Vfs {
         patience: Patience,
     ) -> Result<(), Error> {
         let (new_name, to) = self.new_entry(new_parent, new_name, now, patience)?;
-        let (name, from, found) = self.old_entry(parent, name, now, patience)?;
+        let (name, _, found) = self.old_entry(parent, name, now, patience)?;
         let moment = Moment::new(now);
         if kept && self.is_taken(new_parent, &new_name, &to, now)? {
             return Err(Error::Exists);
@@ -325,7 +336,9 @@ impl Vfs {
             }
             // Before it is gone: who has it open goes on with it.
             let gone = replaced.map(|ino| self.still_there(ino, now)).transpose()?.flatten();
-            let _moving = self.tree.moving(&[&from, &to]);
+            // What was waited for until here may have taken long.
+            let names = (Target::Name(parent, name.clone()), Target::Name(new_parent, new_name.clone()));
+            let ((from, to), _moving) = self.tree.moving_both(&names.0, &names.1)?;
             let kept = match replaced {
                 Some(ino) => self.keep_replaced(ino, &to, &place)?,
                 None => None,

@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) origin: Origin,
     /// What the server had was overwritten in place by an upload of ours that did not end well.
     pub(crate) spoiled: bool,
-    /// When the server got the content last.
+    /// When it was heard last that the server has the content, or what we told it of the file.
     pub(crate) landed: Option<Instant>,
     /// In bytes.
     pub(crate) size: u64,

@@ -318,6 +318,7 @@ impl Drafts {
         }
         state.mode = metadata.mode.or(state.mode);
         state.origin = Origin::Known(metadata.clone());
+        state.landed = Some(Instant::now());
     }
 
     /// What the server has under the name of `ino`.

@@ -197,6 +197,9 @@ impl<'a> Transfer<'a> {
             // A directory on the way got another name before the server had opened the file.
             ErrorKind::NotFound | ErrorKind::Unavailable if self.setbacks < SETBACKS_MAX && self.has_moved() => {
                 self.setbacks += 1;
+                if self.position == self.begin && self.reached == self.begin {
+                    return Ok(());
+                }
             }
             // The server does not append.
             ErrorKind::Unsupported if earliest == 0 && self.position > 0 => {
@@ -272,8 +275,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn has_moved(&self) -> bool {
-        let now = self.tree.settled_at_last(self.target);
-        now.is_some() && now != self.opened_at
+        self.tree.settled_at_last(self.target).is_ok_and(|now| self.opened_at.as_ref() != Some(&now))
     }
 
     fn never_gives_up(&self) -> bool {

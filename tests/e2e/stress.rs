@@ -66,8 +66,14 @@ fn many_at_once_leave_one_tree(case: &Case) {
     }
     let (on_disk, seen) = (tree(&case.disk), tree(&mount.point));
     assert!(on_disk == seen, "{}; {}", difference(&on_disk, &seen), story());
+    // Hardly ever, as names and directories go in the middle of an upload: whoever wrote is told, and what he wrote is kept.
+    let kept = mount.log().matches("could not be written").count() as u64;
+    let (failed, stored) =
+        told.iter().fold((0, 0), |(failed, stored), told| (failed + told.failed, stored + told.stored));
+    println!("{kind:?}: {stored} stored, {failed} failed once open, {kept} kept");
+    assert!(kept <= failed && failed <= stored / 50, "{failed} of {stored} failed, {kept} kept; {}", story());
     // Nobody else writes here.
-    assert!(!mount.log().contains("could not be written") && !mount.log().contains("conflict"), "{}", story());
+    assert!(!mount.log().contains("conflict"), "{}", story());
     mount.end();
     let fresh = case.mount(&[]);
     let seen = tree(&fresh.point);
@@ -75,12 +81,16 @@ fn many_at_once_leave_one_tree(case: &Case) {
     fresh.end();
 }
 
-/// What a tree holds: the content of files, nothing for directories.
+/// What a tree holds: the content of files, nothing for directories. Without what uploads leave behind whose directory was removed
+/// from under them: no mount shows it, and one day later it is swept.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let (mut found, mut left) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "part") {
+                continue;
+            }
             let is_directory = path.is_dir();
             let content = (!is_directory).then(|| fs::read(&path).unwrap());
             found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
@@ -115,6 +125,21 @@ struct Told {
     /// Errors that nobody may see.
     odd: Vec<String>,
     longest: Duration,
+    /// How often something was stored, and how often that failed although the file was open.
+    stored: u64,
+    failed: u64,
+}
+
+/// Why a call failed, and whether the file was open already.
+struct Failure {
+    error: io::Error,
+    is_open: bool,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { error, is_open: false }
+    }
 }
 
 /// One of those who work in the tree.
@@ -163,24 +188,30 @@ impl<'a> Worker<'a> {
                 options.write(true);
                 self.call("truncate", || store(options.open(&file)?, |file| file.set_len(len)));
             }
-            36..=54 => self.call("read", || File::open(&file)?.read_to_end(&mut Vec::new()).map(drop)),
-            55..=62 => self.call("stat", || fs::metadata(&file).map(drop)),
-            63..=70 => self.call("readdir", || fs::read_dir(&directory)?.try_for_each(|entry| entry.map(drop))),
-            71..=78 => self.call("rename", || fs::rename(&file, &other)),
-            79..=82 => self.call("rename of a directory", || fs::rename(&directory, &elsewhere)),
-            83..=90 => self.call("mkdir", || fs::create_dir(&directory)),
-            91..=93 => self.call("rmdir", || fs::remove_dir(&directory)),
-            _ => self.call("unlink", || fs::remove_file(&file)),
+            36..=54 => self.call("read", || Ok(File::open(&file)?.read_to_end(&mut Vec::new()).map(|_| false)?)),
+            55..=62 => self.call("stat", || Ok(fs::metadata(&file).map(|_| false)?)),
+            63..=70 => self.call("readdir", || {
+                Ok(fs::read_dir(&directory)?.try_for_each(|entry| entry.map(drop)).map(|()| false)?)
+            }),
+            71..=78 => self.call("rename", || Ok(fs::rename(&file, &other).map(|()| false)?)),
+            79..=82 => self.call("rename of a directory", || Ok(fs::rename(&directory, &elsewhere).map(|()| false)?)),
+            83..=90 => self.call("mkdir", || Ok(fs::create_dir(&directory).map(|()| false)?)),
+            91..=93 => self.call("rmdir", || Ok(fs::remove_dir(&directory).map(|()| false)?)),
+            _ => self.call("unlink", || Ok(fs::remove_file(&file).map(|()| false)?)),
         }
     }
 
-    fn call(&mut self, what: &str, work: impl FnOnce() -> io::Result<()>) {
+    fn call(&mut self, what: &str, work: impl FnOnce() -> Result<bool, Failure>) {
         let begun = Instant::now();
         let result = work();
         self.told.longest = self.told.longest.max(begun.elapsed());
         let end = match result {
-            Ok(()) => "done".to_owned(),
-            Err(error) => {
+            Ok(stored) => {
+                self.told.stored += u64::from(stored);
+                "done".to_owned()
+            }
+            Err(Failure { error, is_open }) => {
+                self.told.failed += u64::from(is_open);
                 let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
                 if !EXPECTED.contains(&errno) {
                     self.told.odd.push(format!("{what}: {error}"));
@@ -209,7 +240,7 @@ impl<'a> Worker<'a> {
 }
 
 /// Does `work` with an open file, and closes it: what close says counts as well.
-fn store(file: File, work: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
-    let worked = work(&file);
-    worked.and(close(file))
+fn store(file: File, work: impl FnOnce(&File) -> io::Result<()>) -> Result<bool, Failure> {
+    let (worked, closed) = (work(&file), close(file));
+    worked.and(closed).map(|()| true).map_err(|error| Failure { error, is_open: true })
 }

@@ -174,9 +174,12 @@ impl Client {
         }
         let again = session.list(&Command::Mlsd(pathname), now)?;
         missing = self::missing(&again.entries, missing);
-        if !missing.is_empty() {
-            let (_, still) = Descent::new(&self.server, session, pathname, now).list(&[rung])?;
-            missing.retain(|entry| still.entries.iter().any(|there| there.name == entry.name));
+        if !missing.is_empty() && !self.server.facts_leave_out.is_set() {
+            match Descent::new(&self.server, session, pathname, now).list(&[rung]) {
+                Ok((_, still)) => missing.retain(|entry| still.entries.iter().any(|there| there.name == entry.name)),
+                Err(error) if error.closes_connection() => return Err(error),
+                Err(_) => missing.clear(),
+            }
         }
         if let Some(first) = missing.first() {
             self.server.facts_compared.set();

@@ -3,6 +3,7 @@
 use crate::path::RemotePath;
 use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming};
 use crate::vfs::draft::{Base, Draft, Form, Origin};
+use crate::vfs::drafts::publish::MOVES_MAX;
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
 use crate::vfs::outgoing::Outgoing;
@@ -12,7 +13,7 @@ use crate::vfs::transfer::Transfer;
 use crate::vfs::tree::Target;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// What is fetched or sent at a time (bytes).
 const STEP_BYTES: usize = 256 * 1024;
@@ -223,8 +224,8 @@ impl Drafts {
         if draft.state.lock().spoiled {
             return Ok(());
         }
-        let path = self.tree.target(&Target::Inode(draft.ino))?;
-        let told = match self.tree.remote().stat(&path) {
+        let (path, told) = self.tree.stat_at(&Target::Inode(draft.ino))?;
+        let told = match told {
             Ok(metadata) => metadata,
             // Nothing is there that could get lost.
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) => return Ok(()),
@@ -312,14 +313,8 @@ impl Drafts {
             let state = draft.state.lock();
             (state.stamp, state.size)
         };
-        let Ok(path) = self.tree.target(&Target::Inode(draft.ino)) else { return Ok(()) };
-        if let (Some(stamp), None) = (stamp, &told)
-            && let Err(error) = self.tree.remote().set_modified(&path, stamp)
-            && !self.times_refused.swap(true, Ordering::Relaxed)
-        {
-            log::warn!("{path}: its time cannot be set: {error}");
-        }
-        let told = match told.map_or_else(|| self.tree.told(&path), Ok) {
+        let Some((path, told)) = self.told_after(draft, stamp, told) else { return Ok(()) };
+        let told = match told {
             Err(error)
                 if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable) && may_be_changed(&path) =>
             {
@@ -360,8 +355,39 @@ impl Drafts {
             before => self.let_go(before),
         }
         self.tree.committed(draft.ino, metadata, now);
+        // Until now what is known here may have been from before.
+        draft.state.lock().landed = Some(Instant::now());
         self.unrecord(draft);
         Ok(())
+    }
+
+    /// What the server tells of what was stored, after it got the time that it is to have, unless both was done along with its
+    /// renaming; and where it is. `None` once it has no name. A directory on the way may get another name in the middle, which is
+    /// not waited for: whoever stored it holds what moves.
+    fn told_after(
+        &self,
+        draft: &Draft,
+        stamp: Option<SystemTime>,
+        told: Option<Metadata>,
+    ) -> Option<(RemotePath, Result<Metadata, remote::Error>)> {
+        let place = || self.tree.target(&Target::Inode(draft.ino)).ok();
+        let mut path = place()?;
+        if let Some(told) = told {
+            return Some((path, Ok(told)));
+        }
+        let mut moves = 0;
+        loop {
+            let refused = stamp.and_then(|stamp| self.tree.remote().set_modified(&path, stamp).err());
+            let told = self.tree.told(&path);
+            let now = place()?;
+            if now == path || moves == MOVES_MAX {
+                if let Some(error) = refused.filter(|_| !self.times_refused.swap(true, Ordering::Relaxed)) {
+                    log::warn!("{path}: its time cannot be set: {error}");
+                }
+                return Some((path, told));
+            }
+            (path, moves) = (now, moves + 1);
+        }
     }
 
     /// Nothing more goes straight to the file's name, which is about to be another's or nobody's.
@@ -392,11 +418,8 @@ impl Drafts {
 
     /// Begins to append, if the server still has what we know.
     pub(super) fn begin_append(&self, draft: &Draft, size: u64) -> Result<(), Error> {
-        let path = self.tree.target(&Target::Inode(draft.ino))?;
-        let told = match self.tree.remote().stat(&path) {
-            Ok(told) => told,
-            Err(error) => return Err(Error::logged("stat", &path, &error, true)),
-        };
+        let (path, told) = self.tree.stat_at(&Target::Inode(draft.ino))?;
+        let told = told.map_err(|error| Error::logged("stat", &path, &error, true))?;
         let mut state = draft.state.lock();
         let same = matches!(&state.origin, Origin::Known(known) if known.same_version(&told));
         if !same || told.size != Some(size) {

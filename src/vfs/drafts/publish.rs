@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 /// How often what is to get its name is looked for anew, as directories on the way get others.
-const MOVES_MAX: u32 = 3;
+pub(super) const MOVES_MAX: u32 = 3;
 
 impl Drafts {
     /// Renames what was uploaded as `temporary` to the file's name.
@@ -64,7 +64,7 @@ impl Drafts {
                 // A directory on the way got another name before the server looked for it.
                 Err(error)
                     if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Unavailable))
-                        && self.tree.settled_at_last(temporary).is_some_and(|now| now != from) => {}
+                        && self.tree.settled_at_last(temporary).is_ok_and(|now| now != from) => {}
                 put => return put,
             }
         }

@@ -29,8 +29,23 @@ impl Tree {
             if let Some(told) = ask()? {
                 return Ok(told);
             }
-            self.settled_at_last(target).ok_or(Error::Stale)?;
+            self.settled_at_last(target)?;
         }
+    }
+
+    /// Whether `told` is of `target`, which was at `path` when it was asked for. That the server cannot be asked is true in any case.
+    fn counts<T>(&self, told: &Result<T, Error>, target: &Target, path: &RemotePath) -> bool {
+        told.as_ref().is_err_and(Error::is_of_the_network) || self.is_at(target, path)
+    }
+
+    /// What the server has at `target`, and its path there, as it was the same before and afterwards.
+    pub(crate) fn stat_at(&self, target: &Target) -> Result<(RemotePath, Result<Metadata, remote::Error>), Error> {
+        self.at_one_place(target, || {
+            let path = self.target(target)?;
+            let told = self.remote.stat(&path);
+            let is_away = told.as_ref().is_err_and(|error| Error::remote(error, true).is_of_the_network());
+            Ok((is_away || self.is_at(target, &path)).then_some((path, told)))
+        })
     }
 
     /// As [`Tree::list`]; `None` if it got another path meanwhile.
@@ -48,11 +63,11 @@ impl Tree {
             self.counters.listings.add(1);
             self.counters.listings_ahead.add(u64::from(ahead));
             let started = Instant::now();
-            let entries = self.remote.list(&path);
-            if !self.is_at(&Target::Inode(ino), &path) {
+            let entries = self.remote.list(&path).map_err(|error| Error::logged("list", &path, &error, shown));
+            if !self.counts(&entries, &Target::Inode(ino), &path) {
                 return Ok(None);
             }
-            let mut entries = entries.map_err(|error| Error::logged("list", &path, &error, shown))?;
+            let mut entries = entries?;
             entries.retain(|entry| !self.is_temporary(&path, entry));
             entries.iter_mut().for_each(|entry| self.owners.settle(&mut entry.metadata));
             // A long listing is as young as its end: else it would be too old when it arrives.
@@ -96,7 +111,7 @@ impl Tree {
         };
         self.stats.run(&(path.clone(), epoch), || {
             let known = self.ask_stat(&path, shown, now);
-            if !self.is_at(target, &path) {
+            if !self.counts(&known, target, &path) {
                 return Ok(None);
             }
             let mut known = known?;
@@ -126,18 +141,20 @@ impl Tree {
     /// before: whether the server lists it by now tells them apart.
     fn ask_again(&self, path: &RemotePath, error: remote::Error) -> Result<Metadata, remote::Error> {
         let Some((parent, name)) = path.split() else { return Err(error) };
-        let mut told = Err(error);
+        let (mut told, mut before) = (Err(error), None);
         for _ in 0..AGAIN_MAX {
             let Err(error) = told else { return told };
             self.counters.listings.add(1);
-            match self.remote.list(&parent) {
-                Ok(entries) if entries.iter().all(|entry| entry.name != name) => {
-                    return Err(remote::Error { kind: ErrorKind::NotFound, ..error });
-                }
-                // It may have come back.
-                Ok(_) => told = self.remote.stat(path),
-                Err(_) => return Err(error),
+            let Ok(entries) = self.remote.list(&parent) else { return Err(error) };
+            let listed = entries.into_iter().find(|entry| entry.name == name).map(|entry| entry.metadata);
+            if listed.is_none() {
+                return Err(remote::Error { kind: ErrorKind::NotFound, ..error });
             }
+            if listed == before {
+                return Err(error);
+            }
+            // It may have come back.
+            (told, before) = (self.remote.stat(path), listed);
         }
         told
     }

@@ -393,7 +393,7 @@ impl Tree {
     /// Removes `target`, which was at `known`.
     fn remove_ours(&self, target: &Target, known: &RemotePath) {
         for _ in 0..=AGAIN_MAX {
-            let path = self.settled_at_last(target).unwrap_or_else(|| known.clone());
+            let path = self.settled_at_last(target).unwrap_or_else(|_| known.clone());
             let Err(error) = self.remote.remove_seen_file(&path, Seen::Ours) else { return };
             log::debug!("remove {path}: {error}");
             let is_missing = matches!(error.kind, remote::ErrorKind::NotFound | remote::ErrorKind::Unavailable);

@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Paths between which something is being renamed.
+/// Paths where something is being renamed or removed.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
     /// Held while the tree is asked for a path, and never the other way round.
@@ -49,6 +49,27 @@ impl Tree {
         Moving { moves: &self.moves, paths }
     }
 
+    /// As [`Tree::moving`], of `target` and where it is by then.
+    pub(crate) fn moving_one(&self, target: &Target) -> Result<(RemotePath, Moving<'_>), Error> {
+        let ((path, _), moving) = self.moving_both(target, target)?;
+        Ok((path, moving))
+    }
+
+    /// As [`Tree::moving`], of two and where they are by then.
+    pub(crate) fn moving_both(
+        &self,
+        from: &Target,
+        to: &Target,
+    ) -> Result<((RemotePath, RemotePath), Moving<'_>), Error> {
+        loop {
+            let paths = (self.settled_at_last(from)?, self.settled_at_last(to)?);
+            let moving = self.moving(&[&paths.0, &paths.1]);
+            if self.target(from)? == paths.0 && self.target(to)? == paths.1 {
+                return Ok((paths, moving));
+            }
+        }
+    }
+
     /// `ino` is about to lose its name, unless that fails: who wants to write to it waits until then.
     pub(crate) fn leaving(&self, ino: Ino) -> Leaving<'_> {
         self.moves.leaving.lock().push(ino);
@@ -66,12 +87,13 @@ impl Tree {
         Ok(())
     }
 
-    /// As [`Tree::settled`], after waiting until nothing moves there; `None` without a name, or if it takes too long.
-    pub(crate) fn settled_at_last(&self, target: &Target) -> Option<RemotePath> {
+    /// As [`Tree::settled`], after waiting until nothing moves there.
+    pub(crate) fn settled_at_last(&self, target: &Target) -> Result<RemotePath, Error> {
         loop {
-            match self.settled(target) {
-                Ok(None) if deadline::sleep(SETTLED_PAUSE) => {}
-                settled => return settled.ok().flatten(),
+            match self.settled(target)? {
+                Some(path) => return Ok(path),
+                None if deadline::sleep(SETTLED_PAUSE) => {}
+                None => return Err(Error::timed_out()),
             }
         }
     }
