@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 mod aside;
+mod meanwhile;
 mod renamed;
 mod upset;
 

@@ -23,7 +23,20 @@ struct Shared {
     gate: Condvar,
     /// Called when a call comes, before it does anything, and once a time is set.
     visitor: Mutex<Option<Visitor>>,
-    readers: Mutex<VecDeque<Box<dyn FnOnce() + Send>>>,
+    visits: Mutex<Vec<(Moment, Box<dyn FnOnce() + Send>)>>,
+}
+
+/// When somebody else does something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Before a download is opened.
+    Read,
+    /// Before an upload is opened.
+    Write,
+    /// Before a directory is listed.
+    List,
+    /// Once it is known what a path is, and before that is told.
+    Told,
 }
 
 type Visitor = Box<dyn FnMut() + Send>;
@@ -332,8 +345,24 @@ impl Memory {
 
     /// The next download that is opened finds what `visit` leaves; the one after it what the next visit does.
     pub(crate) fn on_read(&self, visit: impl FnOnce() + Send + 'static) -> &Self {
-        self.shared.readers.lock().unwrap().push_back(Box::new(visit));
+        self.at(Moment::Read, visit)
+    }
+
+    /// `visit` is called once at the next such moment; the next one at the one after it.
+    pub(crate) fn at(&self, moment: Moment, visit: impl FnOnce() + Send + 'static) -> &Self {
+        self.shared.visits.lock().unwrap().push((moment, Box::new(visit)));
         self
+    }
+
+    fn has_come(&self, moment: Moment) {
+        let visit = {
+            let mut visits = self.shared.visits.lock().unwrap();
+            let next = visits.iter().position(|(at, _)| *at == moment);
+            next.map(|next| visits.remove(next).1)
+        };
+        if let Some(visit) = visit {
+            visit();
+        }
     }
 
     /// What comes before and after the renaming of an upload is asked along with its end, where `names` says so.
@@ -451,6 +480,7 @@ impl Memory {
 
 impl Remote for Memory {
     fn list(&self, directory: &RemotePath) -> Result<Vec<Entry>, Error> {
+        self.has_come(Moment::List);
         let state = self.arrive(|counts| counts.lists += 1)?;
         if !matches!(find(&state, directory)?, Node::Directory) {
             return Err(Error::new(ErrorKind::NotADirectory, "550 Not a directory."));
@@ -492,14 +522,13 @@ impl Remote for Memory {
         if state.coarse_files.contains(path.as_bytes()) {
             coarsen(&mut told);
         }
+        drop(state);
+        self.has_come(Moment::Told);
         Ok(told)
     }
 
     fn read_from(&self, path: &RemotePath, offset: u64, _size: Option<u64>) -> Result<Box<dyn Download>, Error> {
-        let visit = self.shared.readers.lock().unwrap().pop_front();
-        if let Some(visit) = visit {
-            visit();
-        }
+        self.has_come(Moment::Read);
         let mut state = self.arrive(|counts| counts.reads += 1)?;
         let Node::File { content, .. } = find(&state, path)? else {
             return Err(Error::new(ErrorKind::IsADirectory, "550 Not a plain file."));
@@ -512,6 +541,7 @@ impl Remote for Memory {
     }
 
     fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, Error> {
+        self.has_come(Moment::Write);
         let call = if start == Start::Beginning { Call::Write } else { Call::Append };
         let mut state = self.arrive_to_change(call)?;
         let temporary = path.split().is_some_and(|(_, name)| name.as_bytes().starts_with(b".ftpsfs-"));
