@@ -23,7 +23,7 @@ struct Shared {
     gate: Condvar,
     /// Called when a call comes, before it does anything, and once a time is set.
     visitor: Mutex<Option<Visitor>>,
-    visits: Mutex<Vec<(Moment, Box<dyn FnOnce() + Send>)>>,
+    visits: Mutex<Vec<(Moment, Visit)>>,
 }
 
 /// When somebody else does something.
@@ -40,6 +40,7 @@ pub(crate) enum Moment {
 }
 
 type Visitor = Box<dyn FnMut() + Send>;
+type Visit = Box<dyn FnOnce() + Send>;
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
