@@ -287,9 +287,10 @@ fn a_killed_reader_frees_its_connection(case: &Case) {
 
 /// With a download and an upload in the middle, the sleep being longer than `timeout=`; the server ends what is silent.
 fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
+    const SLEPT: Duration = Duration::from_secs(6);
     tree(case);
     let content = big_content(4096, 8 << 20);
-    let mount = case.mount_rw(&["timeout=2"]);
+    let mount = case.mount_rw(&["timeout=5"]);
     look(&mount);
     let mut reader = File::open(mount.path("other/file")).unwrap();
     let big = File::open(mount.path("known/big")).unwrap();
@@ -299,7 +300,7 @@ fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
     writer.write(0..2 << 20).unwrap();
     sleep_of(&mount, || {
         case.server.kill_sessions();
-        thread::sleep(DEADLINE + MARGIN);
+        thread::sleep(SLEPT);
     });
     let ((), took) = timed(|| {
         let mut text = String::new();
@@ -312,8 +313,7 @@ fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
         writer.close().unwrap();
     });
     println!("{:?}: {took:.2?} after waking", case.server.spec.kind);
-    // A reader, a writer and its close.
-    assert!(took < 3 * DEADLINE + MARGIN, "{took:?}");
+    assert!(took < SLEPT + MARGIN, "{took:?}");
     assert!(fs::read(case.disk.join("known/new")).unwrap() == content);
     drop((reader, big));
     mount.end();
