@@ -2,6 +2,7 @@
 
 use crate::deadline;
 use crate::path::RemotePath;
+use crate::remote::{self, ErrorKind};
 use crate::vfs::error::Error;
 use crate::vfs::inodes::Ino;
 use crate::vfs::place::Place;
@@ -80,21 +81,29 @@ impl Tree {
     pub(crate) fn wait_for_name(&self, ino: Ino) -> Result<(), Error> {
         let mut leaving = self.moves.leaving.lock();
         while leaving.contains(&ino) {
-            if !deadline::wait(&self.moves.left, &mut leaving) {
-                return Err(Error::timed_out());
-            }
+            self.may_wait()?;
+            self.moves.left.wait_for(&mut leaving, deadline::SLICE);
         }
         Ok(())
+    }
+
+    /// Whether it makes sense to wait for somebody else, who asks the server.
+    fn may_wait(&self) -> Result<(), Error> {
+        if self.remote.is_away() {
+            let away = remote::Error::new(ErrorKind::Away, "the server is away");
+            return Err(Error::remote(&away, true));
+        }
+        if deadline::is_over() { Err(Error::timed_out()) } else { Ok(()) }
     }
 
     /// As [`Tree::settled`], after waiting until nothing moves there.
     pub(crate) fn settled_at_last(&self, target: &Target) -> Result<RemotePath, Error> {
         loop {
-            match self.settled(target)? {
-                Some(path) => return Ok(path),
-                None if deadline::sleep(SETTLED_PAUSE) => {}
-                None => return Err(Error::timed_out()),
+            if let Some(path) = self.settled(target)? {
+                return Ok(path);
             }
+            self.may_wait()?;
+            deadline::sleep(SETTLED_PAUSE);
         }
     }
 
