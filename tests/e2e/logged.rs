@@ -45,7 +45,10 @@ while True: print(repr(log.recv(65536)), flush=True)' "$place/dev/log" >"$1" & l
         mount.ftpsfs "$source" "$mnt" -o "$options,log_level=debug"; reads
         # Who listens is started again: what was said from then on was lost. The sandbox lets the process find it.
         kill "$listener"; wait "$listener" || true; rm "$place/dev/log"; listen "$place/later"
-        umount "$mnt"; gone; kill "$listener"; wait "$listener" || true; umount /dev
+        umount "$mnt"; gone
+        # What was sent last may not be written down yet.
+        for try in {1..100}; do grep -q "is unmounted; " "$place/later" && break; sleep 0.1; done
+        kill "$listener"; wait "$listener" || true; umount /dev
         grep -q "^b'<30>ftpsfs\[[0-9]*\]: ftps://.* is unmounted; " "$place/later"
         # LOG_DAEMON with LOG_INFO and LOG_DEBUG.
         grep -q "^b'<30>ftpsfs\[[0-9]*\]: ftps://.* is mounted'$" "$place/said"
