@@ -330,29 +330,7 @@ impl Vfs {
             if let Some(draft) = draft {
                 self.ready_to_rename(draft, moment)?;
             }
-            if let (Some(_), Some(draft)) = (replaced, place.draft) {
-                // What was written to it goes along with what the server has of it.
-                let _ = self.drafts.leave_place(draft, moment);
-            }
-            // Before it is gone: who has it open goes on with it.
-            let gone = replaced.map(|ino| self.still_there(ino, now)).transpose()?.flatten();
-            // What was waited for until here may have taken long.
-            let names = (Target::Name(parent, name.clone()), Target::Name(new_parent, new_name.clone()));
-            let ((from, to), _moving) = self.tree.moving_both(&names.0, &names.1)?;
-            let kept = match replaced {
-                Some(ino) => self.keep_replaced(ino, &to, &place)?,
-                None => None,
-            };
-            self.tree.forget_renamed(found.ino, &from, &to);
-            self.rename_remote(&from, &to, &found.metadata, target).inspect_err(|_| {
-                if let Some(Ok(aside)) = kept.as_ref().map(|kept| self.tree.target(kept)) {
-                    self.tree.put_back(&aside, &to);
-                }
-                self.tree.doubt(parent);
-                self.tree.doubt(new_parent);
-            })?;
-            self.replace_here(&place, gone, kept);
-            self.tree.renamed(found.ino, new_parent, &new_name);
+            self.rename_there((parent, &name), &found, &place, replaced, moment)?;
         }
         self.content.moved(found.ino);
         self.drafts.follow_paths();
@@ -360,6 +338,41 @@ impl Vfs {
         if let Some(target) = target {
             self.drafts.close_unused(target, moment);
         }
+        Ok(())
+    }
+
+    /// Renames on the server what is `found` under a name, to `place`, where the file `replaced` is open.
+    fn rename_there(
+        &self,
+        (parent, name): (Ino, &Name),
+        found: &Found,
+        place: &Place<'_>,
+        replaced: Option<Ino>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        if let (Some(_), Some(draft)) = (replaced, place.draft) {
+            // What was written to it goes along with what the server has of it.
+            let _ = self.drafts.leave_place(draft, moment);
+        }
+        // Before it is gone: who has it open goes on with it.
+        let gone = replaced.map(|ino| self.still_there(ino, moment.now)).transpose()?.flatten();
+        // What was waited for until here may have taken long.
+        let (old, new) = (Target::Name(parent, name.clone()), Target::Name(place.parent, place.name.clone()));
+        let ((from, to), _moving) = self.tree.moving_both(&old, &new)?;
+        let kept = match replaced {
+            Some(ino) => self.keep_replaced(ino, &to, place)?,
+            None => None,
+        };
+        self.tree.forget_renamed(found.ino, &from, &to);
+        self.rename_remote(&from, &to, &found.metadata, place.target).inspect_err(|_| {
+            if let Some(Ok(aside)) = kept.as_ref().map(|kept| self.tree.target(kept)) {
+                self.tree.put_back(&aside, &to);
+            }
+            self.tree.doubt(parent);
+            self.tree.doubt(place.parent);
+        })?;
+        self.replace_here(place, gone, kept);
+        self.tree.renamed(found.ino, place.parent, place.name);
         Ok(())
     }
 

@@ -131,7 +131,7 @@ impl Draft {
         state.is_dirty() || state.failed.is_some() || state.nameless
     }
 
-    /// Whether the server got the content at `moment` or later.
+    /// Whether it was heard at `moment` or later that the server has the content.
     pub(crate) fn has_landed_since(&self, moment: Instant) -> bool {
         self.state.lock().landed.is_some_and(|landed| landed >= moment)
     }

@@ -288,7 +288,7 @@ fn a_killed_reader_frees_its_connection(case: &Case) {
 
 /// With a download and an upload in the middle, the sleep being longer than `timeout=`; the server ends what is silent.
 fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
-    const SLEPT: Duration = Duration::from_secs(6);
+    const TIMEOUT: Duration = Duration::from_secs(5);
     tree(case);
     let content = big_content(4096, 8 << 20);
     let mount = case.mount_rw(&["timeout=5"]);
@@ -301,7 +301,7 @@ fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
     writer.write(0..2 << 20).unwrap();
     sleep_of(&mount, || {
         case.server.kill_sessions();
-        thread::sleep(SLEPT);
+        thread::sleep(TIMEOUT + MARGIN);
     });
     let ((), took) = timed(|| {
         let mut text = String::new();
@@ -314,7 +314,9 @@ fn a_machine_that_slept_goes_on_where_it_was(case: &Case) {
         writer.close().unwrap();
     });
     println!("{:?}: {took:.2?} after waking", case.server.spec.kind);
-    assert!(took < SLEPT + MARGIN, "{took:?}");
+    // Whoever is killed before it greets us seems to have no room for more (ProFTPD, now and then): with a shorter time limit
+    // the reader waits in vain for the upload's connection.
+    assert!(took < TIMEOUT + MARGIN, "{took:?}");
     assert!(fs::read(case.disk.join("known/new")).unwrap() == content);
     drop((reader, big));
     mount.end();

@@ -23,6 +23,8 @@ const REST: Duration = Duration::from_secs(25);
 const CROWD: usize = 64;
 /// Threads for uploads that have begun.
 const UPLOADS_MAX: usize = 32;
+/// The same and workers.
+const WRITING_MAX: u64 = 48;
 
 /// Waits until the threads are back to `before`.
 fn wait_for_threads(mount: &Mount, before: u64) {
@@ -116,9 +118,9 @@ fn many_files_that_stay_open_for_writing_stay_within_the_budget() {
                 file
             };
             let mut open: Vec<File> = (0..files).map(write).collect();
-            let names = mount.thread_names();
+            let (most, names) = (mount.threads(), mount.thread_names());
             println!("{files} open files of {len} bytes: VmHWM {} KiB, threads {names:?}", mount.vm_hwm_kib());
-            // The workers beside them are bounded whatever there is to do.
+            assert!(most <= threads + WRITING_MAX, "{most} threads, {threads} before: {names:?}");
             assert!(names.get("ftpsfs-write").is_none_or(|uploads| *uploads <= UPLOADS_MAX), "{names:?}");
             // Four at once, as closing one waits for its upload.
             while !open.is_empty() {

@@ -61,7 +61,8 @@ fn many_at_once_leave_one_tree(case: &Case) {
     assert!(longest < CALL_MAX, "{longest:?}; {}", story());
     // Files that lost their name while they were open are removed once they are released, which comes a moment after close.
     let deadline = Instant::now() + CALL_MAX;
-    while tree(&case.disk) != tree(&mount.point) && Instant::now() < deadline {
+    let is_over = || tree(&case.disk) == tree(&mount.point) && temporaries(&case.disk).is_empty();
+    while !is_over() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(100));
     }
     let (on_disk, seen) = (tree(&case.disk), tree(&mount.point));
@@ -70,8 +71,11 @@ fn many_at_once_leave_one_tree(case: &Case) {
     let kept = mount.log().matches("could not be written").count() as u64;
     let (failed, stored) =
         told.iter().fold((0, 0), |(failed, stored), told| (failed + told.failed, stored + told.stored));
-    println!("{kind:?}: {stored} stored, {failed} failed once open, {kept} kept");
-    assert!(kept <= failed && failed <= stored / 50, "{failed} of {stored} failed, {kept} kept; {}", story());
+    let left = temporaries(&case.disk).len() as u64;
+    println!("{kind:?}: {stored} stored, {failed} failed once open, {kept} kept, {left} left behind");
+    // Seen were 2 of 330 at most, in one run of twenty.
+    let most = stored / 100;
+    assert!(kept <= failed && failed <= most && left <= most, "{stored}, {failed}, {kept}, {left}; {}", story());
     // Nobody else writes here.
     assert!(!mount.log().contains("conflict"), "{}", story());
     mount.end();
@@ -81,16 +85,28 @@ fn many_at_once_leave_one_tree(case: &Case) {
     fresh.end();
 }
 
-/// What a tree holds: the content of files, nothing for directories. Without what uploads leave behind whose directory was removed
-/// from under them: no mount shows it, and one day later it is swept.
-fn tree(root: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+type Tree = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// What uploads left behind whose directory went from under them: no mount shows it, and one day later it is swept.
+fn temporaries(disk: &Path) -> Vec<PathBuf> {
+    everything(disk).into_keys().filter(|path| is_temporary(path)).collect()
+}
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "part")
+}
+
+/// What a tree holds, without temporaries.
+fn tree(root: &Path) -> Tree {
+    everything(root).into_iter().filter(|(path, _)| !is_temporary(path)).collect()
+}
+
+/// The content of files, nothing for directories.
+fn everything(root: &Path) -> Tree {
     let (mut found, mut left) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "part") {
-                continue;
-            }
             let is_directory = path.is_dir();
             let content = (!is_directory).then(|| fs::read(&path).unwrap());
             found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
@@ -102,7 +118,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-fn difference(one: &BTreeMap<PathBuf, Option<Vec<u8>>>, other: &BTreeMap<PathBuf, Option<Vec<u8>>>) -> String {
+fn difference(one: &Tree, other: &Tree) -> String {
     let differs = |path: &&PathBuf| one.get(*path) != other.get(*path);
     let tell = |content: Option<&Option<Vec<u8>>>| match content {
         None => "nothing".to_owned(),

@@ -392,16 +392,18 @@ impl Tree {
 
     /// Removes `target`, which was at `known`.
     fn remove_ours(&self, target: &Target, known: &RemotePath) {
+        let mut path = self.settled_at_last(target).unwrap_or_else(|_| known.clone());
         for _ in 0..=AGAIN_MAX {
-            let path = self.settled_at_last(target).unwrap_or_else(|_| known.clone());
             let Err(error) = self.remote.remove_seen_file(&path, Seen::Ours) else { return };
             log::debug!("remove {path}: {error}");
             let is_missing = matches!(error.kind, remote::ErrorKind::NotFound | remote::ErrorKind::Unavailable);
-            if !is_missing || self.is_at(target, &path) || path == *known && self.target(target).is_err() {
-                self.returns.show(&path);
-                return;
+            match self.settled_at_last(target) {
+                // A directory on the way got another name meanwhile.
+                Ok(now) if is_missing && now != path => path = now,
+                _ => break,
             }
         }
+        self.returns.show(&path);
     }
 
     /// Waits until what was discarded is gone, but no longer than `limit`; whether it is.
@@ -471,11 +473,11 @@ impl State {
 
     /// Whether anything was done under `name` in `parent` since `asked`, as far as is known.
     pub(super) fn is_done_since(&self, asked: Epoch, parent: Ino, name: &Name) -> bool {
-        let is_it = |recent: &&Recent| {
+        let is_it = |recent: &Recent| {
             let what = recent.what.as_ref();
             recent.epoch > asked && recent.parent == parent && what.is_none_or(|(changed, _)| changed == name)
         };
-        asked < self.noted_since || self.recent.iter().any(|recent| is_it(&recent))
+        asked < self.noted_since || self.recent.iter().any(is_it)
     }
 
     /// The server has this under the name of `ino`.

@@ -21,7 +21,7 @@ pub(crate) struct Moves {
     left: Condvar,
 }
 
-/// From before the server is asked to rename until the tree knows of it.
+/// From before the server is asked to rename or to remove until the tree knows of it.
 #[derive(Debug)]
 pub(crate) struct Moving<'a> {
     moves: &'a Moves,
