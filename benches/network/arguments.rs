@@ -28,7 +28,7 @@ usage: make bench ARGS='…', of
   --rtt MS,…          usually 20; 0 is loopback
   --loss PERCENT,…    usually 0
   --rate MBIT,…       usually 0: unlimited
-  --server NAME,…     vsftpd (usually) or proftpd
+  --server NAME,…     vsftpd (usually), proftpd, pureftpd or pyftpdlib
   --limit SECONDS     how long a peer may take, usually 60
   --others            measure the peers only; ftpsfs was measured before
   -o OPTIONS          for ftpsfs, besides connections=8
@@ -107,10 +107,12 @@ fn named_peer(name: &str) -> Result<Peer, String> {
     Peer::OTHERS.iter().copied().find(|peer| peer.name() == name).ok_or_else(|| USAGE.to_owned())
 }
 
-fn named_server(name: &str) -> Result<Kind, String> {
+pub fn named_server(name: &str) -> Result<Kind, String> {
     match name {
         "vsftpd" => Ok(Kind::Vsftpd),
         "proftpd" => Ok(Kind::Proftpd),
+        "pureftpd" => Ok(Kind::PureFtpd),
+        "pyftpdlib" => Ok(Kind::Pyftpdlib),
         _ => Err(USAGE.to_owned()),
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the workloads.
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, named_server};
 use crate::peers::{Mounted, Peer, Sshd, curl, lftp};
 use crate::place;
 use crate::results::{self, Conditions, Row};
@@ -243,7 +243,7 @@ fn lines_of(stream: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Strin
 }
 
 fn kind(conditions: &Conditions) -> Kind {
-    if conditions.server == "proftpd" { Kind::Proftpd } else { Kind::Vsftpd }
+    named_server(&conditions.server).expect("it was a server's name")
 }
 
 fn today() -> String {

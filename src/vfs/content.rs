@@ -2,7 +2,7 @@
 
 use crate::deadline::{self, Deadline};
 use crate::remote::{ErrorKind, Metadata};
-use crate::vfs::cache::blocks::{BLOCK_BYTES, BLOCK_LEN, Block, BlockIndex, BlockPool, Blocks, Piece};
+use crate::vfs::cache::blocks::{BLOCK_BYTES, Block, BlockIndex, BlockPool, Blocks, Piece};
 use crate::vfs::cache::versions::{Version, VersionId, Versions};
 use crate::vfs::counters::Counters;
 use crate::vfs::disk::DiskCache;
@@ -10,6 +10,7 @@ use crate::vfs::error::Error;
 use crate::vfs::figures::{Disk, Memory};
 use crate::vfs::inodes::Ino;
 use crate::vfs::place::Place;
+use crate::vfs::segments::Segments;
 use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -21,11 +22,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod ahead;
+mod bytes;
 mod fetch;
 mod kept;
+mod side;
 mod turn;
 
 use ahead::Unused;
+pub use bytes::Bytes;
+use bytes::Span;
 use fetch::Fetch;
 pub(crate) use fetch::Fetching;
 use turn::Turn;
@@ -59,6 +64,7 @@ struct Shared {
     disk: Option<Arc<DiskCache>>,
     /// How many blocks all streams together may be ahead of their readers.
     ahead_max: u64,
+    cache_bytes_max: u64,
     /// Never held while bytes are fetched. A slot's lock may be taken under it, and the pool's.
     state: Mutex<State>,
     /// A stream ended or has nobody waiting any more.
@@ -87,92 +93,14 @@ struct State {
     uses: u64,
     waiting_bytes: u64,
     unused: Unused,
+    /// Of the versions that are read.
+    segments: HashMap<VersionId, Segments>,
+    /// The shortest time in which a download came to its first bytes.
+    opening: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct StreamId(u64);
-
-/// Bytes of a file, where they lie in the cache.
-#[derive(Debug, Default)]
-pub struct Bytes {
-    /// All but the first from their block's beginning on.
-    blocks: Vec<Arc<Block>>,
-    /// Where the bytes begin in the first block.
-    skip: usize,
-    len: usize,
-}
-
-impl Bytes {
-    /// Bytes that were put together here.
-    pub(crate) fn local(block: Block) -> Self {
-        let len = block.len();
-        Self { blocks: vec![Arc::new(block)], skip: 0, len }
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Shows the bytes in one piece: copied only if they lie in several blocks.
-    pub fn with<R>(&self, show: impl FnOnce(&[u8]) -> R) -> R {
-        match self.blocks.as_slice() {
-            [] => show(&[]),
-            [block] => show(block.get(self.skip..self.skip + self.len).unwrap_or_default()),
-            blocks => {
-                let mut bytes = Vec::with_capacity(self.len);
-                let mut skip = self.skip;
-                for block in blocks {
-                    let part = block.get(skip..).unwrap_or_default();
-                    bytes.extend_from_slice(&part[..part.len().min(self.len - bytes.len())]);
-                    skip = 0;
-                }
-                show(&bytes)
-            }
-        }
-    }
-}
-
-/// What a read touches.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: BlockIndex,
-    last: BlockIndex,
-    skip: usize,
-    len: usize,
-}
-
-impl Span {
-    fn new(offset: u64, size: u32, file_size: u64) -> Option<Self> {
-        let end = offset.saturating_add(u64::from(size)).min(file_size);
-        let len = usize::try_from(end.checked_sub(offset).filter(|len| *len > 0)?).ok()?;
-        let skip = usize::try_from(offset % BLOCK_BYTES).ok()?;
-        Some(Self { first: BlockIndex::of(offset), last: BlockIndex::of(end - 1), skip, len })
-    }
-
-    fn indices(self) -> impl Iterator<Item = BlockIndex> {
-        (self.first.0..=self.last.0).map(BlockIndex)
-    }
-
-    /// The bytes that are read of each block.
-    fn needs(self) -> impl Iterator<Item = (BlockIndex, Range<usize>)> {
-        let end = self.skip + self.len;
-        self.indices().enumerate().map(move |(number, index)| {
-            let before = number * BLOCK_LEN;
-            (index, self.skip.saturating_sub(before)..(end - before).min(BLOCK_LEN))
-        })
-    }
-
-    fn bytes(self, pieces: Vec<Piece>) -> Bytes {
-        let skip = self.skip - pieces.first().map_or(0, |piece| piece.from);
-        Bytes { blocks: pieces.into_iter().map(|piece| piece.bytes).collect(), skip, len: self.len }
-    }
-}
 
 /// Where a block of a read comes from.
 enum Part {
@@ -196,6 +124,8 @@ impl Content {
             uses: 0,
             waiting_bytes: 0,
             unused: Unused::default(),
+            segments: HashMap::new(),
+            opening: None,
         };
         let shared = Shared {
             fetching,
@@ -203,6 +133,7 @@ impl Content {
             pool: Arc::default(),
             disk,
             ahead_max: cache_bytes_max as u64 / AHEAD_PART / BLOCK_BYTES,
+            cache_bytes_max: cache_bytes_max as u64,
             state: Mutex::new(state),
             stream_freed: Condvar::new(),
             reader_done: Condvar::new(),
@@ -252,7 +183,9 @@ impl Content {
     /// A handle of `version` was closed. With the last one, what nobody waits for is not fetched any more.
     pub(crate) fn release(&self, version: &Version) {
         if version.closed() {
-            self.shared.state.lock().close_idle(version.id);
+            let mut state = self.shared.state.lock();
+            state.segments.remove(&version.id);
+            state.close_idle(version.id);
         }
     }
 
@@ -328,7 +261,7 @@ impl Content {
             return Err(Error::Stale);
         }
         let Some(span) = Span::new(offset, size, version.size) else { return Ok(Bytes::default()) };
-        if let Some(bytes) = self.shared.read_known(version, span) {
+        if let Some(bytes) = self.shared.read_known(version, span, place.as_ref()) {
             return Ok(bytes);
         }
         let Some(place) = place else { return Err(Error::WouldBlock) };
@@ -362,13 +295,17 @@ impl Drop for Content {
 }
 
 impl Shared {
-    fn read_known(&self, version: &Version, span: Span) -> Option<Bytes> {
+    fn read_known(self: &Arc<Self>, version: &Arc<Version>, span: Span, place: Option<&Place>) -> Option<Bytes> {
         let mut state = self.state.lock();
         self.used(&mut state, version.id, span.first);
         let pieces: Option<Vec<_>> =
             span.needs().map(|(index, need)| state.blocks.find(version.id, index, &need)).collect();
         let pieces = pieces?;
-        self.advance(&mut state, version.id, span, false);
+        let is_slow = self.advance(&mut state, version, span, false);
+        drop(state);
+        if let (true, Some(place)) = (is_slow, place) {
+            self.begin_segment(version, place);
+        }
         self.counters.blocks_known.add(pieces.len() as u64);
         Some(span.bytes(pieces))
     }
@@ -422,7 +359,11 @@ impl Shared {
         let mut state = self.state.lock();
         let parts: Result<_, _> =
             span.needs().map(|(index, need)| self.want_part(&mut state, version, index, &need, place)).collect();
-        self.advance(&mut state, version.id, span, true);
+        let is_slow = self.advance(&mut state, version, span, true);
+        drop(state);
+        if is_slow {
+            self.begin_segment(version, place);
+        }
         parts
     }
 
@@ -486,16 +427,16 @@ impl Shared {
         place: &Place,
     ) -> Result<Arc<Slot>, Error> {
         let mut stream = Stream::new(version.id, start, need.start, version.size, self.deadline());
+        if let Some(limit) = state.segments.get(&version.id).and_then(|segments| segments.limit(start)) {
+            stream.end_at(limit);
+        }
         let slot = stream.want(start, need.end);
         let (id, run) = self.add_stream(state, version, stream, place);
-        match thread::Builder::new().name("ftpsfs-read".into()).spawn(run) {
-            Ok(_) => Ok(slot),
-            Err(error) => {
-                log::error!("read {}: cannot start a thread: {error}", place.path);
-                state.streams.remove(&id);
-                Err(Error::Panicked)
-            }
+        if !spawn(run, place) {
+            state.streams.remove(&id);
+            return Err(Error::Panicked);
         }
+        Ok(slot)
     }
 
     /// Adds `stream`, and gives what a thread has to run for it.
@@ -518,11 +459,11 @@ impl Shared {
         (id, move || Fetch { id, version, wake, deadline, shared, error: Error::Panicked }.run(source))
     }
 
-    /// Tells the stream whose reader this is how far it has come.
-    fn advance(&self, state: &mut State, version: VersionId, span: Span, stalled: bool) {
+    /// Tells the stream whose reader this is how far it has come; whether another beside it would help.
+    fn advance(&self, state: &mut State, version: &Version, span: Span, stalled: bool) -> bool {
         let share = self.share(state);
         let uses = state.next_use();
-        let followed = state.streams_of(version).filter(|stream| stream.follows(span.first, span.last));
+        let followed = state.streams_of(version.id).filter(|stream| stream.follows(span.first, span.last));
         if let Some(stream) = followed.min_by_key(|stream| stream.next()) {
             stream.used = uses;
             stream.advance(span.last, stalled);
@@ -530,12 +471,19 @@ impl Shared {
                 stream.wake.notify_one();
             }
         }
+        self.goes_slowly(state, version, span, stalled)
     }
 
     /// How many blocks each stream may be ahead, so that all together stay within the bound.
     fn share(&self, state: &State) -> u64 {
         self.ahead_max / state.streams.values().filter(|stream| stream.runs_ahead()).count().max(1) as u64
     }
+}
+
+/// Whether a thread could be started that fetches.
+fn spawn(run: impl FnOnce() + Send + 'static, place: &Place) -> bool {
+    let spawned = thread::Builder::new().name("ftpsfs-read".into()).spawn(run);
+    spawned.inspect_err(|error| log::error!("read {}: cannot start a thread: {error}", place.path)).is_ok()
 }
 
 impl State {
@@ -550,6 +498,7 @@ impl State {
     /// Lets go of everything of `version`. Who waits for a block of it would get bytes of another version.
     fn drop_version(&mut self, version: VersionId) {
         self.blocks.remove(version);
+        self.segments.remove(&version);
         for (_, stream) in self.streams.extract_if(|_, stream| stream.version == version) {
             stream.close();
             stream.fail(&Error::Stale);

@@ -2,8 +2,8 @@
 //!
 //! A question from the kernel enters at [`filesystem`]. What concerns names and attributes goes to `tree`, which answers
 //! from `cache` or asks the server once for everybody who waits (`flight`); what concerns bytes goes to `content`, which
-//! answers from the block cache, from the one on this machine's `disk` where there is one, or lets a `stream` fetch them.
-//! Every question says how patient it is: with
+//! answers from the block cache, from the one on this machine's `disk` where there is one, or lets a `stream` fetch them, and
+//! several side by side where `segments` sees that this brings more. Every question says how patient it is: with
 //! [`filesystem::Patience::CacheOnly`] nothing waits for the network.
 //!
 //! What is written to an inode is one `draft` for all who have it open: on its way to the server while it comes in order
@@ -44,6 +44,7 @@ mod cache;
 mod disk;
 
 mod handles;
+mod segments;
 mod source;
 mod stream;
 mod walkers;

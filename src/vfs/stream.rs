@@ -7,6 +7,7 @@ use crate::vfs::cache::versions::VersionId;
 use crate::vfs::error::Error;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// How many blocks a stream reads on through to reach one that is wanted (1 MiB): shorter than opening another.
@@ -58,6 +59,10 @@ pub(crate) struct Stream {
     window: u64,
     /// Nobody has asked for a block of it yet: it fetches the first one, in case somebody will.
     ahead: bool,
+    /// It fetches all it may: a segment of a file that several streams fetch side by side for one reader.
+    segment: bool,
+    /// One past the last block that it may fetch, where another stream's segment begins or the file ends.
+    limit: BlockIndex,
     /// Blocks that readers wait for: none lies before `next`.
     wanted: BTreeMap<BlockIndex, Arc<Slot>>,
 }
@@ -79,6 +84,8 @@ impl Stream {
             demanded: start,
             window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
             ahead: false,
+            segment: false,
+            limit: BlockIndex(size.div_ceil(BLOCK_BYTES)),
             wanted: BTreeMap::new(),
         }
     }
@@ -86,6 +93,24 @@ impl Stream {
     /// A stream that fetches the first block of a file of `size` bytes before anybody asks.
     pub(crate) fn ahead(version: VersionId, size: u64, deadline: Arc<Deadline>) -> Self {
         Self { first_end: None, window: 0, ahead: true, ..Self::new(version, BlockIndex(0), 0, size, deadline) }
+    }
+
+    /// A stream that fetches `blocks` of a file of `size` bytes, while other streams fetch what is before them.
+    pub(crate) fn segment(version: VersionId, blocks: Range<BlockIndex>, size: u64, deadline: Arc<Deadline>) -> Self {
+        let demanded = BlockIndex(blocks.start.0.saturating_sub(1));
+        let stream = Self::new(version, blocks.start, 0, size, deadline);
+        Self { first_end: None, window: 0, demanded, segment: true, limit: blocks.end, ..stream }
+    }
+
+    /// Whether it fetches a segment.
+    pub(crate) fn is_segment(&self) -> bool {
+        self.segment
+    }
+
+    /// It goes no further than to `limit`, where another stream begins.
+    pub(crate) fn end_at(&mut self, limit: BlockIndex) {
+        let needed = self.wanted.last_key_value().map_or(self.next.0, |(last, _)| last.0 + 1);
+        self.limit = self.limit.min(limit.max(BlockIndex(needed)));
     }
 
     /// Whether nobody has asked for anything of it.
@@ -105,11 +130,11 @@ impl Stream {
     pub(crate) fn reaches(&self, index: BlockIndex, from: usize) -> bool {
         let certain = self.wanted.last_key_value().map_or(self.next.0, |(last, _)| last.0);
         let last = (certain + SKIP_MAX).max(self.next.0 + self.window);
-        index.0 <= last && self.gives(index, from)
+        (index.0 <= last || self.segment) && self.gives(index, from)
     }
 
     fn gives(&self, index: BlockIndex, from: usize) -> bool {
-        index > self.next || (index == self.next && from >= self.from)
+        index < self.limit && (index > self.next || (index == self.next && from >= self.from))
     }
 
     /// The block that comes next.
@@ -177,9 +202,9 @@ impl Stream {
         }
     }
 
-    /// Whether it runs ahead of its reader.
+    /// Whether it runs ahead of its reader by a share of what all may.
     pub(crate) fn runs_ahead(&self) -> bool {
-        self.window > 0
+        self.window > 0 && !self.segment
     }
 
     /// What to fetch now, if anything, with at most `share` blocks of read-ahead.
@@ -203,21 +228,19 @@ impl Stream {
 
     /// Whether the stream is at the end of its file.
     pub(crate) fn is_done(&self) -> bool {
-        self.next >= self.end()
+        self.next >= self.limit
     }
 
     /// One past the last block to fetch for now.
     fn goal(&self, share: u64) -> BlockIndex {
+        if self.segment {
+            return self.limit;
+        }
         let ahead = self.demanded.0 + 1 + self.window.min(share);
         // A stream that was opened for one block fetches that block, whatever the window says.
         let ahead = if self.window == 0 { 0 } else { ahead };
         let wanted = self.wanted.last_key_value().map_or(0, |(last, _)| last.0 + 1);
-        BlockIndex(ahead.max(wanted)).min(self.end())
-    }
-
-    /// One past the file's last block.
-    fn end(&self) -> BlockIndex {
-        BlockIndex(self.size.div_ceil(BLOCK_BYTES))
+        BlockIndex(ahead.max(wanted)).min(self.limit)
     }
 
     /// `work` was done; gives who waits for it.

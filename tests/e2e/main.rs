@@ -45,6 +45,7 @@ mod programs;
 mod refused;
 mod resources;
 mod sandbox;
+mod segments;
 mod servers;
 mod sessions;
 mod soak;

@@ -22,6 +22,7 @@ mod protocol;
 mod reading;
 mod reliability;
 mod sandbox;
+mod segments;
 mod space;
 mod stored;
 mod writeback;

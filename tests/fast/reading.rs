@@ -12,25 +12,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 const BLOCK: usize = 128 * 1024;
 
 fn mount(memory: &Memory) -> Vfs {
     Vfs::new(Arc::new(memory.clone()), Settings::default())
 }
 
-fn content(len: usize) -> Vec<u8> {
+pub(crate) fn content(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at / 253 + at) as u8).collect()
 }
 
-fn open(vfs: &Vfs, name: &str, now: Instant) -> Opened {
+pub(crate) fn open(vfs: &Vfs, name: &str, now: Instant) -> Opened {
     let Looked::Up(entry) = vfs.lookup(Ino::ROOT, name.as_bytes(), now, Patience::Network).unwrap() else {
         panic!("{name} is absent")
     };
     vfs.open(entry.ino, Access::Read, now, Patience::Network).unwrap()
 }
 
-fn read(vfs: &Vfs, fh: Fh, offset: usize, size: usize, now: Instant) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(vfs: &Vfs, fh: Fh, offset: usize, size: usize, now: Instant) -> Result<Vec<u8>, Error> {
     let bytes = vfs.read(fh, offset as u64, u32::try_from(size).unwrap(), now, Patience::Network)?;
     Ok(bytes.with(<[u8]>::to_vec))
 }

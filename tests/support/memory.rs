@@ -76,6 +76,8 @@ struct State {
     breaks: VecDeque<(usize, ErrorKind)>,
     /// At most so many bytes a `Download::read`; 0 is any number.
     chunk: usize,
+    /// How long a `Download::read` takes, whatever others do.
+    pace: Duration,
     /// The next call panics.
     panic: bool,
     /// Every call fails at once.
@@ -136,6 +138,8 @@ pub(crate) struct Counts {
     /// Bytes given by downloads.
     pub(crate) bytes: usize,
     pub(crate) open_downloads: usize,
+    /// The most that there were.
+    pub(crate) open_downloads_max: usize,
     pub(crate) changes: usize,
     /// Questions about free space.
     pub(crate) spaces: usize,
@@ -316,6 +320,12 @@ impl Memory {
     /// Downloads give at most so many bytes at a time.
     pub(crate) fn chunk(&self, bytes: usize) -> &Self {
         self.state().chunk = bytes;
+        self
+    }
+
+    /// Downloads give at most so many bytes each time that `pace` has passed, however many there are.
+    pub(crate) fn pace(&self, bytes: usize, pace: Duration) -> &Self {
+        self.chunk(bytes).state().pace = pace;
         self
     }
 

@@ -10,7 +10,7 @@ use crate::vfs::source::{Source, Stop};
 use crate::vfs::stream::{Stream, Work};
 use parking_lot::Condvar;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// From where content is fetched, and how patiently.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Fetch {
     }
 
     fn fetch(&self, source: &mut Source) -> Stop {
-        let mut begun = None;
+        let (since, mut is_first, mut begun) = (Instant::now(), true, None);
         while let Some(work) = self.await_work(Stream::work) {
             // Each block has its time.
             self.deadline.moved();
@@ -62,6 +62,9 @@ impl Fetch {
                 Err(stop) => return stop,
             };
             begun = (!work.is_last).then(|| piece.clone());
+            if std::mem::take(&mut is_first) {
+                self.shared.opened_in(since.elapsed());
+            }
             self.deliver(work, piece.clone());
             // Nobody has to wait for that.
             if let Err(stop) = source.confirm_end() {

@@ -66,6 +66,7 @@ impl Remote for Memory {
         let position = usize::try_from(offset).unwrap().min(content.len());
         let breaks = state.breaks.pop_front();
         state.counts.open_downloads += 1;
+        state.counts.open_downloads_max = state.counts.open_downloads_max.max(state.counts.open_downloads);
         Ok(Box::new(MemoryDownload { memory: self.clone(), content, position, breaks }))
     }
 

@@ -4,6 +4,7 @@ use super::{Memory, Node, done};
 use ftpsfs::path::RemotePath;
 use ftpsfs::remote::{Download, Error, ErrorKind, FileKind, Metadata, Named, Naming, Remote, Renaming, Upload};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct MemoryDownload {
@@ -17,6 +18,10 @@ impl Download for MemoryDownload {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         assert!(!buffer.is_empty());
         let shared = &self.memory.shared;
+        let pace = self.memory.state().pace;
+        if pace > Duration::ZERO {
+            std::thread::sleep(pace);
+        }
         let mut state = shared.gate.wait_while(self.memory.state(), |state| state.closed).unwrap();
         let mut count = buffer.len().min(self.content.len() - self.position);
         if state.chunk > 0 {

@@ -1,0 +1,81 @@
+//! Several downloads of one file side by side, where each brings only so much.
+
+use crate::memory::Memory;
+use crate::reading::{MIB, content, open, read};
+use ftpsfs::remote::ErrorKind;
+use ftpsfs::vfs::filesystem::{Fh, Patience};
+use ftpsfs::vfs::{Settings, Vfs};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A cache whose segments have 1 MiB.
+const CACHE: usize = 8 * MIB;
+const READ: usize = 128 * 1024;
+/// Each download brings about 3 MB/s, and a segment takes 320 ms.
+const PACE: Duration = Duration::from_millis(20);
+
+fn slow_server(len: usize) -> (Memory, Vec<u8>, Vfs) {
+    let (memory, bytes) = (Memory::new(), content(len));
+    memory.file("/f", bytes.clone()).pace(64 * 1024, PACE).spare(4);
+    let settings = Settings { cache_bytes_max: CACHE, ..Settings::default() };
+    let vfs = Vfs::new(Arc::new(memory.clone()), settings);
+    (memory, bytes, vfs)
+}
+
+fn read_in_order(vfs: &Vfs, fh: Fh, bytes: &[u8], range: Range<usize>) {
+    let now = Instant::now();
+    for offset in range.step_by(READ) {
+        let expected = &bytes[offset..(offset + READ).min(bytes.len())];
+        assert!(read(vfs, fh, offset, READ, now).unwrap() == expected, "at {offset}");
+    }
+}
+
+#[test]
+fn a_long_file_comes_by_several_downloads_and_each_byte_once() {
+    let (memory, bytes, vfs) = slow_server(16 * MIB + 12_345);
+    let fh = open(&vfs, "f", Instant::now()).fh;
+    read_in_order(&vfs, fh, &bytes, 0..bytes.len());
+    let counts = memory.counts();
+    assert!(counts.open_downloads_max >= 3, "{counts:?}");
+    assert!(counts.bytes <= bytes.len() + MIB / 2, "{counts:?}");
+    memory.await_counts("closed them all", |counts| counts.open_downloads == 0);
+}
+
+#[test]
+fn no_connection_is_taken_that_others_may_need() {
+    let (memory, bytes, vfs) = slow_server(8 * MIB);
+    memory.spare(1);
+    let fh = open(&vfs, "f", Instant::now()).fh;
+    read_in_order(&vfs, fh, &bytes, 0..bytes.len());
+    assert_eq!((memory.counts().reads, memory.counts().bytes), (1, bytes.len()));
+}
+
+#[test]
+fn whoever_reads_elsewhere_or_no_more_gives_the_downloads_back() {
+    let (memory, bytes, vfs) = slow_server(24 * MIB);
+    let fh = open(&vfs, "f", Instant::now()).fh;
+    read_in_order(&vfs, fh, &bytes, 0..7 * MIB);
+    assert!(memory.counts().open_downloads_max >= 2);
+    // There he goes on in order, by one download at first.
+    read_in_order(&vfs, fh, &bytes, 18 * MIB..22 * MIB);
+    memory.await_counts("closed the segments of before", |counts| counts.open_downloads <= 3);
+    // And back.
+    read_in_order(&vfs, fh, &bytes, 5 * MIB..9 * MIB);
+    vfs.release(fh, Instant::now(), Patience::Network).unwrap();
+    memory.await_counts("closed them all", |counts| counts.open_downloads == 0);
+}
+
+#[test]
+fn a_segment_that_breaks_off_goes_on_or_is_fetched_by_another_download() {
+    let (memory, bytes, vfs) = slow_server(16 * MIB);
+    let fh = open(&vfs, "f", Instant::now()).fh;
+    read_in_order(&vfs, fh, &bytes, 0..5 * MIB);
+    assert!(memory.counts().open_downloads_max >= 2);
+    // One of the next ones is given up.
+    for _ in 0..6 {
+        memory.break_next(100_000, ErrorKind::Lost);
+    }
+    read_in_order(&vfs, fh, &bytes, 5 * MIB..12 * MIB);
+    read_in_order(&vfs, fh, &bytes, 12 * MIB..bytes.len());
+}
