@@ -178,10 +178,9 @@ impl Session {
         let sessions = Arc::clone(self.control.sessions());
         let server = Arc::clone(&self.server);
         self.control.send(commands)?;
-        let early = match sessions.has_to_spare() {
-            true => Some(server.tls.begin_data(&mut tcp, &sessions)),
-            false => None,
-        };
+        // A refused command costs the ticket that the hello offers; one that offers none costs nothing.
+        let is_early = sessions.has_to_spare() || !offered;
+        let early = is_early.then(|| server.tls.begin_data(&mut tcp, &sessions));
         if let Err(error) = self.begun(commands) {
             return Err(match error {
                 // Before any handshake a 425 or 450 without a reason has another one.
