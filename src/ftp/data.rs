@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 pub struct DataConnection {
     tcp: Tcp,
     connected: Connected,
+    /// We said that no more will come.
+    is_ended: bool,
 }
 
 impl DataConnection {
     /// Takes over from the handshake.
     pub fn new(tcp: Tcp, connected: Connected) -> Self {
-        Self { tcp, connected }
+        Self { tcp, connected, is_ended: false }
     }
 
     /// Whether the handshake resumed the control connection's session.
@@ -52,6 +54,19 @@ impl DataConnection {
         }
     }
 
+    /// Says that the upload is whole: the first part of [`DataConnection::finish_upload`].
+    ///
+    /// # Errors
+    ///
+    /// The network's.
+    pub fn end_upload(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.is_ended, true) {
+            self.connected.records.send_close_notify(&mut self.tcp)?;
+            self.tcp.shutdown_write()?;
+        }
+        Ok(())
+    }
+
     /// Ends an upload: `close_notify`, a FIN (Microsoft's server waits for it), and then everything the server still has
     /// to say, its tickets above all, until it closes. An unread ticket would turn our close into a reset, and the server
     /// would lose bytes that it has not read yet, some with a `226`. Tells how it closed.
@@ -60,8 +75,7 @@ impl DataConnection {
     ///
     /// The network's, or `TimedOut` when the server has not closed after `limit`.
     pub fn finish_upload(mut self, limit: Duration) -> io::Result<Received> {
-        self.connected.records.send_close_notify(&mut self.tcp)?;
-        self.tcp.shutdown_write()?;
+        self.end_upload()?;
         let deadline = Instant::now() + limit;
         let mut buffer = [0; 1024];
         loop {

@@ -249,6 +249,25 @@ impl Pool {
         drop(undone);
     }
 
+    /// Lends an idle session that can be used at once, for what could be done without it, if nobody waits for one; else has
+    /// another one opened, for the next time.
+    pub fn take_idle(self: &Arc<Self>) -> Option<Lease> {
+        let mut state = self.state.lock();
+        let is_of_use = |idle: &Idle| idle.session.is_settled() && idle.since.elapsed() < IDLE_TRUSTED;
+        if state.waiters == 0
+            && let Some(at) = state.idle.iter().position(is_of_use)
+            && let Some(idle) = state.idle.remove(at)
+        {
+            let lease = Lent::begin(self, &mut state).of(idle.session);
+            drop(state);
+            return (!lease.is_stale(Instant::now())).then_some(lease);
+        }
+        let undone = self.open_beforehand(&mut state);
+        drop(state);
+        drop(undone);
+        None
+    }
+
     /// Whether somebody waits for a session.
     pub fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -566,6 +585,8 @@ fn take_idle(state: &mut State) -> Option<Idle> {
 /// How long a request waits for sessions that are made ready, before it opens one of its own: that takes twice as many round
 /// trips, but some server's data ports do not answer at all.
 const COMING_MAX: Duration = Duration::from_secs(1);
+/// How long ago a session may have been used that is believed to be alive.
+const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 /// How long no connection is opened beforehand after that failed.
 const OPENING_PAUSE: Duration = Duration::from_secs(10);
 /// How often idle sessions are looked at.

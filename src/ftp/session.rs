@@ -48,7 +48,12 @@ pub struct Session {
 struct Running {
     verb: &'static str,
     offered: bool,
+    /// How long the server took to begin it: a round trip, mostly.
+    trip: Duration,
 }
+
+/// What is assumed of a transfer of which nothing is known any more.
+const UNKNOWN: Running = Running { verb: "STOR", offered: false, trip: Duration::ZERO };
 
 /// How sure a request has to be that the server is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -378,7 +383,7 @@ impl Session {
         let resumed = data.resumed();
         let asked = self.ask_port_ahead()?;
         data.close();
-        let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "", offered: false });
+        let Running { verb, offered, .. } = self.transfer.take().unwrap_or(Running { verb: "", ..UNKNOWN });
         let reply = self.control.reply(verb)?;
         if asked && reply.code.number() == 229 {
             return Err(self.out_of_order(verb, &reply));
@@ -440,7 +445,7 @@ impl Session {
     pub fn finish_upload(&mut self, data: DataConnection, sent: u64) -> Result<Taken, Error> {
         let resumed = data.resumed();
         let ended = data.finish_upload(self.server.settings.timeout * UPLOAD_END_TIMEOUTS);
-        let Running { verb, offered } = self.transfer.take().unwrap_or(Running { verb: "STOR", offered: false });
+        let Running { verb, offered, .. } = self.transfer.take().unwrap_or(UNKNOWN);
         let taken = match ended {
             Ok(_) => Taken::ToTheEnd,
             Err(error) => {

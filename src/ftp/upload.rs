@@ -29,6 +29,36 @@ pub struct Outgoing {
     digest: Option<digest::Running>,
 }
 
+/// What the server answered to what was asked along with the end of an upload that is whole.
+#[derive(Debug)]
+pub struct Answers {
+    /// The session that was asked.
+    pub lease: Lease,
+    /// One for each command.
+    pub replies: Vec<Reply>,
+    /// The session that has to hear the end yet.
+    pub end: Option<End>,
+}
+
+/// The end of an upload that is whole by what another session was told. Dropped, it is waited for.
+#[derive(Debug)]
+pub struct End {
+    running: Option<(Lease, DataConnection, u64)>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some((mut lease, data, sent)) = self.running.take() else { return };
+        match lease.finish_upload(data, sent) {
+            Ok(_) => lease.give_back(),
+            Err(error) => {
+                log::debug!("an upload that is whole ended so: {error}");
+                lease.give_back_unless_broken(&error);
+            }
+        }
+    }
+}
+
 /// What the upload holds, reachable for the pool.
 struct Holding {
     server: Arc<Server>,
@@ -149,7 +179,7 @@ impl Outgoing {
     /// # Errors
     ///
     /// As [`Outgoing::finish`].
-    pub fn finish_and_ask(self, more: &[Command<'_>]) -> Result<Option<(Lease, Vec<Reply>)>, Error> {
+    pub fn finish_and_ask(self, more: &[Command<'_>]) -> Result<Option<Answers>, Error> {
         let pathname = self.holding.pathname.clone();
         let commands = [&[Command::Size(&pathname)], more].concat();
         if self.digest.is_some() || !Session::are_plain(&commands) {
@@ -159,8 +189,14 @@ impl Outgoing {
             let mut state = self.holding.state.lock();
             (state.running.take(), state.stored)
         };
-        let Some(Running { mut lease, data, sent, .. }) = taken else { return self.finish().map(|()| None) };
+        let Some(Running { mut lease, mut data, sent, .. }) = taken else { return self.finish().map(|()| None) };
         let expected = self.before + stored + sent;
+        if let Some(trip) = lease.is_told_late(sent).filter(|_| expected == sent)
+            && let Some((beside, replies)) = self.ask_beside(&mut data, trip, expected, &commands)
+        {
+            let end = Some(End { running: Some((lease, data, sent)) });
+            return Ok(Some(Answers { lease: beside, replies, end }));
+        }
         match lease.finish_upload_and_ask(data, sent, &commands) {
             Ok(Ended { verdict, mut replies }) => {
                 let size = (!replies.is_empty()).then(|| replies.remove(0));
@@ -169,7 +205,7 @@ impl Outgoing {
                     _ => Ok(false),
                 };
                 if matches!(judged, Ok(true)) {
-                    return Ok(Some((lease, replies)));
+                    return Ok(Some(Answers { lease, replies, end: None }));
                 }
                 lease.give_back_unless_asked_for_more(&replies);
                 let taken = verdict.map_err(|error| self.explained(error))?;
@@ -182,6 +218,35 @@ impl Outgoing {
                 Err(self.explained(error))
             }
         }
+    }
+
+    /// Says that the upload is whole, and asks `commands`, of which the first is `SIZE`, on another session until that has all
+    /// of it. What the server has by then it has written; nothing of it can be lost by how the transfer ends.
+    fn ask_beside(
+        &self,
+        data: &mut DataConnection,
+        trip: Duration,
+        expected: u64,
+        commands: &[Command<'_>],
+    ) -> Option<(Lease, Vec<Reply>)> {
+        let mut beside = self.pool.take_idle()?;
+        if data.end_upload().is_err() {
+            beside.give_back();
+            return None;
+        }
+        for _ in 0..BESIDE_MAX {
+            // What was sent first has to be there first.
+            deadline::sleep(trip / HEAD_START);
+            let mut replies = beside.flight(commands).ok()?;
+            if size_of(&replies.remove(0)) == Some(expected) {
+                return Some((beside, replies));
+            }
+            if replies.last().is_none_or(|reply| reply.code.outcome() != Outcome::Intermediate) {
+                beside.give_back_unless_asked_for_more(&replies);
+                return None;
+            }
+        }
+        None
     }
 
     /// What `said`, the answer to `SIZE` after the last reply, makes of an upload that the server says is stored; `false` where
@@ -379,6 +444,10 @@ fn refused_append(server: &Server, error: Error) -> Error {
     }
 }
 
+/// How often another session is asked whether an upload is whole, before the server's own word is waited for.
+const BESIDE_MAX: usize = 2;
+/// The part of a round trip that the end of an upload is ahead of the question about it.
+const HEAD_START: u32 = 8;
 /// More than a disk that is full has left (bytes).
 const EXPLAINED_BYTES: usize = 64 * 1024;
 /// An upload that nobody wrote to for so long may be put aside.

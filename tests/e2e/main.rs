@@ -55,6 +55,7 @@ mod stress;
 mod terminal;
 mod times;
 mod translated;
+mod trips;
 mod trust;
 mod uploads;
 mod watched;

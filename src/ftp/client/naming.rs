@@ -11,7 +11,7 @@ use crate::ftp::pool::Lease;
 use crate::ftp::reply::Outcome;
 use crate::ftp::server::Server;
 use crate::ftp::session::Session;
-use crate::ftp::upload::Outgoing;
+use crate::ftp::upload::{Answers, End, Outgoing};
 use crate::path::escaped;
 use crate::remote::{self, Metadata, Named, Naming};
 use std::fmt;
@@ -36,7 +36,7 @@ pub(super) fn finish_for(outgoing: Outgoing, naming: &Naming) -> Result<Option<N
     if !Session::are_plain(&way.renaming(&to)) {
         return outgoing.finish().map(|()| None);
     }
-    let Some((lease, replies)) = outgoing.finish_and_ask(&commands)? else { return Ok(None) };
+    let Some(Answers { lease, replies, end }) = outgoing.finish_and_ask(&commands)? else { return Ok(None) };
     let mut answers = replies.iter();
     let mode_refused = mode.and_then(|command| answers.next()?.clone().completion(command.verb()).err());
     let has_time = time.is_some() && answers.next().is_some_and(|reply| reply.code.outcome() == Outcome::Completion);
@@ -50,7 +50,7 @@ pub(super) fn finish_for(outgoing: Outgoing, naming: &Naming) -> Result<Option<N
         log::debug!("{}: its permission bits cannot be set: {error}", escaped(&from));
         translate(error).kind
     });
-    let renaming = Box::new(Renaming { lease, server, way, to });
+    let renaming = Box::new(Renaming { lease, server, way, to, end });
     Ok(Some(Named { found, mode_refused, has_time, renaming }))
 }
 
@@ -60,6 +60,8 @@ struct Renaming {
     server: Arc<Server>,
     way: Way,
     to: Vec<u8>,
+    /// Of the upload, where that was not waited for.
+    end: Option<End>,
 }
 
 impl remote::Renaming for Renaming {
@@ -72,6 +74,7 @@ impl remote::Renaming for Renaming {
             }
         };
         self.lease.give_back();
+        drop(self.end);
         let (renamed, told) = replies.split_first().expect("a reply to each command, of which there are some");
         renamed.clone().completion("RNTO").map_err(translate)?;
         Ok(self.way.told(&self.server, &self.to, told))

@@ -7,6 +7,7 @@ use crate::ftp::order::Order;
 use crate::ftp::reply::Reply;
 use crate::ftp::session::reach::{IAC, LINE_BYTES_SAFE};
 use crate::ftp::session::{Session, TOGETHER_BYTES_MAX, Taken};
+use std::time::Duration;
 
 /// How an upload ended, and what the server answered to what was asked along with its end.
 #[derive(Debug)]
@@ -72,6 +73,15 @@ impl Session {
         Ok(Ended { verdict, replies })
     }
 
+    /// How long a round trip takes, where it pays to ask another session about an upload that was ended on this one: vsftpd has
+    /// all of a file that came in one flight a moment before it says so, which it does a round trip later, when it has seen that
+    /// we got its `close_notify`.
+    pub fn is_told_late(&self, sent: u64) -> Option<Duration> {
+        let trip = self.transfer.as_ref().map(|running| running.trip)?;
+        let fits = (1..=FLIGHT_BYTES_MAX).contains(&sent) && trip >= TRIP_MIN;
+        (fits && self.server.order() == Order::KeptInTransfers).then_some(trip)
+    }
+
     /// What `heard` gives; nothing where that fails, and then the session is of no more use.
     fn unless_lost(&mut self, heard: impl FnOnce(&mut Self) -> Result<Vec<Reply>, Error>) -> Vec<Reply> {
         heard(self).unwrap_or_else(|error| {
@@ -110,6 +120,11 @@ impl Session {
         second.completion("RNTO").map(drop)
     }
 }
+
+/// What leaves at once on a new connection, whose window is 10 segments (RFC 6928), with something to spare.
+const FLIGHT_BYTES_MAX: u64 = 12 * 1024;
+/// Below that another session costs more than it saves.
+const TRIP_MIN: Duration = Duration::from_millis(5);
 
 fn fit_together(commands: &[Command<'_>]) -> bool {
     commands.iter().map(Command::line_bytes).sum::<usize>() <= TOGETHER_BYTES_MAX

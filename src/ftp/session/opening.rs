@@ -177,6 +177,7 @@ impl Session {
         let verb = commands.last().map_or("", Command::verb);
         let sessions = Arc::clone(self.control.sessions());
         let server = Arc::clone(&self.server);
+        let sent = Instant::now();
         self.control.send(commands)?;
         // A refused command costs the ticket that the hello offers; one that offers none costs nothing.
         let is_early = sessions.has_to_spare() || !offered;
@@ -188,7 +189,7 @@ impl Session {
                 other => other,
             });
         }
-        self.transfer = Some(Running { verb, offered });
+        self.transfer = Some(Running { verb, offered, trip: sent.elapsed() });
         let deadline = Instant::now() + server.settings.timeout;
         let begun = early.unwrap_or_else(|| server.tls.begin_data(&mut tcp, &sessions));
         let connected = begun.and_then(|begun| server.tls.finish_data(begun, &mut tcp, deadline, &server.counters));

@@ -1,7 +1,7 @@
 //! An upload that gets another name at its end: what is asked when, and when it is not renamed.
 
 use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
-use super::{client, path};
+use super::{client, client_of, path};
 use ftpsfs::ftp::client::Client;
 use ftpsfs::remote::{self, Alteration, ErrorKind, Metadata, Named, Naming, Remote as _, Start};
 use std::thread;
@@ -220,5 +220,80 @@ fn a_file_is_renamed_in_one_flight_where_the_order_is_known_to_be_kept() {
         assert_eq!(format!("RNFR {}, RNTO {}", server.count("RNFR"), server.count("RNTO")), refused, "{greeting}");
         client.rename(&path("/old"), &path("/new")).unwrap();
         assert_eq!(super::read(&client, "/new", Some(3)).unwrap(), b"old", "{greeting}");
+    }
+}
+
+/// As it is across a link of 8 ms: vsftpd has a small file a round trip before it says so, and another session tells.
+fn late_server(faults: &[Fault]) -> Server {
+    let late = Act::SayLate(Duration::from_millis(8), "150 Ok to send data.".to_owned());
+    server(VSFTPD, &[&[Fault::new(Step::Preliminary, late)], faults].concat())
+}
+
+/// A client with two idle sessions, as the first of several files leaves it.
+fn client_with_two(server: &Server) -> Client {
+    let client = client_of(server, 2);
+    upload(&client, &naming("/first")).unwrap().unwrap().renaming.rename().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while client.condition().connections.idle < 2 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(client.condition().connections.idle, 2);
+    client
+}
+
+/// Which sessions took part since the second upload began, and what was said on them.
+fn parts(server: &Server) -> Vec<(usize, String)> {
+    let lines = server.lines();
+    let begin = lines.iter().rposition(|(_, line)| line.starts_with("STOR")).unwrap();
+    let parts = lines[begin..].iter().map(|(session, line)| (*session, line.clone()));
+    parts.filter(|(_, line)| !line.starts_with("EPSV")).collect()
+}
+
+#[test]
+fn another_session_tells_that_a_small_file_is_there_before_the_server_does() {
+    let server = late_server(&[]);
+    let client = client_with_two(&server);
+    let last_word = Act::SayLate(Duration::from_millis(400), "226 Transfer complete.".to_owned());
+    server.fault(Fault::new(Step::FinalReply, last_word).once());
+    let begun = Instant::now();
+    let named = upload(&client, &naming("/new")).unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert_eq!(named.renaming.rename().unwrap().unwrap().size, Some(5));
+    // Whoever is told that it is stored can be sure of the session as well.
+    assert!(begun.elapsed() >= Duration::from_millis(400));
+    let parts = parts(&server);
+    let (storing, telling) = (parts[0].0, parts[1].0);
+    assert_ne!(storing, telling, "{parts:?}");
+    let said: Vec<&str> = parts[1..].iter().map(|(_, line)| line.as_str()).collect();
+    assert_eq!(said, ["SIZE /t", "SIZE /new", "RNFR /t", "RNTO /new", "SIZE /new", "MDTM /new", "STAT /new"]);
+    assert!(parts[1..].iter().all(|(session, _)| *session == telling), "{parts:?}");
+    assert_eq!((client.condition().connections.idle, server.connections()), (2, 2));
+}
+
+/// What another session says decides nothing but that all is there; and what is there stays, whatever the transfer's end.
+#[test]
+fn what_another_session_cannot_tell_is_left_to_the_servers_own_word() {
+    for (what, faults, told) in [
+        ("asked too early", vec![Fault::say(Step::Command("SIZE"), "213 3").once()], Ok(true)),
+        ("not whole at all", vec![Fault::say(Step::Command("SIZE"), "213 3")], Err(ErrorKind::Lost)),
+        ("no word about it", vec![Fault::say(Step::Command("SIZE"), "550 No.")], Ok(false)),
+        ("it hangs up", vec![Fault::new(Step::Command("SIZE"), Act::HangUp).once()], Ok(true)),
+        ("a bad end", vec![Fault::say(Step::FinalReply, "426 Failure reading network stream.").once()], Ok(true)),
+        ("no end", vec![Fault::new(Step::FinalReply, Act::HangUp).once()], Ok(true)),
+    ] {
+        let server = late_server(&[]);
+        let client = client_with_two(&server);
+        let before = server.count("RNTO");
+        faults.into_iter().for_each(|fault| server.fault(fault));
+        let named = upload(&client, &naming("/new"));
+        let ready = named.as_ref().map(Option::is_some).map_err(|error| error.kind);
+        assert_eq!(ready, told, "{what}");
+        assert_eq!(server.count("RNTO"), before, "{what}");
+        if let Ok(Some(named)) = named {
+            assert_eq!(named.renaming.rename().unwrap().unwrap().size, Some(5), "{what}");
+            assert_eq!(super::read(&client, "/new", Some(5)).unwrap(), b"hello", "{what}");
+        }
+        server.no_more_faults();
+        assert_eq!(client.stat(&path("/old")).unwrap().size, Some(3), "{what}");
     }
 }
