@@ -435,3 +435,105 @@ const NEW_SESSION_TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
 const UPDATE_NOT_REQUESTED: u8 = 0;
 const UPDATE_REQUESTED: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::stream::Dialled;
+    use crate::ftp::tls::handshake::Hands;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
+    use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::thread::{self, JoinHandle};
+
+    const TIME: Duration = Duration::from_secs(10);
+    const LEN: usize = 1 << 20;
+
+    /// Gives back what comes, a megabyte in pieces, each with another key where the version has such a thing.
+    fn echo(listener: &TcpListener, config: Arc<ServerConfig>) {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(config).unwrap();
+        let (mut left, mut bytes) = (LEN, vec![0; 100_000]);
+        while left > 0 {
+            let piece = bytes.len().min(left);
+            let read = rustls::Stream::new(&mut tls, &mut socket).read_exact(&mut bytes[..piece]);
+            if read.is_err() {
+                return;
+            }
+            if tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                tls.refresh_traffic_keys().unwrap();
+            }
+            rustls::Stream::new(&mut tls, &mut socket).write_all(&bytes[..piece]).unwrap();
+            left -= piece;
+        }
+        // The client's last word.
+        let _ = rustls::Stream::new(&mut tls, &mut socket).read(&mut bytes);
+    }
+
+    /// A connection to [`echo`] whose keys serve for `sent_max` records.
+    fn connected(version: &'static SupportedProtocolVersion, sent_max: u64) -> (Tcp, Records, JoinHandle<()>) {
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = identity.cert.der().clone();
+        let key = PrivatePkcs8KeyDer::from(identity.signing_key.serialize_der());
+        let server = ServerConfig::builder_with_protocol_versions(&[version]).with_no_client_auth();
+        let server = Arc::new(server.with_single_cert(vec![certificate.clone()], key.into()).unwrap());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let echo = thread::spawn(move || echo(&listener, server));
+
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_protocol_versions(&[version]).with_root_certificates(roots);
+        let mut config = client.with_no_client_auth();
+        config.enable_secret_extraction = true;
+        let mut tcp = Tcp::connect("127.0.0.1", port, TIME, &mut Dialled::default()).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let Ok(hands) = Hands::begin(&mut tcp, Arc::new(config), name) else { panic!("no hello") };
+        let Ok(finished) = hands.finish(&mut tcp, Instant::now() + TIME, &mut Default::default()) else {
+            panic!("no handshake")
+        };
+        tcp.set_limit(TIME).unwrap();
+        (tcp, Records { sent_max, ..finished.records }, echo)
+    }
+
+    fn exchange(tcp: &mut Tcp, records: &mut Records) -> io::Result<()> {
+        let sent: Vec<u8> = (0..=250).cycle().take(LEN).collect();
+        let mut received = vec![0; LEN];
+        let mut got = 0;
+        for piece in sent.chunks(100_000) {
+            records.write(tcp, piece)?;
+            let end = got + piece.len();
+            while got < end {
+                match records.read(tcp, &mut received[got..end])? {
+                    Received::Bytes(count) => got += count,
+                    end => panic!("{end:?} after {got} bytes"),
+                }
+            }
+        }
+        assert!(received == sent);
+        records.send_close_notify(tcp)
+    }
+
+    #[test]
+    fn keys_are_renewed_in_time_by_both_sides() {
+        let (mut tcp, mut records, echo) = connected(&version::TLS13, 3);
+        exchange(&mut tcp, &mut records).unwrap();
+        // A flight of several records is sent with one key.
+        assert!(records.sent < 3 + 2 * 8, "{} records with one key", records.sent);
+        assert!(records.received < 100_000 / 16_384 + 3, "{} records with one key", records.received);
+        echo.join().unwrap();
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_renewed_is_not_used_any_longer() {
+        let (mut tcp, mut records, echo) = connected(&version::TLS12, 30);
+        let error = exchange(&mut tcp, &mut records).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted, "{error}");
+        drop(tcp);
+        echo.join().unwrap();
+        let (mut tcp, mut records, echo) = connected(&version::TLS12, 1_000);
+        exchange(&mut tcp, &mut records).unwrap();
+        echo.join().unwrap();
+    }
+}

@@ -181,6 +181,24 @@ fn whatever_a_server_says_to_a_download_dropped_the_next_request_gets_its_own_an
     }
 }
 
+/// A server may answer `NOOP` while it has not noticed that nobody listens to its transfer any more.
+#[test]
+fn the_end_of_a_download_dropped_may_come_with_the_answer_to_what_is_asked_next() {
+    for late in ["226 Done after all.", "426 Broken off.", "225 Abort successful."] {
+        let server = Server::start(Behaviour::default().without_facts(), tree().made_up("/huge", 1 << 30));
+        let client = client(&server);
+        assert_eq!(client.stat(&path("/small")).unwrap().size, Some(3));
+        server.fault(Fault::new(Step::FinalReply, Act::Silence).once());
+        server.fault(Fault::say(Step::Command("SIZE"), format!("{late}\r\n213 3")).once());
+        let mut download = client.read_from(&path("/huge"), 0, None).unwrap();
+        download.read(&mut [0; 1000]).unwrap();
+        drop(download);
+        assert_eq!(client.stat(&path("/small")).unwrap().size, Some(3), "{late}");
+        assert_eq!(read(&client, "/small", Some(3)).unwrap(), b"abc", "{late}");
+        assert_eq!(server.connections(), 1, "{late}");
+    }
+}
+
 /// vsftpd does so when it dies.
 #[test]
 fn clear_text_in_the_middle_of_tls_is_an_error_and_the_next_download_works() {
