@@ -9,7 +9,7 @@ use crate::vfs::error::Error;
 use crate::vfs::filesystem::{Entry, Patience, Vfs};
 use crate::vfs::inodes::Ino;
 use crate::vfs::names;
-use crate::vfs::tree::{Answer, Found, Target};
+use crate::vfs::tree::{Answer, Found, Moving, Target};
 use crate::vfs::writing::bits;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,12 +30,9 @@ impl Vfs {
     /// [`Error::ReadOnly`], [`Error::Exists`], [`Error::NameTooLong`], [`Error::InvalidRequest`] for a name that cannot
     /// be, [`Error::Remote`], and [`Error::WouldBlock`] as `patience` says.
     pub fn mkdir(&self, parent: Ino, name: &[u8], mode: u32, now: Instant, patience: Patience) -> Result<Entry, Error> {
-        let (name, path) = self.new_entry(parent, name, now, patience)?;
+        let (name, _) = self.new_entry(parent, name, now, patience)?;
         let remote = self.tree.remote();
-        self.tree.claim(&path)?;
-        if let Err(error) = remote.create_directory(&path) {
-            return Err(self.not_created("mkdir", parent, &path, &error));
-        }
+        let (path, _moving) = self.make_new("mkdir", parent, &name, |path| remote.create_directory(path))?;
         let mode = bits(mode);
         let mut metadata = self.told_or(&path, Metadata::of_kind(FileKind::Directory));
         if metadata.mode.is_some_and(|told| told != mode) && remote.set_mode(&path, mode).is_ok() {
@@ -57,13 +54,9 @@ impl Vfs {
         now: Instant,
         patience: Patience,
     ) -> Result<Entry, Error> {
-        let (name, path) = self.new_entry(parent, name, now, patience)?;
-        self.tree.claim(&path)?;
-        match self.tree.remote().create_symlink(&path, target) {
-            Ok(()) => {}
-            Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
-            Err(error) => return Err(self.not_created("symlink", parent, &path, &error)),
-        }
+        let (name, _) = self.new_entry(parent, name, now, patience)?;
+        let _moving =
+            self.make_new("symlink", parent, &name, |path| self.tree.remote().create_symlink(path, target))?;
         let modified = Some(Modified { time: Moment::new(now).wall, precision: Duration::from_secs(60) });
         let metadata = Metadata { modified, ..Metadata::of_kind(FileKind::Symlink(Some(target.into()))) };
         Ok(self.entry(&self.tree.added(parent, &name, metadata, now)?))
@@ -492,12 +485,35 @@ impl Vfs {
     }
 
     /// Why nothing was created at `path`: servers do not always tell that the name is taken.
-    fn not_created(&self, what: &str, parent: Ino, path: &RemotePath, error: &remote::Error) -> Error {
-        self.tree.doubt(parent);
-        if error.kind == ErrorKind::Exists || is_unclear(error) && self.tree.remote().stat(path).is_ok() {
-            return Error::Exists;
+    /// Has `make` create `name` in `parent`, where that is by then; and what is to be held until the tree knows of it.
+    fn make_new(
+        &self,
+        what: &str,
+        parent: Ino,
+        name: &Name,
+        make: impl Fn(&RemotePath) -> Result<(), remote::Error>,
+    ) -> Result<(RemotePath, Moving<'_>), Error> {
+        let target = Target::Name(parent, name.clone());
+        let mut tries = CREATED_MAX;
+        loop {
+            tries -= 1;
+            let (path, moving) = self.tree.moving_one(&target)?;
+            self.tree.claim(&path)?;
+            let Err(error) = make(&path) else { return Ok((path, moving)) };
+            if error.kind == ErrorKind::Unsupported {
+                return Err(Error::NotPermitted);
+            }
+            self.tree.doubt(parent);
+            if error.kind == ErrorKind::Exists || is_unclear(&error) && self.tree.remote().stat(&path).is_ok() {
+                return Err(Error::Exists);
+            }
+            drop(moving);
+            // The name may have been taken, or the directory away, only for the moment in which the server looked.
+            let is_moved = self.tree.settled_at_last(&target)? != path;
+            if tries == 0 || !(is_moved || error.kind == ErrorKind::Unavailable) {
+                return Err(Error::logged(what, &path, &error, true));
+            }
         }
-        Error::logged(what, path, error, true)
     }
 
     fn told_or(&self, path: &RemotePath, otherwise: Metadata) -> Metadata {
@@ -510,6 +526,9 @@ impl Vfs {
 fn is_unclear(error: &remote::Error) -> bool {
     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Refused | ErrorKind::PermissionDenied)
 }
+
+/// How often something is created that a server refuses without saying why, or in a directory that moves.
+const CREATED_MAX: u32 = 2;
 
 fn not_empty(text: &str) -> Error {
     Error::Remote { kind: ErrorKind::NotEmpty, listed: true, text: text.into() }

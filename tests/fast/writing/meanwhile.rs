@@ -1,7 +1,9 @@
 //! What others of the same mount do while the server is asked.
 
 use super::{NETWORK, NEW};
-use crate::memory::{Memory, Moment};
+use crate::memory::{Call, Memory, Moment};
+use ftpsfs::errno::Errno;
+use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::filesystem::{Access, Fh, Looked};
 use ftpsfs::vfs::inodes::Ino;
 use ftpsfs::vfs::{Settings, Vfs};
@@ -103,4 +105,25 @@ fn a_listing_is_of_the_directory_that_was_asked_for() {
     mount.vfs.readdir(opened.fh, 2, mount.now, add).unwrap();
     assert_eq!(names, [b"ours".to_vec()]);
     assert_eq!(mount.lookup(directory, "another"), None);
+}
+
+/// vsftpd says of a directory that was away for the moment what it says of one where nothing may be made.
+#[test]
+fn a_directory_refused_for_the_moment_is_made_all_the_same() {
+    for (refusals, kind, told, calls) in [
+        (1, ErrorKind::Unavailable, None, 2),
+        (2, ErrorKind::Unavailable, Some(Errno::EACCES), 2),
+        (1, ErrorKind::PermissionDenied, Some(Errno::EACCES), 1),
+        (1, ErrorKind::NoSpace, Some(Errno::ENOSPC), 1),
+    ] {
+        let memory = Memory::new();
+        let mount = Mount::new(&memory);
+        for _ in 0..refusals {
+            memory.refuse_next(Call::CreateDirectory, kind);
+        }
+        let made = mount.vfs.mkdir(Ino::ROOT, b"d", 0o755, mount.now, NETWORK);
+        assert_eq!(made.err().map(|error| error.errno()), told, "{refusals} {kind:?}");
+        assert_eq!(memory.take_calls().iter().filter(|call| **call == Call::CreateDirectory).count(), calls);
+        assert_eq!(memory.tree().contains_key("/d"), told.is_none());
+    }
 }
