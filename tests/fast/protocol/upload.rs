@@ -1,10 +1,14 @@
-//! The end of an upload: what the server says, what size the file has, and what its checksum is.
+//! The end of an upload: what the server says, what size the file has, and what its checksum is; and its rests, in which others
+//! have the connection.
 
 use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
-use super::{path, settings};
+use super::{names, path, settings};
 use ftpsfs::ftp::client::Client;
 use ftpsfs::ftp::settings::{Settings, Verify};
-use ftpsfs::remote::{self, ErrorKind, Remote as _, Start};
+use ftpsfs::remote::{self, ErrorKind, Naming, Remote as _, Start};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SHA256: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 const MD5: &str = "5d41402abc4b2a76b9719d911017c592";
@@ -97,4 +101,142 @@ fn the_checksum_is_compared_where_that_is_wished_and_the_server_tells_one() {
         upload(&client(&server, Verify::Size), Start::Beginning).unwrap();
         assert_eq!(server.count(verb), 1);
     }
+}
+
+/// ProFTPD says no more of a disk that had room for a part of a write; what is written next is told why.
+#[test]
+fn an_input_output_error_is_asked_about_where_nothing_was_there_before() {
+    let vague = "451 Input/output error";
+    let full = "552 Quota exceeded.";
+    for (start, said, then, told, appended) in [
+        (Start::Beginning, vague, full, ErrorKind::Quota, 1),
+        (Start::Beginning, vague, "226 Transfer complete.", ErrorKind::Refused, 1),
+        (Start::Beginning, "451 Local error.", full, ErrorKind::Refused, 0),
+        // Zeros at its end would spoil it.
+        (Start::End(8), vague, full, ErrorKind::Refused, 1),
+    ] {
+        let behaviour = Behaviour::default()
+            .with(Fault::say(Step::FinalReply, said).once())
+            .with(Fault::say(Step::FinalReply, then));
+        let server = Server::start(behaviour, Tree::new().file("/f", "before, "));
+        let error = upload(&client(&server, Verify::Size), start).unwrap_err();
+        assert_eq!((error.kind, server.count("APPE")), (told, appended), "{start:?} {said} {then}: {error}");
+    }
+}
+
+/// What a server says of one file is no word about others.
+#[test]
+fn only_a_server_that_never_appends_is_not_asked_to_again() {
+    for (said, told, asked) in [
+        ("500 Unknown command.", ErrorKind::Unsupported, 1),
+        ("504 Not with these parameters.", ErrorKind::Unsupported, 1),
+        // ProFTPD without AllowStoreRestart.
+        ("451 f: Append/Restart not permitted, try again", ErrorKind::Unsupported, 1),
+        ("450 f: Somebody else writes to it.", ErrorKind::Unavailable, 2),
+        ("550 f: Operation not permitted", ErrorKind::PermissionDenied, 2),
+    ] {
+        let behaviour = Behaviour::default().with(Fault::say(Step::Command("APPE"), said).once());
+        let server = Server::start(behaviour, Tree::new().file("/f", "before, "));
+        let client = client(&server, Verify::Size);
+        let error = upload(&client, Start::End(8)).unwrap_err();
+        assert_eq!(error.kind, told, "{said}: {error}");
+        assert_eq!(upload(&client, Start::End(8)).is_ok(), asked == 2, "{said}");
+        assert_eq!((server.count("APPE"), server.connections()), (asked, 1), "{said}");
+    }
+}
+
+#[test]
+fn an_upload_that_is_given_up_leaves_its_connection() {
+    let server = Server::start(Behaviour::default(), Tree::new());
+    let client = client(&server, Verify::Size);
+    let mut upload = client.write_to(&path("/f"), Start::Beginning).unwrap();
+    upload.write(b"hel").unwrap();
+    drop(upload);
+    assert_eq!(names(&client, "/"), ["f"]);
+    assert_eq!(server.connections(), 1);
+}
+
+/// A client with one connection that waits for it, to a server that is known to append.
+fn with_one_connection(server: &Server) -> Client {
+    let client = Client::connect(Settings { timeout: Duration::from_secs(10), ..settings(server.port()) }).unwrap();
+    upload(&client, Start::End(0)).unwrap();
+    client
+}
+
+/// It goes on where it was, and its end is judged by all of it.
+#[test]
+fn an_upload_at_rest_gives_its_connection_to_who_waits() {
+    // Both at once, for each waits for the rest.
+    thread::scope(|scope| {
+        for is_renamed in [false, true] {
+            scope.spawn(move || {
+                let server = Server::start(Behaviour::default(), Tree::new().file("/f", ""));
+                let client = with_one_connection(&server);
+                let mut upload = client.write_to(&path("/g"), Start::Beginning).unwrap();
+                let begun = Instant::now();
+                upload.write(b"hel").unwrap();
+                assert_eq!(names(&client, "/"), ["f", "g"]);
+                assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+                upload.write(b"lo").unwrap();
+                if is_renamed {
+                    let naming = Naming { path: path("/h"), is_new: true, mode: None, modified: None };
+                    upload.finish_for(&naming).unwrap().unwrap().renaming.rename().unwrap();
+                } else {
+                    upload.finish().unwrap();
+                }
+                let name = if is_renamed { "/h" } else { "/g" };
+                assert_eq!(super::read(&client, name, Some(5)).unwrap(), b"hello");
+                assert_eq!((server.count("STOR"), server.count("APPE"), server.connections()), (1, 2, 1));
+            });
+        }
+    });
+}
+
+/// The server says that it has it all, and how the data connection ended says otherwise: what is written behind it may be in the
+/// wrong place.
+#[test]
+fn an_upload_whose_rest_began_badly_does_not_go_on() {
+    let server = Server::start(Behaviour::default(), Tree::new().file("/f", ""));
+    let client = with_one_connection(&server);
+    server.fault(Fault::new(Step::Stored(3), Act::Reset).once());
+    server.fault(Fault::say(Step::FinalReply, "226 Transfer complete.").once());
+    let mut upload = client.write_to(&path("/g"), Start::Beginning).unwrap();
+    upload.write(b"hel").unwrap();
+    assert_eq!(names(&client, "/"), ["f", "g"]);
+    let error = upload.write(b"lo").unwrap_err();
+    assert!(error.kind == ErrorKind::Lost && error.to_string().contains("put aside"), "{error}");
+    assert_eq!(server.count("APPE"), 1);
+}
+
+/// One that is written to without a pause has a second of its own.
+#[test]
+fn an_upload_that_goes_on_and_on_gives_its_connection_to_who_waits() {
+    let server = Server::start(Behaviour::default(), Tree::new().file("/f", ""));
+    let client = with_one_connection(&server);
+    let mut upload = client.write_to(&path("/g"), Start::Beginning).unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let mut size = 0;
+    let mut write = || {
+        upload.write(b"x").unwrap();
+        size += 1;
+    };
+    // Nobody waits yet.
+    (0..3).for_each(|_| write());
+    assert_eq!(server.count("APPE"), 1);
+    let is_answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            assert_eq!(names(&client, "/"), ["f", "g"]);
+            is_answered.store(true, SeqCst);
+        });
+        let begun = Instant::now();
+        while !is_answered.load(SeqCst) {
+            write();
+            assert!(begun.elapsed() < Duration::from_secs(5));
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    upload.finish().unwrap();
+    assert_eq!(client.stat(&path("/g")).unwrap().size, Some(size));
+    assert_eq!((server.count("STOR"), server.count("APPE"), server.connections()), (1, 2, 1));
 }
