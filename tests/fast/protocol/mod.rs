@@ -28,6 +28,7 @@ mod timeouts;
 mod times;
 mod transfer;
 mod trust;
+mod turns;
 mod uncertain;
 mod upload;
 

@@ -21,6 +21,14 @@ fn upload(client: &Client, start: Start) -> Result<(), remote::Error> {
     upload.finish()
 }
 
+/// The same with a checksum, which stands before the new name.
+fn upload_for_another_name(server: &Server) -> Result<(), remote::Error> {
+    let mut upload = client(server, Verify::Hash).write_to(&path("/f"), Start::Beginning)?;
+    upload.write(b"hello")?;
+    let naming = Naming { path: path("/g"), is_new: true, mode: None, modified: None };
+    upload.finish_for(&naming).map(|named| assert!(named.is_none(), "{named:?}"))
+}
+
 fn client(server: &Server, verify: Verify) -> Client {
     Client::connect(Settings { verify, ..settings(server.port()) }).unwrap()
 }
@@ -94,12 +102,14 @@ fn the_checksum_is_compared_where_that_is_wished_and_the_server_tells_one() {
         let server = Server::start(behaviour, Tree::new());
         let stored = upload(&client(&server, Verify::Hash), Start::Beginning);
         assert_eq!(stored.map_err(|error| error.kind), told, "{said}");
+        assert_eq!(upload_for_another_name(&server).map_err(|error| error.kind), told, "{said}");
+        assert_eq!(server.count(verb), 2, "{said}");
         let asked: Vec<String> = server.lines().into_iter().map(|(_, line)| line).collect();
         assert!(asked.contains(&format!("{verb} /f")), "{asked:?}");
         assert_eq!(asked.contains(&"OPTS HASH SHA-256".to_owned()), verb == "HASH");
         // Not asked for where the size is enough.
         upload(&client(&server, Verify::Size), Start::Beginning).unwrap();
-        assert_eq!(server.count(verb), 1);
+        assert_eq!(server.count(verb), 2);
     }
 }
 

@@ -1,0 +1,232 @@
+//! The pool by itself: who waits in it and what they are told, and connections that nobody uses yet or any more.
+
+use super::ftpd::{Act, Behaviour, Fault, Server, Step, TooMany, Tree};
+use super::{path, settings};
+use ftpsfs::deadline::{Deadline, Ending};
+use ftpsfs::ftp::client::Client;
+use ftpsfs::ftp::command::Command;
+use ftpsfs::ftp::error::Error;
+use ftpsfs::ftp::pool::{Lease, Pool};
+use ftpsfs::ftp::server::Server as Known;
+use ftpsfs::ftp::settings::Settings;
+use ftpsfs::remote::Remote as _;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a request waits where it waits in vain.
+const IN_VAIN: Duration = Duration::from_millis(300);
+
+fn start() -> Server {
+    Server::start(Behaviour::default(), Tree::new().file("/a", "abc").made_up("/huge", 1 << 30))
+}
+
+fn pool_with(connections: usize, settings: Settings) -> Arc<Pool> {
+    let connections_max = NonZeroUsize::new(connections).unwrap();
+    Pool::new(Arc::new(Known::new(Settings { connections_max, ..settings }).unwrap()))
+}
+
+fn pool(server: &Server, connections: usize) -> Arc<Pool> {
+    pool_with(connections, Settings { timeout: Duration::from_secs(5), ..settings(server.port()) })
+}
+
+fn until(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !what() {
+        assert!(Instant::now() < deadline);
+        thread::yield_now();
+    }
+}
+
+fn ask(pool: &Arc<Pool>) -> Result<(), Error> {
+    pool.with_session(|session| session.exchange(&Command::Noop)).map(drop)
+}
+
+fn transfer(pool: &Arc<Pool>) -> Result<(), Error> {
+    pool.with_lease(Ok).map(Lease::give_back)
+}
+
+/// How many are idle, how many are lent, and how many requests wait.
+fn counts(pool: &Pool) -> (usize, usize, usize) {
+    let connections = pool.connections();
+    (connections.idle, connections.lent, connections.waiting)
+}
+
+/// Downloads go by that: they give way sooner to who asks something.
+#[test]
+fn who_waits_is_known_for_what_and_until_when() {
+    let server = start();
+    for asks in [false, true] {
+        let pool = pool(&server, 1);
+        let lease = pool.take().unwrap();
+        assert!(!pool.is_wanted() && !pool.is_asked());
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| if asks { ask(&pool) } else { transfer(&pool) });
+            until(|| pool.is_wanted() && pool.is_asked() == asks);
+            until(|| counts(&pool) == (0, 1, 1));
+            lease.give_back();
+            waits.join().unwrap().unwrap();
+        });
+        assert_eq!(counts(&pool), (1, 0, 0));
+        assert!(!pool.is_wanted() && !pool.is_asked());
+    }
+}
+
+/// What would be done with connections that nobody uses is not done with one that somebody waits for.
+#[test]
+fn who_wants_what_is_idle_is_told_of_it_unless_somebody_waits() {
+    let server = start();
+    let pool = pool(&server, 1);
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    pool.on_spare(Box::new(move |_| _ = count.fetch_add(1, SeqCst)));
+    let lease = pool.take().unwrap();
+    assert_eq!(told.load(SeqCst), 0);
+    lease.give_back();
+    assert_eq!(told.load(SeqCst), 1);
+    let lease = pool.take().unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| ask(&pool));
+        until(|| counts(&pool) == (0, 1, 1));
+        lease.give_back();
+        waits.join().unwrap().unwrap();
+    });
+    // Only when that one had done with it.
+    assert_eq!(told.load(SeqCst), 2);
+}
+
+/// With the next data connection still to be opened it has something to do itself.
+#[test]
+fn what_is_made_ready_is_to_spare_once_it_is() {
+    for (opens_ahead, asked) in [(false, 1), (true, 2)] {
+        let server = start();
+        let client = Client::connect(Settings { opens_ahead, ..settings(server.port()) }).unwrap();
+        let (told, hears) = mpsc::channel();
+        client.on_spare(Box::new(move |_| told.send(()).unwrap()));
+        assert_eq!(super::read(&client, "/a", Some(3)).unwrap(), b"abc");
+        hears.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert_eq!(server.count("EPSV"), asked, "{opens_ahead}");
+        // Once.
+        assert!(hears.try_recv().is_err(), "{opens_ahead}");
+    }
+}
+
+/// A server of which nothing is heard may be away; one that talks with somebody else is not.
+#[test]
+fn who_waits_in_vain_is_told_what_for() {
+    for (timeout, is_heard) in [(IN_VAIN, false), (IN_VAIN * 3, true)] {
+        let server = start();
+        let pool = pool_with(1, Settings { timeout, ..settings(server.port()) });
+        let mut lease = pool.take().unwrap();
+        let told = thread::scope(|scope| {
+            let waits = scope.spawn(|| ask(&pool));
+            while is_heard && !waits.is_finished() {
+                lease.exchange(&Command::Noop).unwrap();
+            }
+            waits.join().unwrap().unwrap_err()
+        });
+        assert_eq!(matches!(told, Error::Busy { .. }), is_heard, "{told}");
+        assert_eq!(matches!(told, Error::Deadline { .. }), !is_heard, "{told}");
+        assert!(told.to_string().contains("all 1 connections are in use"), "{told}");
+        assert_eq!(counts(&pool), (0, 1, 0));
+    }
+}
+
+#[test]
+fn who_waits_in_vain_for_the_first_connection_is_told_so() {
+    let server = start();
+    server.fault(Fault::new(Step::Greeting, Act::Stall));
+    let pool = pool(&server, 2);
+    thread::scope(|scope| {
+        let connects = scope.spawn(|| ask(&pool));
+        until(|| counts(&pool) == (0, 1, 0));
+        let limit = Some(IN_VAIN);
+        let told = {
+            let _entered = Deadline::new(limit, limit, &Ending::default()).enter();
+            ask(&pool).unwrap_err()
+        };
+        assert!(matches!(&told, Error::Deadline { step } if step == "connecting to localhost"), "{told}");
+        server.no_more_faults();
+        server.hang_up();
+        connects.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_connection_is_opened_beforehand_where_there_may_be_one_more() {
+    let server = start();
+    let pool = pool(&server, 2);
+    // The first one as well.
+    for connections in [1, 2, 2] {
+        pool.prepare();
+        until(|| counts(&pool) == (connections, 0, 0));
+    }
+    assert_eq!(server.connections(), 2);
+    pool.close();
+    pool.prepare();
+    assert_eq!(counts(&pool), (0, 0, 0));
+}
+
+#[test]
+fn connections_are_opened_beforehand_one_by_one_and_not_where_that_failed_a_moment_ago() {
+    let server = start();
+    let pool = pool_with(4, Settings { timeout: IN_VAIN, ..settings(server.port()) });
+    pool.take().unwrap().give_back();
+    server.fault(Fault::new(Step::Greeting, Act::Stall).once());
+    for _ in 0..2 {
+        pool.prepare();
+        assert_eq!(counts(&pool), (1, 1, 0));
+    }
+    until(|| counts(&pool) == (1, 0, 0));
+    pool.prepare();
+    assert_eq!(counts(&pool), (1, 0, 0));
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn what_comes_back_after_the_end_is_said_goodbye_on() {
+    let server = start();
+    let pool = pool(&server, 2);
+    let lease = pool.take().unwrap();
+    pool.close();
+    lease.give_back();
+    assert_eq!(counts(&pool), (0, 0, 0));
+    until(|| server.count("QUIT") == 1 && server.connections_open() == 0);
+}
+
+/// Once a second somebody looks at what is idle: at what is old, was closed by the server, or has the end of a download that
+/// was broken off still to read.
+#[test]
+fn what_is_idle_is_looked_after() {
+    let [stays, grows_old, is_closed, is_broken_off] = [(); 4].map(|()| start());
+    let pools = [(&stays, 60_000), (&is_closed, 60_000), (&grows_old, 100)].map(|(server, millis)| {
+        let pool = pool_with(1, Settings { idle_timeout: Duration::from_millis(millis), ..settings(server.port()) });
+        pool.take().unwrap().give_back();
+        pool
+    });
+    is_closed.hang_up();
+    let said = stays.lines();
+    let client = super::client(&is_broken_off);
+    let mut download = client.read_from(&path("/huge"), 0, None).unwrap();
+    assert!(download.read(&mut [0; 1000]).unwrap() > 0);
+    drop(download);
+    until(|| pools.each_ref().map(|pool| pool.connections().idle) == [1, 0, 0]);
+    until(|| grows_old.count("QUIT") == 1 && is_broken_off.count("NOOP") == 1);
+    assert_eq!((stays.lines(), is_broken_off.connections()), (said, 1));
+}
+
+/// What a server without room for more says is told to who could not wait for what is there.
+#[test]
+fn who_finds_no_room_hears_what_the_server_said() {
+    let behaviour = Behaviour { connections_max: Some((1, TooMany::AtConnect)), ..Behaviour::default() };
+    let server = Server::start(behaviour, Tree::new());
+    let pool = pool_with(3, Settings { timeout: IN_VAIN, ..settings(server.port()) });
+    let _lease = pool.take().unwrap();
+    let told = ask(&pool).unwrap_err();
+    assert!(told.to_string().contains("421 There are too many connections"), "{told}");
+    let connections = pool.connections();
+    assert_eq!((connections.limit, connections.configured), (1, 3));
+    assert!(connections.refusal.is_some_and(|said| said.contains("421")));
+}
