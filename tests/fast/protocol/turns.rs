@@ -9,15 +9,17 @@ use ftpsfs::ftp::error::Error;
 use ftpsfs::ftp::pool::{Lease, Pool};
 use ftpsfs::ftp::server::Server as Known;
 use ftpsfs::ftp::settings::Settings;
-use ftpsfs::remote::Remote as _;
+use ftpsfs::ftp::upload::Outgoing;
+use ftpsfs::remote::{Remote as _, Start};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a request waits where it waits in vain.
 const IN_VAIN: Duration = Duration::from_millis(300);
+const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 fn start() -> Server {
     Server::start(Behaviour::default(), Tree::new().file("/a", "abc").made_up("/huge", 1 << 30))
@@ -111,6 +113,34 @@ fn what_is_made_ready_is_to_spare_once_it_is() {
         // Once.
         assert!(hears.try_recv().is_err(), "{opens_ahead}");
     }
+}
+
+/// The end of an upload takes time, in which who asked for its connection is in nobody's way.
+#[test]
+fn who_waits_for_the_end_of_an_upload_leaves_what_comes_free_to_others() {
+    let server = Server::start(Behaviour::default(), Tree::new().file("/f", ""));
+    let known = Arc::new(Known::new(Settings { connections_max: TWO, ..settings(server.port()) }).unwrap());
+    let pool = Pool::new(Arc::clone(&known));
+    let upload = |to: &[u8], start| Outgoing::start(&pool, &known, to.to_vec(), start).unwrap();
+    // That the server appends is known.
+    upload(b"/f", Start::End(0)).finish().unwrap();
+    let lease = pool.take().unwrap();
+    let mut upload = upload(b"/g", Start::Beginning);
+    upload.write(b"x").unwrap();
+    server.fault(Fault::new(Step::FinalReply, Act::SayLate(IN_VAIN, "226 Done.".to_owned())).once());
+    let is_answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            ask(&pool).unwrap();
+            is_answered.store(true, SeqCst);
+        });
+        until(|| server.tree().get(b"/g").is_some());
+        assert_eq!(counts(&pool), (0, 2, 0));
+        lease.give_back();
+        ask(&pool).unwrap();
+        assert!(!is_answered.load(SeqCst));
+    });
+    upload.finish().unwrap();
 }
 
 /// A server of which nothing is heard may be away; one that talks with somebody else is not.
