@@ -1,6 +1,6 @@
 //! The pool by itself: who waits in it and what they are told, and connections that nobody uses yet or any more.
 
-use super::ftpd::{Act, Behaviour, Fault, Server, Step, TooMany, Tree};
+use super::ftpd::{Act, Behaviour, Dialect, Fault, Server, Step, Tickets, TooMany, Tree};
 use super::{path, settings};
 use ftpsfs::deadline::{Deadline, Ending};
 use ftpsfs::ftp::client::Client;
@@ -259,4 +259,21 @@ fn who_finds_no_room_hears_what_the_server_said() {
     let connections = pool.connections();
     assert_eq!((connections.limit, connections.configured), (1, 3));
     assert!(connections.refusal.is_some_and(|said| said.contains("421")));
+}
+
+/// One session may be worn out by itself. Two in a row are no chance: the server has forgotten all of them, and the third try
+/// must not be with another one.
+#[test]
+fn idle_connections_are_forgotten_once_two_were_refused_in_a_row() {
+    let behaviour = Behaviour::requiring_reuse(Dialect::ProFtpd, Tickets::counted(2, 1));
+    let server = Server::start(behaviour, Tree::new().file("/a", "abc"));
+    let client = super::client_of(&server, 5);
+    let idle = || client.condition().connections.idle;
+    until(|| {
+        client.prepare();
+        idle() == 5
+    });
+    server.expire_sessions();
+    assert_eq!(super::read(&client, "/a", Some(3)).unwrap(), b"abc");
+    assert_eq!((server.refused(), server.connections(), idle()), (2, 6, 1));
 }
