@@ -11,6 +11,7 @@ use ftpsfs::ftp::server::Server as Known;
 use ftpsfs::ftp::settings::Settings;
 use ftpsfs::ftp::upload::Outgoing;
 use ftpsfs::remote::{Remote as _, Start};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
@@ -141,6 +142,25 @@ fn who_waits_for_the_end_of_an_upload_leaves_what_comes_free_to_others() {
         assert!(!is_answered.load(SeqCst));
     });
     upload.finish().unwrap();
+}
+
+/// One that is made ready for its next transfer is there sooner than a new one, which is opened all the same: for the next who
+/// finds none.
+#[test]
+fn who_asks_waits_for_a_connection_that_is_there_in_a_moment() {
+    let data = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let told = format!("229 Entering Extended Passive Mode (|||{}|)", data.local_addr().unwrap().port());
+    let server = start();
+    server.fault(Fault::new(Step::Command("EPSV"), Act::SayLate(Duration::from_millis(100), told)).after(1).once());
+    server.fault(Fault::new(Step::Greeting, Act::SayLate(Duration::from_millis(500), "220 Late.".to_owned())).after(1));
+    let timeout = Duration::from_secs(5);
+    let settings = Settings { connections_max: TWO, opens_ahead: true, timeout, ..settings(server.port()) };
+    let client = Client::connect(settings).unwrap();
+    assert_eq!(super::read(&client, "/a", Some(3)).unwrap(), b"abc");
+    until(|| server.count("EPSV") == 2);
+    assert_eq!(client.stat(&path("/a")).unwrap().size, Some(3));
+    assert!(server.lines().iter().all(|(session, _)| *session == 0), "{:?}", server.lines());
+    until(|| server.connections() == 2);
 }
 
 /// A server of which nothing is heard may be away; one that talks with somebody else is not.
