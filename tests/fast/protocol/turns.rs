@@ -297,3 +297,18 @@ fn idle_connections_are_forgotten_once_two_were_refused_in_a_row() {
     assert_eq!(super::read(&client, "/a", Some(3)).unwrap(), b"abc");
     assert_eq!((server.refused(), server.connections(), idle()), (2, 6, 1));
 }
+
+/// A server that had no room at all has some again, and perhaps more than that.
+#[test]
+fn room_that_is_there_again_is_learnt_one_by_one() {
+    let server = start();
+    server.fault(Fault::new(Step::Greeting, Act::SayAndHangUp("421 Too many.".to_owned())).once());
+    let pool = pool(&server, 3);
+    pool.take().unwrap().give_back();
+    assert_eq!(pool.connections().limit, 1);
+    for room in [2, 3] {
+        pool.prepare();
+        until(|| counts(&pool) == (room, 0, 0));
+        assert_eq!(pool.connections().limit, room);
+    }
+}
