@@ -60,9 +60,10 @@ impl DataConnection {
     ///
     /// The network's.
     pub fn end_upload(&mut self) -> io::Result<()> {
-        if !std::mem::replace(&mut self.is_ended, true) {
+        if !self.is_ended {
             self.connected.records.send_close_notify(&mut self.tcp)?;
             self.tcp.shutdown_write()?;
+            self.is_ended = true;
         }
         Ok(())
     }

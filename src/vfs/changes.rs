@@ -484,7 +484,6 @@ impl Vfs {
         }
     }
 
-    /// Why nothing was created at `path`: servers do not always tell that the name is taken.
     /// Has `make` create `name` in `parent`, where that is by then; and what is to be held until the tree knows of it.
     fn make_new(
         &self,
@@ -509,7 +508,7 @@ impl Vfs {
             }
             drop(moving);
             // The name may have been taken, or the directory away, only for the moment in which the server looked.
-            let is_moved = self.tree.settled_at_last(&target)? != path;
+            let is_moved = self.tree.settled_at_last(&target)? != path && error.kind == ErrorKind::NotFound;
             if tries == 0 || !(is_moved || error.kind == ErrorKind::Unavailable) {
                 return Err(Error::logged(what, &path, &error, true));
             }

@@ -430,6 +430,10 @@ impl Shared {
         if let Some(limit) = state.segments.get(&version.id).and_then(|segments| segments.limit(start)) {
             stream.end_at(limit);
         }
+        // Who reads in the middle of a segment that is not there yet has no need of what comes with it.
+        if state.streams_of(version.id).any(|other| other.is_segment() && other.covers(start)) {
+            stream.end_at(BlockIndex(start.0 + 1));
+        }
         let slot = stream.want(start, need.end);
         let (id, run) = self.add_stream(state, version, stream, place);
         if !spawn(run, place) {
@@ -454,9 +458,10 @@ impl Shared {
         let source = Source::new(remote, counters, place.clone(), version.size);
         let (shared, version) = (Arc::clone(self), Arc::clone(version));
         let (wake, deadline) = (Arc::clone(&stream.wake), Arc::clone(&stream.deadline));
+        let is_segment = stream.is_segment();
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
-        (id, move || Fetch { id, version, wake, deadline, shared, error: Error::Panicked }.run(source))
+        (id, move || Fetch { id, version, wake, deadline, shared, is_segment, error: Error::Panicked }.run(source))
     }
 
     /// Tells the stream whose reader this is how far it has come; whether another beside it would help.
@@ -516,7 +521,9 @@ impl State {
 
     /// Makes sure that one more stream of `version` may be open, at the cost of the ones used least recently.
     fn make_room(&mut self, version: VersionId) -> bool {
-        let is_one_off = |stream: &Stream| stream.version == version && !stream.runs_ahead() && !stream.is_wanted();
+        let is_one_off = |stream: &Stream| {
+            stream.version == version && !stream.runs_ahead() && !stream.is_segment() && !stream.is_wanted()
+        };
         if self.streams.values().filter(|stream| is_one_off(stream)).count() >= ONE_OFFS_MAX {
             self.close_one(is_one_off);
         }

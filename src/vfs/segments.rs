@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const LANES_MAX: usize = 4;
 /// The part of the cache that one segment may fill: so what is ahead of the reader is still there when he comes.
 const SEGMENT_PART: u64 = 8;
+/// The longest segment (4 MiB): who leaves the file behind him leaves what was fetched of them too.
+const SEGMENT_BLOCKS_MAX: u64 = 32;
 /// The shortest segment (1 MiB): each costs a few round trips, and what was on its way when it was broken off.
 const SEGMENT_BLOCKS_MIN: u64 = 8;
 /// The shortest time that a segment takes: one that is done sooner is mostly overhead.
@@ -25,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How long it is left at that when more downloads did not help for the first time, and at most: twice as long each time.
 const REST: Duration = Duration::from_secs(8);
 const REST_MAX: Duration = Duration::from_secs(300);
+/// How far a reader's own download may be ahead of him (blocks).
+const AHEAD_MAX: u64 = 64;
 /// How far a read may be from where the reader was to be his (blocks): the kernel's come out of order.
 const NEAR: u64 = 16;
 /// After how many reads elsewhere it is another reader, or he reads otherwise.
@@ -76,7 +80,7 @@ impl Trial {
 impl Segments {
     /// For a file of `size` bytes, if it is long enough for several with a cache of `cache_bytes_max` bytes.
     pub(crate) fn new(size: u64, cache_bytes_max: u64, now: Instant) -> Option<Self> {
-        let len = cache_bytes_max / SEGMENT_PART / BLOCK_BYTES;
+        let len = (cache_bytes_max / SEGMENT_PART / BLOCK_BYTES).min(SEGMENT_BLOCKS_MAX);
         let end = BlockIndex(size.div_ceil(BLOCK_BYTES));
         let (at, given, trial) = (BlockIndex(0), BlockIndex(0), Trial::begin(now));
         let is_long = len >= SEGMENT_BLOCKS_MIN && end.0 >= len * (LANES_MAX as u64);
@@ -130,7 +134,7 @@ impl Segments {
         }
         let was_used = self.lanes > 1;
         (self.at, self.given, self.strays, self.lanes, self.is_warm) = (last, BlockIndex(0), 0, 1, false);
-        self.trial = Trial::begin(now);
+        (self.awaited, self.before, self.trial) = (0, 0.0, Trial::begin(now));
         was_used
     }
 
@@ -186,9 +190,14 @@ impl Segments {
             && self.given.0 <= self.at.0 + self.len * (self.lanes as u64 - 1)
     }
 
-    /// Gives out the next segment; the first one begins where a download that comes to `next` has done a segment more.
-    pub(crate) fn give(&mut self, next: BlockIndex, now: Instant) -> Option<Range<BlockIndex>> {
-        let start = if self.given > self.at { self.given } else { BlockIndex(next.0.max(self.at.0 + 1) + self.len) };
+    /// Gives out the next segment; the first one begins where the reader's download, which comes to `next`, has done a segment
+    /// more. None if that is somebody else's.
+    pub(crate) fn give(&mut self, next: Option<BlockIndex>, now: Instant) -> Option<Range<BlockIndex>> {
+        let next = next.map_or(self.at.0 + 1, |next| next.0);
+        if next + NEAR < self.at.0 || next > self.at.0 + AHEAD_MAX + NEAR {
+            return None;
+        }
+        let start = if self.given > self.at { self.given } else { BlockIndex(next.max(self.at.0 + 1) + self.len) };
         let rest = self.end.0.checked_sub(start.0).filter(|rest| *rest > 0)?;
         let len = if rest < self.len * 3 / 2 { rest } else { self.len };
         self.given = BlockIndex(start.0 + len);
@@ -199,8 +208,11 @@ impl Segments {
         Some(start..self.given)
     }
 
-    /// Where a download that begins at `start` comes to a segment of another.
+    /// Where a download for the reader that begins at `start` comes to a segment of another.
     pub(crate) fn limit(&self, start: BlockIndex) -> Option<BlockIndex> {
+        if start.0 + NEAR < self.at.0 {
+            return None;
+        }
         let rest = self.given.0.checked_sub(start.0 + 1)?;
         Some(BlockIndex(self.given.0 - rest / self.len * self.len))
     }
@@ -231,7 +243,7 @@ mod tests {
         fn reads(&mut self, blocks: u64, waited: bool, rate: impl Fn(usize) -> f64) -> usize {
             for _ in 0..blocks {
                 while self.segments.has_next() {
-                    self.segments.give(BlockIndex(self.at), self.now);
+                    self.segments.give(Some(BlockIndex(self.at)), self.now);
                 }
                 self.now += Duration::from_secs_f64(1.0 / rate(self.segments.lanes()));
                 self.at += 1;
@@ -290,7 +302,7 @@ mod tests {
         let at = reader.at;
         let mut given = Vec::new();
         while reader.segments.has_next() {
-            given.push(reader.segments.give(BlockIndex(at + 3), reader.now).unwrap());
+            given.push(reader.segments.give(Some(BlockIndex(at + 3)), reader.now).unwrap());
         }
         let start = at + 3 + LEN;
         let segment = |number| BlockIndex(start + number * LEN)..BlockIndex(start + (number + 1) * LEN);
@@ -313,8 +325,8 @@ mod tests {
     fn the_last_segment_takes_the_rest() {
         let mut reader = Reader::new();
         reader.reads(8 * LEN, true, |lanes| 20.0 * lanes as f64);
-        let mut given = vec![reader.segments.give(BlockIndex(reader.at), reader.now).unwrap()];
-        while let Some(range) = reader.segments.give(BlockIndex(reader.at), reader.now) {
+        let mut given = vec![reader.segments.give(Some(BlockIndex(reader.at)), reader.now).unwrap()];
+        while let Some(range) = reader.segments.give(Some(BlockIndex(reader.at)), reader.now) {
             given.push(range);
         }
         assert!(given.windows(2).all(|two| two[0].end == two[1].start));

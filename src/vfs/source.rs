@@ -2,7 +2,7 @@
 
 use crate::deadline;
 use crate::path::RemotePath;
-use crate::remote::{self, Download, ErrorKind, Remote};
+use crate::remote::{self, Download, ErrorKind, Metadata, Remote};
 use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
 use crate::vfs::place::Place;
@@ -30,6 +30,8 @@ pub(crate) struct Source {
     position: u64,
     download: Option<Box<dyn Download>>,
     opened: bool,
+    /// The download was opened anew since that was asked for.
+    reopened: bool,
     lost: u32,
     preempted: u32,
 }
@@ -55,8 +57,20 @@ enum Break {
 
 impl Source {
     pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, place: Place, size: u64) -> Self {
-        let (path, position, download, opened) = (place.path.clone(), 0, None, false);
-        Self { remote, counters, place, path, size, position, download, opened, lost: 0, preempted: 0 }
+        let (path, position, download) = (place.path.clone(), 0, None);
+        let (opened, reopened, lost, preempted) = (false, false, 0, 0);
+        Self { remote, counters, place, path, size, position, download, opened, reopened, lost, preempted }
+    }
+
+    /// Whether the download was opened anew since the last time.
+    pub(crate) fn take_reopened(&mut self) -> bool {
+        std::mem::take(&mut self.reopened)
+    }
+
+    /// What the server tells of the file that the download was opened of, or of what has its name by now.
+    pub(crate) fn told(&self) -> Result<Metadata, Error> {
+        let told = self.remote.stat(&self.path);
+        told.map_err(|error| Error::logged("stat", &self.path, &error, self.place.listed))
     }
 
     /// Fills `bytes` from `position` (bytes) on. What is asked for in order comes from one download.
@@ -129,7 +143,7 @@ impl Source {
                 self.path = path;
                 self.counters.downloads.add(1);
                 self.counters.downloads_resumed.add(u64::from(self.opened));
-                self.opened = true;
+                self.reopened = std::mem::replace(&mut self.opened, true);
                 let download = self.remote.read_from(&self.path, self.position, Some(self.size));
                 let settled = self.place.settled().map_err(Break::Final)?;
                 if settled.as_ref() == Some(&self.path) {

@@ -107,6 +107,11 @@ impl Stream {
         self.segment
     }
 
+    /// Whether it fetches the block `index`, or will.
+    pub(crate) fn covers(&self, index: BlockIndex) -> bool {
+        self.next <= index && index < self.limit
+    }
+
     /// It goes no further than to `limit`, where another stream begins.
     pub(crate) fn end_at(&mut self, limit: BlockIndex) {
         let needed = self.wanted.last_key_value().map_or(self.next.0, |(last, _)| last.0 + 1);
@@ -130,7 +135,7 @@ impl Stream {
     pub(crate) fn reaches(&self, index: BlockIndex, from: usize) -> bool {
         let certain = self.wanted.last_key_value().map_or(self.next.0, |(last, _)| last.0);
         let last = (certain + SKIP_MAX).max(self.next.0 + self.window);
-        (index.0 <= last || self.segment) && self.gives(index, from)
+        index.0 <= last && self.gives(index, from)
     }
 
     fn gives(&self, index: BlockIndex, from: usize) -> bool {

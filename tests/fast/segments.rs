@@ -2,11 +2,13 @@
 
 use crate::memory::Memory;
 use crate::reading::{MIB, content, open, read};
+use ftpsfs::errno::Errno;
 use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::filesystem::{Fh, Patience};
 use ftpsfs::vfs::{Settings, Vfs};
 use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A cache whose segments have 1 MiB.
@@ -78,4 +80,56 @@ fn a_segment_that_breaks_off_goes_on_or_is_fetched_by_another_download() {
     }
     read_in_order(&vfs, fh, &bytes, 5 * MIB..12 * MIB);
     read_in_order(&vfs, fh, &bytes, 12 * MIB..bytes.len());
+}
+
+/// A download goes on with the file that it was opened of, and the next one was opened of the file that has its name since.
+#[test]
+fn a_file_that_is_replaced_meanwhile_is_never_read_in_two_versions() {
+    for spare in [1, 4] {
+        let (memory, bytes, vfs) = slow_server(16 * MIB);
+        memory.spare(spare);
+        let fh = open(&vfs, "f", Instant::now()).fh;
+        read_in_order(&vfs, fh, &bytes, 0..6 * MIB);
+        memory.file("/f", bytes.iter().map(|byte| !byte).collect::<Vec<u8>>());
+        let now = Instant::now();
+        for offset in (6 * MIB..16 * MIB).step_by(READ) {
+            match read(&vfs, fh, offset, READ, now) {
+                Ok(got) => assert!(got == bytes[offset..offset + READ], "at {offset}"),
+                Err(error) => {
+                    assert_eq!((error.errno(), spare), (Errno::ESTALE, 4), "at {offset}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// As it happens where two files are copied at once: what is fetched for one must be there until its reader comes.
+#[test]
+fn two_long_files_are_not_fetched_over_and_over() {
+    let (memory, bytes, vfs) = slow_server(12 * MIB);
+    memory.file("/g", bytes.clone()).spare(8);
+    thread::scope(|scope| {
+        for name in ["f", "g"] {
+            let (vfs, bytes) = (&vfs, &bytes);
+            scope.spawn(move || read_in_order(vfs, open(vfs, name, Instant::now()).fh, bytes, 0..bytes.len()));
+        }
+    });
+    let fetched = memory.counts().bytes;
+    assert!(fetched <= 2 * bytes.len() * 6 / 5, "{fetched} of {}", 2 * bytes.len());
+}
+
+/// A player that skips a little must not wait for what it skips.
+#[test]
+fn a_skip_into_what_is_being_fetched_is_answered_at_once() {
+    let (memory, bytes, vfs) = slow_server(24 * MIB);
+    let fh = open(&vfs, "f", Instant::now()).fh;
+    read_in_order(&vfs, fh, &bytes, 0..6 * MIB);
+    assert!(memory.counts().open_downloads_max >= 2);
+    let now = Instant::now();
+    for skipped in [3 * MIB, 5 * MIB, 8 * MIB] {
+        let offset = 6 * MIB + skipped;
+        assert!(read(&vfs, fh, offset, READ, now).unwrap() == bytes[offset..offset + READ]);
+    }
+    assert!(now.elapsed() < Duration::from_secs(2), "{:?}", now.elapsed());
 }

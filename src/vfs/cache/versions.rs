@@ -155,6 +155,11 @@ impl Versions {
         self.current.peek(&ino).is_some_and(|(_, known)| !known.metadata.same_version(metadata))
     }
 
+    /// Whether `metadata` tells of another version than `version`, as far as that is still the current one of its file.
+    pub(crate) fn is_other(&self, version: &Version, metadata: &Metadata) -> bool {
+        self.current(version.ino) == Some(version.id) && self.differs(version.ino, metadata)
+    }
+
     /// Ends the current version of `ino`: the server has another one.
     pub(crate) fn end(&mut self, ino: Ino) -> Option<VersionId> {
         let (version, _) = self.current.pop(&ino)?;

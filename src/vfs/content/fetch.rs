@@ -28,6 +28,8 @@ pub(super) struct Fetch {
     pub(super) wake: Arc<Condvar>,
     pub(super) deadline: Arc<Deadline>,
     pub(super) shared: Arc<Shared>,
+    /// It fetches a part of what others fetch as well.
+    pub(super) is_segment: bool,
     /// What who waits is told when it ends.
     pub(super) error: Error,
 }
@@ -62,8 +64,19 @@ impl Fetch {
                 Err(stop) => return stop,
             };
             begun = (!work.is_last).then(|| piece.clone());
+            let is_reopened = source.take_reopened();
             if std::mem::take(&mut is_first) {
                 self.shared.opened_in(since.elapsed());
+                if self.is_segment
+                    && let Err(stop) = self.see_same(source)
+                {
+                    return stop;
+                }
+            } else if is_reopened
+                && self.shared.fetching.remote.spare() > 0
+                && let Err(stop) = self.see_same(source)
+            {
+                return stop;
             }
             self.deliver(work, piece.clone());
             // Nobody has to wait for that.
@@ -87,6 +100,15 @@ impl Fetch {
         }
         source.fetch(index.start() + (from + known) as u64, &mut block.bytes_mut()[known..], &mut wanted)?;
         Ok(Piece { from, bytes: Arc::new(block) })
+    }
+
+    /// Sees that what was just opened is of the version of which others fetch other parts: the file may have been replaced.
+    fn see_same(&self, source: &Source) -> Result<(), Stop> {
+        let told = source.told().map_err(Stop::Failed)?;
+        match self.shared.state.lock().versions.is_other(&self.version, &told) {
+            true => Err(Stop::Changed),
+            false => Ok(()),
+        }
     }
 
     /// Waits until the stream has something to do; `None` when it is closed, at its end, or unused for long.

@@ -3,6 +3,7 @@
 use crate::vfs::cache::blocks::BlockIndex;
 use crate::vfs::cache::versions::{Version, VersionId};
 use crate::vfs::content::{STREAMS_MAX, STREAMS_PER_FILE_MAX, Shared, Span, State, spawn};
+use crate::vfs::error::Error;
 use crate::vfs::place::Place;
 use crate::vfs::segments::Segments;
 use crate::vfs::stream::Stream;
@@ -17,6 +18,9 @@ const CONNECTIONS_SPARED: usize = 1;
 impl Shared {
     /// Notes how fast `version` is read, and whether another stream would make it faster.
     pub(super) fn goes_slowly(&self, state: &mut State, version: &Version, span: Span, waited: bool) -> bool {
+        if version.is_gone() {
+            return false;
+        }
         let (now, opening) = (Instant::now(), state.opening);
         let segments = match state.segments.entry(version.id) {
             Entry::Occupied(known) => known.into_mut(),
@@ -50,8 +54,9 @@ impl Shared {
         };
         if let Some((id, run)) = begun
             && !spawn(run, place)
+            && let Some(stream) = self.state.lock().streams.remove(&id)
         {
-            self.state.lock().streams.remove(&id);
+            stream.fail(&Error::Panicked);
         }
     }
 
@@ -66,21 +71,28 @@ impl State {
     /// Whether there is one reader, and room for another stream beside his.
     fn has_lane(&mut self, version: VersionId) -> bool {
         let Some(lanes) = self.segments.get(&version).map(Segments::lanes) else { return false };
+        // What is ahead of two readers by several segments each is more than the cache holds until they come there.
+        if self.streams.values().any(|stream| stream.is_segment() && stream.version != version) {
+            return false;
+        }
         let (all, open) = (self.streams.len(), self.streams_of(version).count());
         let readers = self.streams_of(version).filter(|stream| stream.runs_ahead()).count();
         let segments = self.streams_of(version).filter(|stream| stream.is_segment()).count();
         readers <= 1 && readers + segments < lanes && open < STREAMS_PER_FILE_MAX && all < STREAMS_MAX
     }
 
-    /// The blocks of the next segment; who reads before them goes no further than to them.
+    /// The blocks of the next segment; who fetches what is before them goes no further than to them.
     fn next_segment(&mut self, version: &Version) -> Option<Range<BlockIndex>> {
-        let may = self.segments.get(&version.id).is_some_and(Segments::has_next) && self.has_lane(version.id);
-        let reader = self.streams.values_mut().filter(|stream| stream.version == version.id && stream.runs_ahead());
-        let reader = reader.max_by_key(|stream| stream.next());
-        let next = reader.as_ref().map_or(BlockIndex(0), |stream| stream.next());
-        let blocks = may.then(|| self.segments.get_mut(&version.id)?.give(next, Instant::now())).flatten()?;
-        if let Some(reader) = reader {
-            reader.end_at(blocks.start);
+        if !self.has_lane(version.id) {
+            return None;
+        }
+        let reader = self.streams_of(version.id).filter(|stream| stream.runs_ahead()).map(|stream| stream.next()).max();
+        let segments = self.segments.get_mut(&version.id).filter(|segments| segments.has_next())?;
+        let blocks = segments.give(reader, Instant::now())?;
+        let others = |stream: &&mut Stream| !stream.is_segment() && stream.next() < blocks.end;
+        for stream in self.streams_of(version.id).filter(others) {
+            stream.end_at(blocks.start);
+            stream.wake.notify_one();
         }
         Some(blocks)
     }
