@@ -43,7 +43,12 @@ pub(crate) enum Expected {
 
 /// Where cells happen: a mount of a server whose content can be seen.
 pub(crate) trait Place {
-    /// The mount; its `timeout=` is [`TIMEOUT`].
+    /// The mount's `timeout=`.
+    fn timeout(&self) -> Duration {
+        TIMEOUT
+    }
+
+    /// The mount.
     fn mount(&self) -> &Mount;
 
     /// What the file holds on the server.
@@ -197,7 +202,7 @@ pub(crate) fn cell<P: Place>(
         end_by_force(&place.mount().point, place.mount().pid());
         return cell;
     };
-    cell.judge(fault.expected, &done);
+    cell.judge(fault.expected, &done, place.timeout());
     cell.outcome = Some(done.clone());
     if let Err(why) = work.check(place, &done) {
         cell.complaints.push(why);
@@ -446,9 +451,9 @@ impl Cell {
         self.outcome.is_none()
     }
 
-    fn judge(&mut self, expected: Expected, done: &Done) {
+    fn judge(&mut self, expected: Expected, done: &Done, timeout: Duration) {
         let (longest, name) = &done.longest;
-        if *longest > TIMEOUT + MARGIN {
+        if *longest > timeout + MARGIN {
             self.complaints.push(format!("{name} took {longest:.1?}"));
         }
         match done.errno {
@@ -505,7 +510,7 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(6)..].join(" | ")
 }
 
-/// The `timeout=` of the mounts.
+/// The usual `timeout=` of the mounts.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// As `-o`; what is known of files is looked at again soon, so that it is seen what the mount believes.

@@ -3,7 +3,7 @@
 use super::assert_table;
 use super::calls::Program;
 use super::cell::{
-    Cell, Expected, Fault, OPERATIONS, OPTIONS, Place, Room, THREADS_MAX, at_rest, cell, warm_up, whole_row,
+    Cell, Expected, Fault, OPERATIONS, OPTIONS, Place, Room, THREADS_MAX, TIMEOUT, at_rest, cell, warm_up, whole_row,
 };
 use crate::cases::{Case, give};
 use crate::status::document;
@@ -78,7 +78,7 @@ fn a_server_that_is_back_soon_is_not_noticed() {
 /// All operations, with one trouble.
 fn row((kind, trouble): (Kind, Trouble)) -> Vec<Cell> {
     let name = format!("{kind:?}");
-    let mut rig = Rig::new(kind);
+    let mut rig = Rig::new(kind, trouble);
     // Ends after the mount, which ends whoever hangs in it.
     let mut program = Program::start();
     let rest = warm_up(&rig, &mut program, &Room::new("warm", WARM));
@@ -113,10 +113,11 @@ struct Rig {
     mount: Mount,
     case: Case,
     link: Arc<Link>,
+    timeout: Duration,
 }
 
 impl Rig {
-    fn new(kind: Kind) -> Self {
+    fn new(kind: Kind, trouble: Trouble) -> Self {
         let quality = Quality { rate: Some(30_000_000), ..Quality::delayed(Duration::from_millis(4)) };
         let link = Arc::new(Link::new(quality));
         let case = Case::empty_of(Spec { tls: Tls::V13, ..Spec::new(kind, "/") }.behind(&link));
@@ -125,8 +126,13 @@ impl Rig {
             furnish(&case, &Room::new("next", NEXT + number), BYTES);
         }
         furnish(&case, &Room::new("warm", WARM), BYTES);
-        let mount = case.mount_rw(&[&OPTIONS[..], &["connections=2"]].concat());
-        Self { mount, case, link }
+        let [_, others @ ..] = OPTIONS;
+        // Only vsftpd is there again within the usual limit of a request.
+        let is_slow = trouble == Trouble::Restarted && kind != Kind::Vsftpd;
+        let timeout = if is_slow { Duration::from_secs(6) } else { TIMEOUT };
+        let limit = format!("timeout={}", timeout.as_secs());
+        let mount = case.mount_rw(&[&others[..], &[&limit, "connections=2"]].concat());
+        Self { mount, case, link, timeout }
     }
 
     fn strike(&mut self, trouble: Trouble) {
@@ -154,6 +160,10 @@ impl Rig {
 }
 
 impl Place for Rig {
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     fn mount(&self) -> &Mount {
         &self.mount
     }
