@@ -458,10 +458,10 @@ impl Shared {
         let source = Source::new(remote, counters, place.clone(), version.size);
         let (shared, version) = (Arc::clone(self), Arc::clone(version));
         let (wake, deadline) = (Arc::clone(&stream.wake), Arc::clone(&stream.deadline));
-        let is_segment = stream.is_segment();
+        let is_part = state.segments.get(&version.id).is_some_and(Segments::are_given);
         state.streams.insert(id, stream);
         // The thread's first step takes the lock that is held here, and so does dropping a Fetch: it is made over there.
-        (id, move || Fetch { id, version, wake, deadline, shared, is_segment, error: Error::Panicked }.run(source))
+        (id, move || Fetch { id, version, wake, deadline, shared, is_part, error: Error::Panicked }.run(source))
     }
 
     /// Tells the stream whose reader this is how far it has come; whether another beside it would help.

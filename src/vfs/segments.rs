@@ -182,6 +182,11 @@ impl Segments {
         self.lanes
     }
 
+    /// Whether parts of what the reader comes to were opened one by one.
+    pub(crate) fn are_given(&self) -> bool {
+        self.given > BlockIndex(0)
+    }
+
     /// Whether another segment could begin, so that not too much is ahead of the reader.
     pub(crate) fn has_next(&self) -> bool {
         self.lanes > 1

@@ -155,14 +155,14 @@ fn questions_do_not_wait_behind_downloads() {
             );
             // Where a question is one command, or another connection is there for it, they come one after the other. Else each
             // waits for its turn a few times, or lists ten thousand names, and few are asked in this time.
-            let (count_min, median_max) = match (kind, room) {
-                (Kind::Pyftpdlib, _) | (Kind::Proftpd | Kind::PureFtpd, 2) => (12, Duration::from_millis(500)),
-                _ => (1, Duration::from_secs(5)),
+            let (count_min, median_max, slowest_max) = match (kind, room) {
+                (Kind::Pyftpdlib, _) | (Kind::Proftpd | Kind::PureFtpd, 2) => (12, Duration::from_millis(500), 4),
+                _ => (1, Duration::from_secs(5), 8),
             };
             assert!(count >= count_min, "{kind:?} {room}: {count} questions; {}", mount.log());
             assert!(median < median_max, "{kind:?} {room}: half of the questions took more than {median:?}");
             // Each of the few steps of a question waits for a share of the download that runs, on a machine that does all of it.
-            assert!(slowest < Duration::from_secs(4), "{kind:?} {room}: {slowest:?}");
+            assert!(slowest < Duration::from_secs(slowest_max), "{kind:?} {room}: {slowest:?}");
             mount.end();
         }
     }

@@ -85,11 +85,12 @@ fn a_segment_that_breaks_off_goes_on_or_is_fetched_by_another_download() {
 /// A download goes on with the file that it was opened of, and the next one was opened of the file that has its name since.
 #[test]
 fn a_file_that_is_replaced_meanwhile_is_never_read_in_two_versions() {
-    for spare in [1, 4] {
+    for (spare, spare_then) in [(1, 1), (4, 4), (4, 0)] {
         let (memory, bytes, vfs) = slow_server(16 * MIB);
         memory.spare(spare);
         let fh = open(&vfs, "f", Instant::now()).fh;
         read_in_order(&vfs, fh, &bytes, 0..6 * MIB);
+        memory.spare(spare_then);
         memory.file("/f", bytes.iter().map(|byte| !byte).collect::<Vec<u8>>());
         let now = Instant::now();
         for offset in (6 * MIB..16 * MIB).step_by(READ) {

@@ -28,8 +28,8 @@ pub(super) struct Fetch {
     pub(super) wake: Arc<Condvar>,
     pub(super) deadline: Arc<Deadline>,
     pub(super) shared: Arc<Shared>,
-    /// It fetches a part of what others fetch as well.
-    pub(super) is_segment: bool,
+    /// It fetches a part of what others fetch or fetched as well.
+    pub(super) is_part: bool,
     /// What who waits is told when it ends.
     pub(super) error: Error,
 }
@@ -67,7 +67,7 @@ impl Fetch {
             let is_reopened = source.take_reopened();
             if std::mem::take(&mut is_first) {
                 self.shared.opened_in(since.elapsed());
-                if self.is_segment
+                if self.is_part
                     && let Err(stop) = self.see_same(source)
                 {
                     return stop;
