@@ -220,8 +220,9 @@ impl Outgoing {
         }
     }
 
-    /// Says that the upload is whole, and asks `commands`, of which the first is `SIZE`, on another session until that has all
-    /// of it. What the server has by then it has written; nothing of it can be lost by how the transfer ends.
+    /// Says that the upload is whole, and asks `commands`, of which the first is `SIZE`, on another session until the server has
+    /// all of it. It has written that then; only if it deletes what a failed transfer left (`delete_failed_uploads`) can the
+    /// transfer's end still take it away, and then there is nothing to rename.
     fn ask_beside(
         &self,
         data: &mut DataConnection,

@@ -69,7 +69,7 @@ impl Vfs {
     ///
     /// [`Error::NoSuchEntry`], [`Error::IsADirectory`]; as [`Vfs::mkdir`] otherwise.
     pub fn unlink(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
-        let (name, _, found) = self.old_entry(parent, name, now, patience)?;
+        let (name, found) = self.old_entry(parent, name, now, patience)?;
         if found.attr.kind == Kind::Directory {
             return Err(Error::IsADirectory);
         }
@@ -77,19 +77,18 @@ impl Vfs {
         let _leaving = self.tree.leaving(found.ino);
         let draft = self.drafts.of(found.ino);
         if !self.drafts.is_open(found.ino) {
-            let mut moving = None;
-            // With the turn of what waits for its upload, if anything does: that may read what is about to be removed.
-            let mut remove = || {
-                let (path, held) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
-                moving = Some(held);
-                self.remove_file(parent, &path, &found.metadata)
+            let remove = || {
+                let (path, _moving) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
+                self.remove_file(parent, &path, &found.metadata)?;
+                self.tree.removed(parent, &name);
+                Ok(())
             };
-            if !self.drop_waiting(found.ino, draft.as_deref(), moment, &mut remove)? {
-                remove()?;
-            }
-            self.tree.removed(parent, &name);
-            drop(moving);
-            return Ok(());
+            return if self.drop_waiting(found.ino, draft.as_deref(), moment, remove)? {
+                self.tree.removed(parent, &name);
+                Ok(())
+            } else {
+                remove()
+            };
         }
         let begun = Instant::now();
         let _turn = draft.as_ref().map(|draft| draft.take_turn()).transpose()?;
@@ -111,7 +110,7 @@ impl Vfs {
     }
 
     /// What waits in the journal for `ino`, which nobody has open, goes with its name; before that `remove` takes what the
-    /// server has under it, if anything. `false` if nothing waits.
+    /// server has under it, if anything, which may be read for the upload until then. `false` if nothing waits.
     fn drop_waiting(
         &self,
         ino: Ino,
@@ -236,13 +235,14 @@ impl Vfs {
     /// [`Error::NoSuchEntry`], [`Error::NotADirectory`], [`Error::Remote`] with [`ErrorKind::NotEmpty`]; as
     /// [`Vfs::mkdir`] otherwise.
     pub fn rmdir(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(), Error> {
-        let (name, path, found) = self.old_entry(parent, name, now, patience)?;
+        let (name, found) = self.old_entry(parent, name, now, patience)?;
         if found.attr.kind != Kind::Directory {
             return Err(Error::NotADirectory);
         }
         if self.tree.has_created(found.ino) {
             return Err(not_empty("files in it are being written"));
         }
+        let (path, _moving) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
         if let Err(error) = self.tree.remote().remove_seen_directory(&path, Seen::As(&found.metadata)) {
             self.sweep(&path, error)?;
         }
@@ -291,7 +291,7 @@ impl Vfs {
         patience: Patience,
     ) -> Result<(), Error> {
         let (new_name, to) = self.new_entry(new_parent, new_name, now, patience)?;
-        let (name, _, found) = self.old_entry(parent, name, now, patience)?;
+        let (name, found) = self.old_entry(parent, name, now, patience)?;
         let moment = Moment::new(now);
         if kept && self.is_taken(new_parent, &new_name, &to, now)? {
             return Err(Error::Exists);
@@ -470,16 +470,10 @@ impl Vfs {
     }
 
     /// Something that is there.
-    fn old_entry(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        now: Instant,
-        patience: Patience,
-    ) -> Result<(Name, RemotePath, Found), Error> {
-        let (name, path) = self.new_entry(parent, name, now, patience)?;
+    fn old_entry(&self, parent: Ino, name: &[u8], now: Instant, patience: Patience) -> Result<(Name, Found), Error> {
+        let (name, _) = self.new_entry(parent, name, now, patience)?;
         match self.tree.peek(parent, &name, now, true)? {
-            Answer::Found(found) => Ok((name, path, found)),
+            Answer::Found(found) => Ok((name, found)),
             Answer::Absent(_) => Err(Error::NoSuchEntry),
         }
     }
@@ -492,27 +486,17 @@ impl Vfs {
         name: &Name,
         make: impl Fn(&RemotePath) -> Result<(), remote::Error>,
     ) -> Result<(RemotePath, Moving<'_>), Error> {
-        let target = Target::Name(parent, name.clone());
-        let mut tries = CREATED_MAX;
-        loop {
-            tries -= 1;
-            let (path, moving) = self.tree.moving_one(&target)?;
-            self.tree.claim(&path)?;
-            let Err(error) = make(&path) else { return Ok((path, moving)) };
-            if error.kind == ErrorKind::Unsupported {
-                return Err(Error::NotPermitted);
-            }
-            self.tree.doubt(parent);
-            if error.kind == ErrorKind::Exists || is_unclear(&error) && self.tree.remote().stat(&path).is_ok() {
-                return Err(Error::Exists);
-            }
-            drop(moving);
-            // The name may have been taken, or the directory away, only for the moment in which the server looked.
-            let is_moved = self.tree.settled_at_last(&target)? != path && error.kind == ErrorKind::NotFound;
-            if tries == 0 || !(is_moved || error.kind == ErrorKind::Unavailable) {
-                return Err(Error::logged(what, &path, &error, true));
-            }
+        let (path, moving) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
+        self.tree.claim(&path)?;
+        let Err(error) = make(&path) else { return Ok((path, moving)) };
+        if error.kind == ErrorKind::Unsupported {
+            return Err(Error::NotPermitted);
         }
+        self.tree.doubt(parent);
+        if error.kind == ErrorKind::Exists || is_unclear(&error) && self.tree.remote().stat(&path).is_ok() {
+            return Err(Error::Exists);
+        }
+        Err(Error::logged(what, &path, &error, true))
     }
 
     fn told_or(&self, path: &RemotePath, otherwise: Metadata) -> Metadata {
@@ -525,9 +509,6 @@ impl Vfs {
 fn is_unclear(error: &remote::Error) -> bool {
     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Refused | ErrorKind::PermissionDenied)
 }
-
-/// How often something is created that a server refuses without saying why, or in a directory that moves.
-const CREATED_MAX: u32 = 2;
 
 fn not_empty(text: &str) -> Error {
     Error::Remote { kind: ErrorKind::NotEmpty, listed: true, text: text.into() }

@@ -165,7 +165,7 @@ impl<'a> Transfer<'a> {
 
     fn upload(&mut self) -> Result<&mut dyn Upload, remote::Error> {
         if self.upload.is_none() {
-            let path = self.path()?;
+            let (path, _staying) = self.tree.staying(self.target).map_err(nowhere)?;
             let start = if self.position == 0 { Start::Beginning } else { Start::End(self.position) };
             self.stored = None;
             self.opened_at = Some(path.clone());
@@ -179,7 +179,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn path(&self) -> Result<RemotePath, remote::Error> {
-        self.tree.target(self.target).map_err(|error| remote::Error::new(ErrorKind::NotFound, error.to_string()))
+        self.tree.target(self.target).map_err(nowhere)
     }
 
     /// Decides whether to go on after `error`, and from where: the server may have anything up to `latest`.
@@ -317,4 +317,8 @@ fn read_exactly(remote: &dyn Remote, path: &RemotePath, from: u64, len: usize) -
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+fn nowhere(error: Error) -> remote::Error {
+    remote::Error::new(error.kind().unwrap_or(ErrorKind::NotFound), error.to_string())
 }

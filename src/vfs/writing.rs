@@ -323,8 +323,10 @@ impl Vfs {
         {
             return self.drafts.renew_record(&draft);
         }
-        let path = self.tree.target(&Target::Inode(ino))?;
-        match self.alter(ino, &path, Alteration::Mode(mode)) {
+        let (path, staying) = self.tree.staying(&Target::Inode(ino))?;
+        let done = self.alter(ino, &path, Alteration::Mode(mode));
+        drop(staying);
+        match done {
             Ok(told) => self.learn_anew(ino, told, moment),
             Err(error) if self.tree.settings().ignore_perms => log::debug!("chmod {path}: {error}"),
             Err(error) if error.kind == ErrorKind::Unsupported => return Err(Error::NotPermitted),
@@ -339,9 +341,10 @@ impl Vfs {
         {
             return self.drafts.renew_record(&draft);
         }
-        let path = self.tree.target(&Target::Inode(ino))?;
+        let (path, staying) = self.tree.staying(&Target::Inode(ino))?;
         self.tree.forget_stored(&path);
         let done = self.alter(ino, &path, Alteration::Modified(modified));
+        drop(staying);
         // It may have been done all the same, and what has the time now need not be what had it before.
         self.tree.forget_stored(&path);
         match done {

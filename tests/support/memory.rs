@@ -32,10 +32,10 @@ struct Shared {
 pub(crate) enum Moment {
     /// Before a download is opened.
     Read,
-    /// Before an upload is opened.
-    Write,
     /// Before a directory is listed.
     List,
+    /// Before something is changed.
+    Before(Call),
     /// Once it is known what a path is, and before that is told.
     Told,
 }
@@ -294,6 +294,14 @@ impl Memory {
         }
     }
 
+    /// Which content a file has: its time says so.
+    pub(crate) fn version(&self, path: &str) -> Option<u64> {
+        match self.state().nodes.get(path.as_bytes()) {
+            Some(Node::File { version, .. }) => Some(*version),
+            _ => None,
+        }
+    }
+
     /// The next call panics.
     pub(crate) fn panic_next(&self) -> &Self {
         self.state().panic = true;
@@ -477,6 +485,7 @@ fn done(state: &mut State) -> Result<(), Error> {
 impl Memory {
     /// As [`Memory::arrive`], of a call that changes something.
     fn arrive_to_change(&self, call: Call) -> Result<MutexGuard<'_, State>, Error> {
+        self.has_come(Moment::Before(call));
         let mut state = self.arrive(|counts| counts.changes += 1)?;
         state.calls.push(call);
         if state.lacks.contains(&call) {

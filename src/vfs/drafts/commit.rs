@@ -86,7 +86,26 @@ impl Drafts {
         }
         let base = self.uploaded(draft.ino, &outgoing.target, outgoing.end());
         self.reform(draft, Form::Uploaded, Some(base));
-        self.commit_uploaded(draft, naming.zip(named), moment)
+        match self.commit_uploaded(draft, naming.zip(named), moment) {
+            // A server may take back what it had in full (vsftpd's `delete_failed_uploads`, where the end of the transfer fails).
+            Err(error)
+                if !(matches!(error, Error::Conflict | Error::Exists) || error.is_of_the_network())
+                    && outgoing.is_whole()
+                    && self.is_gone(&outgoing.target) =>
+            {
+                log::debug!("what was uploaded is gone, and is sent again: {error}");
+                self.unpack(draft, outgoing)?;
+                let Form::Spooled(spool) = usable(draft)?.0 else { return Err(error) };
+                self.commit_spool(draft, &spool, moment)
+            }
+            committed => committed,
+        }
+    }
+
+    /// Whether the server has nothing there, for sure.
+    fn is_gone(&self, target: &Target) -> bool {
+        let told = self.tree.stat_at(target);
+        told.is_ok_and(|(_, told)| told.is_err_and(|error| error.kind == ErrorKind::NotFound))
     }
 
     /// After an upload failed: where all of it is still here, it goes into a spool, to be tried again in another way.

@@ -55,10 +55,9 @@ impl Drafts {
         size: u64,
         mut named: Option<Named>,
     ) -> Result<(Option<Metadata>, Moving<'_>), Error> {
-        let names = || Ok((self.tree.target(temporary)?, self.tree.target(&Target::Inode(draft.ino))?));
+        let moving_both = || self.tree.moving_both(temporary, &Target::Inode(draft.ino));
         for _ in 0..MOVES_MAX {
-            let (from, to) = names()?;
-            let moving = self.tree.moving(&[&from, &to]);
+            let ((from, to), moving) = moving_both()?;
             let put = self.put_at(draft, &from, &to, size, named.take()).map(|told| (told, moving));
             match put {
                 // A directory on the way got another name before the server looked for it.
@@ -68,8 +67,7 @@ impl Drafts {
                 put => return put,
             }
         }
-        let (from, to) = names()?;
-        let moving = self.tree.moving(&[&from, &to]);
+        let ((from, to), moving) = moving_both()?;
         self.put_at(draft, &from, &to, size, None).map(|told| (told, moving))
     }
 

@@ -9,23 +9,48 @@ use crate::vfs::place::Place;
 use crate::vfs::tree::{Target, Tree};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Paths where something is being renamed or removed.
+/// What is being changed on the server, path by path.
+///
+/// A name that changes is on the way to all that is below it: while `/d` gets another name nothing is removed in it, and the
+/// other way round. Else another file could be there, under the same path, when the server does it.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    /// Held while the tree is asked for a path, and never the other way round.
-    paths: Mutex<Vec<RemotePath>>,
+    /// Those who came first first. Held while the tree is asked for a path, and never the other way round.
+    changes: Mutex<Vec<Change>>,
+    /// How many there ever were.
+    count: AtomicU64,
     /// Files that are about to lose their names.
     leaving: Mutex<Vec<Ino>>,
     left: Condvar,
 }
 
-/// From before the server is asked to rename or to remove until the tree knows of it.
+#[derive(Debug)]
+struct Change {
+    number: u64,
+    effect: Effect,
+    /// Two of a renaming, where they are as of the last look.
+    paths: [RemotePath; 2],
+    /// Whether the server may be asked; else it waits for others.
+    has_begun: bool,
+}
+
+/// What a change does to its paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Something else is there afterwards, or nothing.
+    Moves,
+    /// What is there stays there.
+    Stays,
+}
+
+/// From before the server is asked for a change until the tree knows of it.
 #[derive(Debug)]
 pub(crate) struct Moving<'a> {
     moves: &'a Moves,
-    paths: Vec<RemotePath>,
+    number: u64,
 }
 
 /// From before it is looked who has a file open until the tree knows that it has no name any more.
@@ -43,31 +68,50 @@ impl Tree {
         Ok(Place::new(path, listed, move || tree.settled(&Target::Inode(ino))))
     }
 
-    /// What is at `paths`, and in them, is about to be another.
-    pub(crate) fn moving<'a>(&'a self, paths: &[&RemotePath]) -> Moving<'a> {
-        let paths: Vec<RemotePath> = paths.iter().map(|path| (*path).clone()).collect();
-        self.moves.paths.lock().extend(paths.iter().cloned());
-        Moving { moves: &self.moves, paths }
-    }
-
-    /// As [`Tree::moving`], of `target` and where it is by then.
+    /// As [`Tree::moving_both`], of one.
     pub(crate) fn moving_one(&self, target: &Target) -> Result<(RemotePath, Moving<'_>), Error> {
-        let ((path, _), moving) = self.moving_both(target, target)?;
+        let ([path, _], moving) = self.changing([target; 2], Effect::Moves)?;
         Ok((path, moving))
     }
 
-    /// As [`Tree::moving`], of two and where they are by then.
+    /// What is at these two, and in them, is about to be another; gives where they are by then.
     pub(crate) fn moving_both(
         &self,
         from: &Target,
         to: &Target,
     ) -> Result<((RemotePath, RemotePath), Moving<'_>), Error> {
+        let ([from, to], moving) = self.changing([from, to], Effect::Moves)?;
+        Ok(((from, to), moving))
+    }
+
+    /// What is at `target` is about to be used or changed, but stays there; gives where it is until then.
+    pub(crate) fn staying(&self, target: &Target) -> Result<(RemotePath, Moving<'_>), Error> {
+        let ([path, _], moving) = self.changing([target; 2], Effect::Stays)?;
+        Ok((path, moving))
+    }
+
+    /// Waits until nobody else changes what is on the way to `targets`, or where they are on the way to. Nobody does who holds
+    /// what this gives, so that they never wait for each other.
+    fn changing(&self, targets: [&Target; 2], effect: Effect) -> Result<([RemotePath; 2], Moving<'_>), Error> {
+        let number = self.moves.count.fetch_add(1, Ordering::Relaxed);
+        let moving = Moving { moves: &self.moves, number };
         loop {
-            let paths = (self.settled_at_last(from)?, self.settled_at_last(to)?);
-            let moving = self.moving(&[&paths.0, &paths.1]);
-            if self.target(from)? == paths.0 && self.target(to)? == paths.1 {
-                return Ok((paths, moving));
+            {
+                let mut changes = self.moves.changes.lock();
+                // A renaming that is over here was noted in the tree before.
+                let paths = [self.target(targets[0])?, self.target(targets[1])?];
+                let own = Change { number, effect, paths: paths.clone(), has_begun: false };
+                let is_next = !changes.iter().any(|other| other.holds_up(&own));
+                match changes.iter_mut().find(|change| change.number == number) {
+                    Some(known) => *known = Change { has_begun: is_next, ..own },
+                    None => changes.push(Change { has_begun: is_next, ..own }),
+                }
+                if is_next {
+                    return Ok((paths, moving));
+                }
             }
+            self.may_wait()?;
+            deadline::sleep(SETTLED_PAUSE);
         }
     }
 
@@ -117,9 +161,24 @@ impl Tree {
     /// A download that was opened at this path is of this file if the answer is the same afterwards.
     pub(crate) fn settled(&self, target: &Target) -> Result<Option<RemotePath>, Error> {
         // In this order: a renaming that is over here was noted in the tree before.
-        let moving = self.moves.paths.lock();
+        let changes = self.moves.changes.lock();
         let path = self.target(target)?;
-        Ok((!moving.iter().any(|moving| path.rebase(moving, moving).is_some())).then_some(path))
+        Ok((!changes.iter().any(|change| change.has_begun && change.moves(&path))).then_some(path))
+    }
+}
+
+impl Change {
+    /// Whether what is at `path` may be another afterwards.
+    fn moves(&self, path: &RemotePath) -> bool {
+        self.effect == Effect::Moves && self.paths.iter().any(|moved| path.rebase(moved, moved).is_some())
+    }
+
+    /// Whether `own` has to wait for this one: for what has begun, and for whoever came first, so that everybody's turn comes.
+    fn holds_up(&self, own: &Self) -> bool {
+        let is_before = self.number < own.number || self.has_begun;
+        self.number != own.number
+            && is_before
+            && (own.paths.iter().any(|path| self.moves(path)) || self.paths.iter().any(|path| own.moves(path)))
     }
 }
 
@@ -135,12 +194,7 @@ impl Drop for Leaving<'_> {
 
 impl Drop for Moving<'_> {
     fn drop(&mut self) {
-        let mut moving = self.moves.paths.lock();
-        for path in &self.paths {
-            if let Some(at) = moving.iter().position(|other| other == path) {
-                moving.swap_remove(at);
-            }
-        }
+        self.moves.changes.lock().retain(|change| change.number != self.number);
     }
 }
 

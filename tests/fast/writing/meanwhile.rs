@@ -2,13 +2,13 @@
 
 use super::{NETWORK, NEW};
 use crate::memory::{Call, Memory, Moment};
-use ftpsfs::errno::Errno;
-use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::filesystem::{Access, Fh, Looked};
 use ftpsfs::vfs::inodes::Ino;
+use ftpsfs::vfs::writing::Changes;
 use ftpsfs::vfs::{Settings, Vfs};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
 
 struct Mount {
     vfs: Arc<Vfs>,
@@ -36,12 +36,47 @@ impl Mount {
         self.vfs.release(fh, self.now, NETWORK).unwrap();
     }
 
+    /// Changes the attributes of a file.
+    fn set(&self, parent: Ino, changes: Changes) {
+        let file = self.lookup(parent, "f").unwrap();
+        self.vfs.setattr(file, None, changes, self.now, NETWORK).unwrap();
+    }
+
+    /// Somebody renames something in the root when the server hears `call`, which waits for that, but not for ever.
+    fn meanwhile(&self, memory: &Memory, call: Call, renames: &[(&'static str, &'static str)]) -> Others {
+        let work: Vec<_> = renames.iter().map(|(from, to)| self.rename(from, to)).collect();
+        let others = Others::default();
+        let thread = Arc::clone(&others.0);
+        memory.at(Moment::Before(call), move || {
+            let renaming = thread::spawn(|| work.into_iter().for_each(|rename| rename()));
+            let begun = Instant::now();
+            while !renaming.is_finished() && begun.elapsed() < MEANWHILE {
+                thread::sleep(Duration::from_millis(1));
+            }
+            *thread.lock().unwrap() = Some(renaming);
+        });
+        others
+    }
+
     /// Renames something in the root.
     fn rename(&self, from: &'static str, to: &'static str) -> impl FnOnce() + Send + 'static {
         let (vfs, now) = (Arc::clone(&self.vfs), self.now);
         move || vfs.rename(Ino::ROOT, from.as_bytes(), Ino::ROOT, to.as_bytes(), false, now, NETWORK).unwrap()
     }
 }
+
+/// Somebody else, once he has begun.
+#[derive(Default)]
+struct Others(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+impl Others {
+    fn join(self) {
+        self.0.lock().unwrap().take().expect("the call was made").join().unwrap();
+    }
+}
+
+/// Long enough for what need not wait.
+const MEANWHILE: Duration = Duration::from_millis(100);
 
 /// It was taken for what the server has by now, and what was written next for a conflict.
 #[test]
@@ -74,12 +109,62 @@ fn an_upload_follows_its_directory() {
         let mount = Mount::new(&memory);
         let directory = mount.lookup(Ino::ROOT, "d").unwrap();
         let fh = mount.vfs.create(directory, b"f", NEW, mount.now, NETWORK).unwrap().1.fh;
-        memory.at(Moment::Write, mount.rename("d", "e"));
+        let others = mount.meanwhile(&memory, Call::Write, &[("d", "e")]);
         let content = vec![7; len];
         mount.write(fh, 0, &content);
         mount.close(fh);
+        others.join();
         assert!(memory.content("/e/f").unwrap() == content, "{len}");
         assert_eq!(memory.tree().len(), 2, "{:?}", memory.tree().keys());
+    }
+}
+
+/// The server is asked about a path. If that were another file's by then, that would be removed, or written to.
+#[test]
+fn nothing_is_done_to_what_has_the_path_by_then() {
+    type Work = fn(&Mount, Ino);
+    let works: [(Call, Work); 8] = [
+        (Call::RemoveFile, |mount, d| mount.vfs.unlink(d, b"f", mount.now, NETWORK).unwrap()),
+        (Call::RemoveDirectory, |mount, d| mount.vfs.rmdir(d, b"sub", mount.now, NETWORK).unwrap()),
+        (Call::CreateDirectory, |mount, d| {
+            mount.vfs.mkdir(d, b"new", 0o755, mount.now, NETWORK).unwrap();
+        }),
+        (Call::Symlink, |mount, d| {
+            mount.vfs.symlink(d, b"new", b"f", mount.now, NETWORK).unwrap();
+        }),
+        (Call::Rename, |mount, d| mount.vfs.rename(d, b"f", d, b"g", false, mount.now, NETWORK).unwrap()),
+        (Call::SetMode, |mount, d| mount.set(d, Changes { mode: Some(0o600), ..Changes::default() })),
+        (Call::SetModified, |mount, d| {
+            mount.set(d, Changes { modified: Some(SystemTime::UNIX_EPOCH), ..Changes::default() });
+        }),
+        (Call::Append, |mount, d| {
+            let file = mount.lookup(d, "f").unwrap();
+            let fh = mount.vfs.open(file, Access::Write, mount.now, NETWORK).unwrap().fh;
+            mount.write(fh, 4, b" and what is appended");
+            mount.close(fh);
+        }),
+    ];
+    for (call, work) in works {
+        let [told, expected] = [true, false].map(|meanwhile| {
+            let memory = Memory::new();
+            memory.directory("/d").directory("/e").directory("/d/sub").directory("/e/sub");
+            memory.file("/d/f", "ours").file("/e/f", "them");
+            let mount = Mount::new(&memory);
+            let directory = mount.lookup(Ino::ROOT, "d").unwrap();
+            mount.lookup(Ino::ROOT, "e").unwrap();
+            if meanwhile {
+                let others = mount.meanwhile(&memory, call, &[("d", "x"), ("e", "d")]);
+                work(&mount, directory);
+                others.join();
+            } else {
+                work(&mount, directory);
+                mount.rename("d", "x")();
+                mount.rename("e", "d")();
+            }
+            let attributes = ["/d/f", "/x/f"].map(|path| (memory.mode(path), memory.version(path)));
+            (memory.tree(), attributes)
+        });
+        assert_eq!(told, expected, "{call:?}");
     }
 }
 
@@ -107,23 +192,25 @@ fn a_listing_is_of_the_directory_that_was_asked_for() {
     assert_eq!(mount.lookup(directory, "another"), None);
 }
 
-/// vsftpd says of a directory that was away for the moment what it says of one where nothing may be made.
+/// vsftpd with `delete_failed_uploads` takes back what it had in full, where the end of the transfer fails.
 #[test]
-fn a_directory_refused_for_the_moment_is_made_all_the_same() {
-    for (refusals, kind, told, calls) in [
-        (1, ErrorKind::Unavailable, None, 2),
-        (2, ErrorKind::Unavailable, Some(Errno::EACCES), 2),
-        (1, ErrorKind::PermissionDenied, Some(Errno::EACCES), 1),
-        (1, ErrorKind::NoSpace, Some(Errno::ENOSPC), 1),
-    ] {
-        let memory = Memory::new();
-        let mount = Mount::new(&memory);
-        for _ in 0..refusals {
-            memory.refuse_next(Call::CreateDirectory, kind);
-        }
-        let made = mount.vfs.mkdir(Ino::ROOT, b"d", 0o755, mount.now, NETWORK);
-        assert_eq!(made.err().map(|error| error.errno()), told, "{refusals} {kind:?}");
-        assert_eq!(memory.take_calls().iter().filter(|call| **call == Call::CreateDirectory).count(), calls);
-        assert_eq!(memory.tree().contains_key("/d"), told.is_none());
-    }
+fn an_upload_that_is_gone_before_it_has_its_name_is_sent_again() {
+    let memory = Memory::new();
+    memory.names_uploads(true);
+    let mount = Mount::new(&memory);
+    let create = |name: &[u8]| mount.vfs.create(Ino::ROOT, name, NEW, mount.now, NETWORK).unwrap().1.fh;
+    // What permission bits the server gives is known from then on.
+    let first = create(b"first");
+    mount.write(first, 0, b"first");
+    mount.close(first);
+    let file = create(b"f");
+    mount.write(file, 0, b"content");
+    let server = memory.clone();
+    memory.at(Moment::Before(Call::Rename), move || {
+        let temporary = server.tree().into_keys().find(|path| path.ends_with(".part")).unwrap();
+        server.remove(&temporary);
+    });
+    mount.close(file);
+    assert_eq!(memory.content("/f").unwrap(), b"content");
+    assert!(memory.tree().keys().all(|path| !path.ends_with(".part")));
 }

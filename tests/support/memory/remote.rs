@@ -71,7 +71,6 @@ impl Remote for Memory {
     }
 
     fn write_to(&self, path: &RemotePath, start: Start) -> Result<Box<dyn Upload>, Error> {
-        self.has_come(Moment::Write);
         let call = if start == Start::Beginning { Call::Write } else { Call::Append };
         let mut state = self.arrive_to_change(call)?;
         let temporary = path.split().is_some_and(|(_, name)| name.as_bytes().starts_with(b".ftpsfs-"));
