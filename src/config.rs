@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// An unused control connection is closed before servers close it themselves (vsftpd after 300 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A moment, also on a machine that is busy.
+const NEXT_QUESTION: Duration = Duration::from_millis(20);
 
 /// Not /tmp: that is often memory, and what is written may be large.
 const SPOOL_DIR: &str = "/var/tmp";
@@ -149,6 +151,7 @@ impl Config {
             server_tz: options.server_tz.clone(),
             idle_timeout: IDLE_TIMEOUT,
             opens_ahead: true,
+            next_question: NEXT_QUESTION,
         };
         Ok(Self {
             vfs,

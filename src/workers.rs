@@ -21,8 +21,10 @@ const PANICKED_PAUSE: Duration = Duration::from_secs(1);
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A pool of threads. Work that was queued is done even if the pool is dropped.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Workers {
+    /// What the threads are called.
+    name: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -46,6 +48,11 @@ struct State {
 }
 
 impl Workers {
+    /// A pool without threads so far; `top -H` shows at most fifteen characters of their `name`.
+    pub fn named(name: &'static str) -> Self {
+        Self { name, shared: Arc::default() }
+    }
+
     /// Has `work` done by another thread. A panic in it is logged and harms nobody else.
     ///
     /// Work that finds no thread and no room is given back, to be dropped: what it owns must tell whoever waits for it, and may
@@ -64,7 +71,7 @@ impl Workers {
         state.threads += 1;
         drop(state);
         let shared = Arc::clone(&self.shared);
-        if let Err(error) = thread::Builder::new().name("ftpsfs-worker".into()).spawn(move || shared.work()) {
+        if let Err(error) = thread::Builder::new().name(self.name.into()).spawn(move || shared.work()) {
             let mut state = self.shared.state.lock();
             state.threads -= 1;
             // Another thread comes to it later, unless there is none.
@@ -143,7 +150,14 @@ impl fmt::Debug for Undone {
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.state.lock();
-        write!(f, "Workers({} threads, {} idle, {} queued)", state.threads, state.idle, state.queue.len())
+        write!(
+            f,
+            "Workers({}: {} threads, {} idle, {} queued)",
+            self.name,
+            state.threads,
+            state.idle,
+            state.queue.len()
+        )
     }
 }
 
@@ -154,7 +168,7 @@ mod tests {
 
     #[test]
     fn work_that_waits_does_not_hold_up_other_work() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (release, released) = mpsc::channel::<()>();
         let (done, results) = mpsc::channel();
         workers.spawn(move || released.recv().unwrap());
@@ -170,7 +184,7 @@ mod tests {
 
     #[test]
     fn all_work_can_be_waited_for() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (release, released) = mpsc::channel::<()>();
         assert!(workers.wait(Duration::ZERO));
         workers.spawn(move || released.recv().unwrap());
@@ -181,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_one_piece_of_work_only() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (done, result) = mpsc::channel();
         workers.spawn(|| panic!("on purpose"));
         workers.spawn(move || done.send(1).unwrap());
@@ -190,7 +204,7 @@ mod tests {
 
     #[test]
     fn there_are_never_more_threads_than_the_limit() {
-        let workers = Workers::default();
+        let workers = Workers::named("test");
         let (release, released) = mpsc::channel::<()>();
         let released = Arc::new(Mutex::new(released));
         for _ in 0..2 * THREADS_MAX {

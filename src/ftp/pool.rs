@@ -33,7 +33,7 @@ pub use lease::Lease;
 use lease::Lent;
 pub use reclaim::Reclaim;
 use reclaim::by_idleness;
-use request::{Request, Waiting};
+use request::{Request, Row, Waiting};
 
 /// A bounded set of sessions. Connecting and every command happen outside its lock.
 pub struct Pool {
@@ -62,10 +62,14 @@ struct State {
     coming: usize,
     /// How many are being opened beforehand.
     opening: usize,
+    /// How many errands are about to look for an idle session that is to be made ready.
+    to_warm: usize,
     /// How many requests are in line for a session, whichever.
     waiters: usize,
     /// How many of those are not for transfers.
     questions: usize,
+    /// Of questions, which transfers wait for.
+    row: Row,
     /// When opening one beforehand failed.
     opening_failed: Option<Instant>,
     /// Whether the server lets more in.
@@ -91,7 +95,7 @@ impl Pool {
             changed: Condvar::new(),
             waiting: AtomicUsize::new(0),
             asking: AtomicUsize::new(0),
-            workers: Workers::default(),
+            workers: Workers::named("pool-errand"),
             on_spare: OnceLock::new(),
         });
         let weak = Arc::downgrade(&pool);
@@ -136,7 +140,10 @@ impl Pool {
             let next = self.next_move(request, tries.until())?;
             request.has_waited = true;
             match next {
-                Move::Use(lease) => return Ok(*lease),
+                Move::Use(mut lease) => {
+                    lease.in_row = request.in_row();
+                    return Ok(*lease);
+                }
                 Move::Open(lent) => match self.open() {
                     Ok(session) => return Ok(lent.of(session)),
                     Err(failed) => {
@@ -304,6 +311,7 @@ impl Pool {
         let is_its_turn = request.has_its_turn(&state);
         if let Some(idle) = is_its_turn.then(|| take_idle(&mut state)).flatten() {
             request.leave_line(&mut state);
+            request.is_served(&mut state);
             let lent = Lent::begin(self, &mut state);
             drop(state);
             return Ok(self.check(lent.of(idle.session), care));
@@ -390,11 +398,13 @@ impl Pool {
         wants_transfers: bool,
     ) -> Result<Move, Error> {
         request.stand_in_line(&mut state);
+        request.waits(wants_transfers);
+        let row = Some(state.row.left(Instant::now())).filter(|left| !left.is_zero()).unwrap_or(WAIT_SLICE);
         let asks = wants_transfers && request.is_question();
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
         self.asking.fetch_add(usize::from(asks), Ordering::Relaxed);
         // Bounded, as a transfer may become idle without a word.
-        let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE)).timed_out();
+        let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE).min(row)).timed_out();
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         self.asking.fetch_sub(usize::from(asks), Ordering::Relaxed);
         if timed_out && (remaining(deadline).is_zero() || deadline::is_over()) {
@@ -488,25 +498,6 @@ impl Pool {
         }
     }
 
-    /// Has an idle session made ready for its next transfer.
-    fn warm_one(self: &Arc<Self>) {
-        // In this order: one that is of no use is gone before another may be opened in its place.
-        let (_errand, mut session) = {
-            let mut state = self.state.lock();
-            // Who waits takes it as it is, and may need no data connection.
-            if state.waiters > 0 {
-                return;
-            }
-            let Some(at) = state.idle.iter().position(|idle| idle.session.is_cold()) else { return };
-            let Some(idle) = state.idle.remove(at) else { return };
-            (Errand::begin(self, &mut state, |state| &mut state.coming), idle.session)
-        };
-        match session.warm() {
-            Ok(()) => self.shelve(session),
-            Err(error) => log::debug!("an idle control connection is of no more use: {error}"),
-        }
-    }
-
     /// Makes a session idle, or says goodbye on it if it is of no more use.
     fn shelve(self: &Arc<Self>, session: Session) {
         let mut state = self.state.lock();
@@ -520,22 +511,6 @@ impl Pool {
         drop(state);
         self.changed.notify_all();
         self.use_idle(is_spare);
-    }
-
-    /// Has an idle session made ready for what comes next; where none needs that, and nobody waits for it, it is to spare.
-    fn use_idle(self: &Arc<Self>, is_spare: bool) {
-        let is_cold = |idle: &Idle| idle.session.is_cold();
-        let warms = self.server.settings.opens_ahead && self.state.lock().idle.iter().any(is_cold);
-        if warms {
-            let pool = Arc::clone(self);
-            self.workers.spawn(move || pool.warm_one());
-        }
-        if is_spare
-            && !warms
-            && let Some(told) = self.on_spare.get()
-        {
-            told(Instant::now());
-        }
     }
 
     fn close_idle(self: &Arc<Self>, now: Instant) {

@@ -400,6 +400,7 @@ mod tests {
             hard: false,
             idle_timeout: Duration::from_secs(1),
             opens_ahead: false,
+            next_question: Duration::ZERO,
         }
     }
 

@@ -48,6 +48,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Whether an idle session opens the data connection of its next transfer ahead.
     pub opens_ahead: bool,
+    /// How long after the answer to a question that transfers were in the way of they leave what is idle to the next question.
+    pub next_question: Duration,
 }
 
 /// When TLS begins on a control connection: RFC 4217 section 4, or as servers on port 990 do it.

@@ -43,7 +43,7 @@ pub(super) struct Desk {
 }
 
 /// Those who ask the server, lane by lane.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Crew {
     names: Workers,
     reads: Workers,
@@ -51,6 +51,11 @@ pub struct Crew {
 }
 
 impl Crew {
+    fn new() -> Self {
+        let [names, reads, writes] = ["lane-names", "lane-reads", "lane-writes"].map(Workers::named);
+        Self { names, reads, writes }
+    }
+
     /// Waits until all work is done, but no longer than `limit`; whether it is.
     pub fn wait(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
@@ -74,7 +79,7 @@ impl Desk {
     ///
     /// The system's, where there is no thread to be had.
     pub(super) fn open(vfs: Arc<Vfs>) -> io::Result<Self> {
-        Ok(Self { vfs, crew: Crew::default(), watchdog: Watchdog::start()? })
+        Ok(Self { vfs, crew: Crew::new(), watchdog: Watchdog::start()? })
     }
 
     pub(super) fn vfs(&self) -> &Vfs {

@@ -60,7 +60,7 @@ impl Foresight {
     ) -> Self {
         // What is not believed need not be asked ahead.
         let prefetch = if settings.dir_timeout < BELIEVED_MIN { Prefetch::Off } else { settings.prefetch };
-        let (workers, state) = (Workers::default(), Mutex::default());
+        let (workers, state) = (Workers::named("foresight"), Mutex::default());
         let shared = Arc::new(Shared { prefetch, remote, tree, content, drafts, workers, state });
         let told = Arc::downgrade(&shared);
         shared.remote.on_spare(Box::new(move |now| {

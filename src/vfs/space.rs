@@ -59,7 +59,7 @@ impl FreeSpace {
     /// Nothing is asked before [`FreeSpace::show`] is.
     pub(crate) fn new(remote: Arc<dyn Remote>) -> Self {
         let told = Told { free_bytes: ASSUMED_BYTES, asked: None, is_closed: false };
-        Self { remote, told: Arc::new(Mutex::new(told)), workers: Workers::default() }
+        Self { remote, told: Arc::new(Mutex::new(told)), workers: Workers::named("space") }
     }
 
     /// What is known; asks anew, without waiting for the answer, if that is old.

@@ -152,7 +152,7 @@ impl Tree {
         Self {
             namer: Namer::new(&settings.host),
             owners: Owners::new(settings.idmap),
-            workers: Workers::default(),
+            workers: Workers::named("tree-errand"),
             ending,
             disk,
             remote,

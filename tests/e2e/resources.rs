@@ -23,9 +23,8 @@ const REST: Duration = Duration::from_secs(25);
 const CROWD: usize = 64;
 /// Threads for uploads that have begun.
 const UPLOADS_MAX: usize = 32;
-/// The same and workers, of which there are 64 at most (docs/design.md): on a machine that has other things to do, what makes
-/// connections ready for the next upload queues up, and then there are.
-const WRITING_MAX: u64 = 64 + 32;
+/// The same and workers.
+const WRITING_MAX: u64 = 48;
 
 /// Waits until the threads are back to `before`.
 fn wait_for_threads(mount: &Mount, before: u64) {

@@ -1,13 +1,14 @@
 //! What the modules under test use of `parking_lot`, over shuttle's locks: each is a point at which another thread may go on.
 //!
 //! A wait that is bounded in time never times out here, so that whoever would be woken by nobody waits for ever, and shuttle says
-//! so; but in scenarios in which [`time_passes`], where it may at any moment.
+//! so; but in scenarios in which [`time_passes`], where it may at any moment, and for a wait that is only for a moment.
 
 use shuttle::rand::{Rng as _, thread_rng};
 use shuttle::sync;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
@@ -70,7 +71,14 @@ impl Condvar {
         guard.0 = guard.0.take().map(|held| self.0.wait(held).unwrap());
     }
 
-    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _limit: Duration) -> TimedOut {
+    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, limit: Duration) -> TimedOut {
+        if limit < MOMENT {
+            guard.0 = None;
+            thread::sleep(limit);
+            shuttle::thread::yield_now();
+            guard.0 = Some(guard.1.lock().unwrap());
+            return TimedOut(true);
+        }
         if is_time_over() {
             guard.0 = None;
             shuttle::thread::yield_now();
@@ -140,3 +148,6 @@ pub(crate) fn is_time_over() -> bool {
 }
 
 const HELD: &str = "a guard is used by its own thread, which is not waiting";
+
+/// A wait for less is one for time to pass.
+const MOMENT: Duration = Duration::from_millis(1);

@@ -223,6 +223,7 @@ fn settings(connections_max: usize, opens_ahead: bool) -> Settings {
         hard: false,
         idle_timeout: Duration::from_secs(3600),
         opens_ahead,
+        next_question: Duration::from_micros(50),
     }
 }
 

@@ -1,16 +1,20 @@
 //! A session that is lent out.
 
 use crate::ftp::error::Error;
+use crate::ftp::pool::request::InRow;
 use crate::ftp::pool::{Pool, State};
 use crate::ftp::reply::{Outcome, Reply};
 use crate::ftp::session::Session;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A session lent out. Dropped without [`Lease::give_back`], the session is discarded.
 pub struct Lease {
     session: Option<Session>,
+    /// Where it answers a question.
+    pub(super) in_row: Option<InRow>,
     /// Free after the session is gone, or is idle.
     place: Lent,
 }
@@ -25,7 +29,7 @@ impl Lent {
     }
 
     pub(super) fn of(self, session: Session) -> Lease {
-        Lease { session: Some(session), place: self }
+        Lease { session: Some(session), in_row: None, place: self }
     }
 }
 
@@ -39,6 +43,10 @@ impl Lease {
     /// Returns the session for others to use.
     pub fn give_back(mut self) {
         if let Some(session) = self.session.take() {
+            if let Some(which) = self.in_row {
+                let pool = &self.place.0;
+                pool.state.lock().row.answered(which, pool.server.settings.next_question, Instant::now());
+            }
             self.place.0.shelve(session);
         }
     }

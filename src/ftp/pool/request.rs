@@ -11,6 +11,8 @@ pub(super) struct Request {
     is_transfer: bool,
     pub(super) since: Instant,
     pub(super) has_waited: bool,
+    /// Whether transfers were in its way.
+    has_waited_for_transfers: bool,
     place: Option<Place>,
 }
 
@@ -22,7 +24,8 @@ struct Place {
 
 impl Request {
     pub(super) fn new(care: Care, is_transfer: bool) -> Self {
-        Self { care, is_transfer, since: Instant::now(), has_waited: false, place: None }
+        let since = Instant::now();
+        Self { care, is_transfer, since, has_waited: false, has_waited_for_transfers: false, place: None }
     }
 
     /// Whether it may have an idle session. What came free is theirs who wait: a download that gave way would have it back before
@@ -32,6 +35,7 @@ impl Request {
         let idle = state.idle.len();
         match self.is_for_long() {
             true if questions > 0 => idle > waiters,
+            true if !state.row.left(Instant::now()).is_zero() => idle > 1,
             true => self.has_waited || idle > waiters,
             false => self.has_waited || idle > questions,
         }
@@ -43,6 +47,27 @@ impl Request {
             Some(place) => (state.waiters - 1, state.questions - usize::from(place.is_question)),
             None => (state.waiters, state.questions),
         }
+    }
+
+    /// It has what it wants.
+    pub(super) fn is_served(&self, state: &mut State) {
+        if self.is_transfer {
+            state.row = Row::default();
+        }
+    }
+
+    /// What the answer means for the next question, if it is one.
+    pub(super) fn in_row(&self) -> Option<InRow> {
+        match (self.is_transfer, self.has_waited_for_transfers) {
+            (true, _) => None,
+            (false, true) => Some(InRow::First),
+            (false, false) => Some(InRow::Next),
+        }
+    }
+
+    /// Has to wait; for a transfer, if `wants_transfers`.
+    pub(super) fn waits(&mut self, wants_transfers: bool) {
+        self.has_waited_for_transfers |= wants_transfers;
     }
 
     /// Is counted among those who wait from now on: as one with a question once it waited for long.
@@ -73,6 +98,40 @@ impl Request {
     }
 }
 
+/// Questions one after the other. Who asks one often asks the next as soon as he has the answer, as `ls -l` does, and would wait for
+/// a share of a transfer each time, if that took what came free at once.
+#[derive(Default)]
+pub(super) struct Row {
+    since: Option<Instant>,
+    /// Until when the next one is waited for.
+    until: Option<Instant>,
+}
+
+/// Which question of a row was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InRow {
+    /// One that transfers were in the way of, so that they would be in the way of the next one.
+    First,
+    /// One that was asked meanwhile, if there is a row.
+    Next,
+}
+
+impl Row {
+    /// The next one may come within `pause`.
+    pub(super) fn answered(&mut self, which: InRow, pause: Duration, now: Instant) {
+        if which == InRow::First {
+            self.since.get_or_insert(now);
+        }
+        self.until = Some(now + pause);
+    }
+
+    /// For how long transfers leave what is idle to the next question.
+    pub(super) fn left(&self, now: Instant) -> Duration {
+        let (Some(since), Some(until)) = (self.since, self.until) else { return Duration::ZERO };
+        until.min(since + ROW_MAX).saturating_duration_since(now)
+    }
+}
+
 /// A request for as long as it may be in line.
 pub(super) struct Waiting<'a> {
     pub(super) request: Request,
@@ -85,5 +144,33 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// How long a row may go on while transfers wait: as long as their own share.
+const ROW_MAX: Duration = Duration::from_millis(250);
 /// For how long questions go before a transfer that waits.
 const TRANSFERS_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn transfers_wait_for_the_next_question_and_not_for_ever() {
+        let (mut row, began) = (Row::default(), Instant::now());
+        let at = |millis| began + Duration::from_millis(millis);
+        // Nobody is in the way of who asks now and then.
+        row.answered(InRow::Next, PAUSE, at(0));
+        assert_eq!(row.left(at(1)), Duration::ZERO);
+        row.answered(InRow::First, PAUSE, at(10));
+        assert_eq!(row.left(at(11)), Duration::from_millis(19));
+        assert_eq!(row.left(at(31)), Duration::ZERO);
+        row.answered(InRow::Next, PAUSE, at(28));
+        assert_eq!(row.left(at(31)), Duration::from_millis(17));
+        for millis in (48..300).step_by(15) {
+            row.answered(InRow::First, PAUSE, at(millis));
+        }
+        assert_eq!(row.left(at(255)), Duration::from_millis(5));
+        assert_eq!(row.left(at(261)), Duration::ZERO);
+    }
+}

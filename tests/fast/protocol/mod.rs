@@ -66,6 +66,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         timeout: TIMEOUT,
         hard: false,
         idle_timeout: Duration::from_secs(60),
+        next_question: Duration::from_millis(20),
         opens_ahead: false,
     }
 }

@@ -77,6 +77,38 @@ fn who_waits_is_known_for_what_and_until_when() {
     }
 }
 
+/// As `ls -l` asks beside a copy, where there is only one connection: else each question would wait for a share of the copy.
+#[test]
+fn who_asks_one_thing_after_another_waits_for_transfers_once() {
+    let server = start();
+    let next_question = Duration::from_millis(100);
+    let pool = pool_with(1, Settings { next_question, ..settings(server.port()) });
+    let (heard, order) = mpsc::channel();
+    let lease = pool.take().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3 {
+                ask(&pool).unwrap();
+                heard.send("answer").unwrap();
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        until(|| pool.is_asked());
+        scope.spawn(|| {
+            transfer(&pool).unwrap();
+            heard.send("transfer").unwrap();
+        });
+        until(|| counts(&pool) == (0, 1, 2));
+        lease.give_back();
+    });
+    assert_eq!(order.try_iter().collect::<Vec<_>>(), ["answer", "answer", "answer", "transfer"]);
+    // Where nothing was in the way of what was asked, a transfer does not wait for what may be asked next.
+    ask(&pool).unwrap();
+    let began = Instant::now();
+    transfer(&pool).unwrap();
+    assert!(began.elapsed() < next_question);
+}
+
 /// What would be done with connections that nobody uses is not done with one that somebody waits for.
 #[test]
 fn who_wants_what_is_idle_is_told_of_it_unless_somebody_waits() {
