@@ -195,10 +195,8 @@ fn first_byte_of_small(work: &mut Work) {
     work.shell("ls -l \"$1/many\"");
     let name = |number: usize| format!("many/file-{:06}.txt", number * 733 % 10_000);
     work.open(&name(0)).read_exact(&mut [0]).expect("it can be read");
-    let mut numbers = 1..;
-    each(work, 20, |work, _| {
-        let number = numbers.next().expect("there are enough");
-        work.open(&name(number)).read_exact(&mut [0]).expect("it can be read");
+    each(work, 20, |work, number| {
+        work.open(&name(number + 1)).read_exact(&mut [0]).expect("it can be read");
         work.used += 1;
     });
 }

@@ -521,9 +521,7 @@ impl State {
 
     /// Makes sure that one more stream of `version` may be open, at the cost of the ones used least recently.
     fn make_room(&mut self, version: VersionId) -> bool {
-        let is_one_off = |stream: &Stream| {
-            stream.version == version && !stream.runs_ahead() && !stream.is_segment() && !stream.is_wanted()
-        };
+        let is_one_off = |stream: &Stream| stream.version == version && stream.is_one_off() && !stream.is_wanted();
         if self.streams.values().filter(|stream| is_one_off(stream)).count() >= ONE_OFFS_MAX {
             self.close_one(is_one_off);
         }

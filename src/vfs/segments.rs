@@ -5,7 +5,7 @@ use crate::vfs::cache::blocks::{BLOCK_BYTES, BlockIndex};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How many downloads side by side there are at most: half of what a mount has connections for, if nobody says otherwise.
+/// How many downloads side by side there are at most.
 const LANES_MAX: usize = 4;
 /// The part of the cache that one segment may fill: so what is ahead of the reader is still there when he comes.
 const SEGMENT_PART: u64 = 8;

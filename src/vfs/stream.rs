@@ -212,6 +212,11 @@ impl Stream {
         self.window > 0 && !self.segment
     }
 
+    /// Whether only one block of it was asked for so far.
+    pub(crate) fn is_one_off(&self) -> bool {
+        self.window == 0 && !self.segment
+    }
+
     /// What to fetch now, if anything, with at most `share` blocks of read-ahead.
     pub(crate) fn work(&self, share: u64) -> Option<Work> {
         let len = self.next.len(self.size);
@@ -294,5 +299,36 @@ impl Slot {
                 return None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::Ending;
+    use crate::vfs::cache::blocks::BLOCK_LEN;
+    use crate::vfs::cache::versions::Versions;
+    use crate::vfs::inodes::Ino;
+
+    const SIZE: u64 = 64 * BLOCK_BYTES;
+
+    /// Who skips into a segment must not wait for all that is before.
+    #[test]
+    fn a_segment_is_fetched_whole_and_waited_for_where_it_will_soon_be() {
+        let deadline = Deadline::new(None, None, &Ending::default());
+        let (start, end) = (BlockIndex(10), BlockIndex(40));
+        let version = Versions::new().detached(Ino::ROOT, SIZE).id;
+        let mut segment = Stream::segment(version, start..end, SIZE, deadline);
+        let reached: Vec<u64> = (0..64).filter(|index| segment.reaches(BlockIndex(*index), 0)).collect();
+        assert_eq!(reached, (10..=10 + SKIP_MAX).collect::<Vec<_>>());
+        // Nobody has to ask for it, and nobody's share bounds it.
+        let mut fetched = 0;
+        while let Some(work) = segment.work(0) {
+            assert_eq!((work.index, work.from, work.end), (BlockIndex(10 + fetched), 0, BLOCK_LEN));
+            segment.fetched(work);
+            fetched += 1;
+        }
+        assert_eq!(fetched, 30);
+        assert!(segment.is_done() && !segment.runs_ahead() && !segment.is_one_off());
     }
 }
