@@ -59,16 +59,14 @@ fn a_full_disk_is_told_and_loses_nothing() {
                 "spooled" => (content.len(), store_backwards(&mount, name, &content)),
                 _ => store_counting(&mount, name, &content),
             };
+            println!("{kind:?} {name}: {result:?} after {taken} bytes");
             // pyftpdlib's session dies of it without a word; now and then it goes on without its data connection, and is silent.
-            let log = mount.log();
-            let last = log.lines().rfind(|line| line.contains("could not be written")).unwrap_or_default();
             let told = match kind {
-                Kind::Pyftpdlib if last.contains("in time") => Errno::ETIMEDOUT,
+                Kind::Pyftpdlib if why_kept(&mount, name).contains("in time") => Errno::ETIMEDOUT,
                 Kind::Pyftpdlib => Errno::EIO,
                 _ => Errno::ENOSPC,
             };
-            println!("{kind:?} {name}: {result:?} after {taken} bytes");
-            assert_eq!(errno(result), told, "{kind:?} {name}: {log}");
+            assert_eq!(errno(result), told, "{kind:?} {name}: {}", mount.log());
             assert!(fs::read(case.disk.join("old")).unwrap() == old, "{kind:?} {name}: the old file is not whole");
             assert_kept(&mount, &case.disk, name, &content, taken);
         }
@@ -81,6 +79,19 @@ fn a_full_disk_is_told_and_loses_nothing() {
         mount.end();
         assert_eq!(names(&case.disk), ["fits", "old"], "{kind:?}");
         drop(case.server);
+    }
+}
+
+/// What the log says of the file, a moment after it was closed.
+fn why_kept(mount: &Mount, name: &str) -> String {
+    let begins = format!("ftpsfs: /{name} could not be written");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(line) = mount.log().lines().rfind(|line| line.starts_with(&begins)) {
+            return line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "the log does not tell of {name}: {}", mount.log());
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
