@@ -38,9 +38,9 @@ use turn::Turn;
 /// How many positions in one file stay open: a player reads head, tail, then the middle, and several programs may read one
 /// file.
 const STREAMS_PER_FILE_MAX: usize = 8;
-/// How many of those stay open from which only one block was read: a random reader comes back to none of them, and each keeps a
-/// connection from being made ready for its next read.
-const ONE_OFFS_MAX: usize = 3;
+/// How many of those stay open from which little was read: a random reader, or whoever skips through a film, comes back to none of
+/// them, and each keeps a connection from being made ready for its next read.
+const LOOKS_MAX: usize = 3;
 /// How many positions stay open in all.
 const STREAMS_MAX: usize = 16;
 /// How long a stream that nobody reads from stays open: servers kill stalled transfers, and the connection is of use to
@@ -521,9 +521,9 @@ impl State {
 
     /// Makes sure that one more stream of `version` may be open, at the cost of the ones used least recently.
     fn make_room(&mut self, version: VersionId) -> bool {
-        let is_one_off = |stream: &Stream| stream.version == version && stream.is_one_off() && !stream.is_wanted();
-        if self.streams.values().filter(|stream| is_one_off(stream)).count() >= ONE_OFFS_MAX {
-            self.close_one(is_one_off);
+        let is_look = |stream: &Stream| stream.version == version && stream.is_look() && !stream.is_wanted();
+        if self.streams.values().filter(|stream| is_look(stream)).count() >= LOOKS_MAX {
+            self.close_one(is_look);
         }
         let of_file = self.streams_of(version).count();
         (of_file < STREAMS_PER_FILE_MAX || self.close_one(|stream| stream.version == version))

@@ -16,6 +16,8 @@ const SKIP_MAX: u64 = 8;
 const WINDOW_FIRST: u64 = 2;
 /// The largest window (8 MiB).
 const WINDOW_MAX: u64 = 64;
+/// How many blocks a reader takes at least who means to go on (512 KiB): fewer are a look.
+const LOOK_MAX: u64 = 4;
 
 /// In what a random read is rounded to (bytes): the kernel's pages.
 const PAGE_BYTES: usize = 4096;
@@ -53,6 +55,8 @@ pub(crate) struct Stream {
     first_end: Option<usize>,
     /// Of the file, in bytes.
     size: u64,
+    /// Its first block.
+    begin: BlockIndex,
     /// The last block that was asked for.
     demanded: BlockIndex,
     /// How many blocks past `demanded` may be fetched.
@@ -81,6 +85,7 @@ impl Stream {
             from,
             first_end: Some(from),
             size,
+            begin: start,
             demanded: start,
             window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
             ahead: false,
@@ -212,9 +217,9 @@ impl Stream {
         self.window > 0 && !self.segment
     }
 
-    /// Whether only one block of it was asked for so far.
-    pub(crate) fn is_one_off(&self) -> bool {
-        self.window == 0 && !self.segment
+    /// Whether no more was asked for so far than by somebody who only has a look.
+    pub(crate) fn is_look(&self) -> bool {
+        self.demanded.0 < self.begin.0 + LOOK_MAX && !self.segment
     }
 
     /// What to fetch now, if anything, with at most `share` blocks of read-ahead.
@@ -329,6 +334,6 @@ mod tests {
             fetched += 1;
         }
         assert_eq!(fetched, 30);
-        assert!(segment.is_done() && !segment.runs_ahead() && !segment.is_one_off());
+        assert!(segment.is_done() && !segment.runs_ahead() && !segment.is_look());
     }
 }

@@ -115,6 +115,37 @@ fn reading_here_and_there_fetches_little_more_than_was_asked() {
     memory.await_counts("closed what nobody reads", |counts| counts.open_downloads == 0);
 }
 
+/// Who skips through a film has each place opened on a connection that is ready for it, as the places before are given up in time.
+/// Those who go on from where they are keep theirs.
+#[test]
+fn skipping_leaves_connections_free_and_going_on_keeps_its_own() {
+    let memory = Memory::new();
+    let bytes = content(64 * MIB);
+    memory.file("/f", bytes.clone());
+    let (vfs, now) = (mount(&memory), Instant::now());
+    let fh = open(&vfs, "f", now).fh;
+    let read_at = |place: usize, block: usize| {
+        let offset = place * MIB + block * 2 * BLOCK;
+        assert!(read(&vfs, fh, offset, 2 * BLOCK, now).unwrap() == bytes[offset..offset + 2 * BLOCK]);
+    };
+    for skip in 0..12 {
+        read_at(1 + 5 * skip, 0);
+        memory.await_counts("gave up the places before", |counts| counts.open_downloads <= 4);
+    }
+    assert_eq!(memory.counts().reads, 12);
+    vfs.release(fh, now, Patience::Network).unwrap();
+    memory.await_counts("closed what nobody reads", |counts| counts.open_downloads == 0);
+    let (fh, before) = (open(&vfs, "f", now).fh, memory.counts().reads);
+    let read_at = |place: usize, block: usize| {
+        let offset = place * MIB + block * 2 * BLOCK;
+        assert!(read(&vfs, fh, offset, 2 * BLOCK, now).unwrap() == bytes[offset..offset + 2 * BLOCK]);
+    };
+    (0..6).for_each(|reader| (0..3).for_each(|block| read_at(3 + 10 * reader, block)));
+    (3..8).for_each(|block| (0..6).for_each(|reader| read_at(3 + 10 * reader, block)));
+    assert_eq!(memory.counts().reads - before, 6);
+    vfs.release(fh, now, Patience::Network).unwrap();
+}
+
 #[test]
 fn a_lost_connection_is_replaced_twice_and_then_reported_and_the_next_read_tries_anew() {
     let memory = Memory::new();
