@@ -24,7 +24,8 @@ pub struct Arguments {
 const USAGE: &str = "\
 usage: make bench ARGS='…', of
   --workload NAME,…   or all; usually those of the first table
-  --peers NAME,…      of rclone, sshfs, lftp, curl, or none; usually all
+  --peers NAME,…      of rclone, sshfs, lftp, curl, or none; usually all of them; and memory, a plain file
+                      system in memory, for what reads the sources: tar, tar-again, grep
   --rtt MS,…          usually 20; 0 is loopback
   --loss PERCENT,…    usually 0
   --rate MBIT,…       usually 0: unlimited
@@ -104,7 +105,7 @@ fn numbers<T: std::str::FromStr>(words: &[&str]) -> Result<Vec<T>, String> {
 }
 
 fn named_peer(name: &str) -> Result<Peer, String> {
-    Peer::OTHERS.iter().copied().find(|peer| peer.name() == name).ok_or_else(|| USAGE.to_owned())
+    Peer::OTHERS.into_iter().chain([Peer::Memory]).find(|peer| peer.name() == name).ok_or_else(|| USAGE.to_owned())
 }
 
 pub fn named_server(name: &str) -> Result<Kind, String> {

@@ -12,6 +12,7 @@ mod place;
 mod work;
 
 mod arguments;
+mod memory;
 mod peers;
 mod results;
 
@@ -32,6 +33,13 @@ fn main() -> ExitCode {
     {
         let workload = Workload::named(name).expect("we named it");
         workload.work(Path::new(mount), Path::new(tree), Path::new(scratch));
+        return ExitCode::SUCCESS;
+    }
+    // And by `peers`.
+    if let [serve, tree, part, point] = &words[..]
+        && serve == "--serve"
+    {
+        memory::serve(Path::new(tree), part, Path::new(point));
         return ExitCode::SUCCESS;
     }
     let arguments = match Arguments::parse(&words) {

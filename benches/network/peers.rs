@@ -19,6 +19,8 @@ pub enum Peer {
     Sshfs,
     Lftp,
     Curl,
+    /// What FUSE itself costs: a file system in memory, of the sources only, without a link.
+    Memory,
 }
 
 impl Peer {
@@ -31,12 +33,13 @@ impl Peer {
             Self::Sshfs => "sshfs",
             Self::Lftp => "lftp",
             Self::Curl => "curl",
+            Self::Memory => "memory",
         }
     }
 
     /// Whether it makes a file system.
     pub fn mounts(self) -> bool {
-        matches!(self, Self::Ftpsfs | Self::Rclone | Self::Sshfs)
+        matches!(self, Self::Ftpsfs | Self::Rclone | Self::Sshfs | Self::Memory)
     }
 }
 
@@ -76,6 +79,14 @@ impl Mounted {
         Self::start(command, |command, point| {
             command.arg(point).args(["-f", "-p", &ssh.port.to_string(), "-o", options]);
             command.args(["-o", &format!("IdentityFile={}", ssh.directory.join("user").display())]);
+        })
+    }
+
+    pub fn memory(tree: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().expect("we are a program"));
+        command.arg("--serve").args([tree, Path::new("src")]);
+        Self::start(command, |command, point| {
+            command.arg(point);
         })
     }
 

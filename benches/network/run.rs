@@ -129,6 +129,7 @@ impl Lab {
         let mounted = match peer {
             Peer::Ftpsfs => Mounted::ours(server, options),
             Peer::Rclone => Mounted::rclone(server),
+            Peer::Memory => Mounted::memory(&self.tree),
             _ => {
                 let start = || Sshd::start(self.link.as_ref(), &unpacked_libraries());
                 Mounted::sshfs(self.ssh.get_or_init(start), &self.tree)
