@@ -308,6 +308,9 @@ impl Pool {
     fn next_move(self: &Arc<Self>, request: &mut Request, deadline: Instant) -> Result<Move, Error> {
         let care = request.care;
         let mut state = self.state.lock();
+        if let Some(left) = request.leaves_idle(&state) {
+            return self.wait(state, request, deadline, false, left);
+        }
         let is_its_turn = request.has_its_turn(&state);
         if let Some(idle) = is_its_turn.then(|| take_idle(&mut state)).flatten() {
             request.leave_line(&mut state);
@@ -319,13 +322,14 @@ impl Pool {
         if state.coming > 0 && request.since.elapsed() < COMING_MAX {
             // Sooner than a new one; which is for the next who finds none.
             let _undone = self.open_beforehand(&mut state);
-            return self.wait(state, request, deadline, false);
+            return self.wait(state, request, deadline, false, WAIT_SLICE);
         }
         // Dropped after the lock is let go of.
         let mut undone = Undone::default();
         match self.knock(&state) {
             Knock::Now => {
                 request.leave_line(&mut state);
+                request.is_served(&mut state);
                 let lent = Lent::begin(self, &mut state);
                 state.door.knocks();
                 return Ok(Move::Open(lent));
@@ -346,6 +350,7 @@ impl Pool {
             transfer.reclaim()
         };
         if let Some(lease) = transfers.iter().find_map(gives_up) {
+            request.is_served(&mut self.state.lock());
             self.leave_line(request);
             return Ok(self.check(lease, care));
         }
@@ -353,7 +358,7 @@ impl Pool {
         if (request.has_its_turn(&state) && !state.idle.is_empty()) || self.knock(&state) == Knock::Now {
             return Ok(Move::Again);
         }
-        self.wait(state, request, deadline, true)
+        self.wait(state, request, deadline, true, WAIT_SLICE)
     }
 
     /// Is in line no more; and what others left to it is theirs.
@@ -389,22 +394,22 @@ impl Pool {
         Move::Again
     }
 
-    /// Waits for a change, for one that a transfer has to make where `wants_transfers`.
+    /// Waits for a change, for one that a transfer has to make where `wants_transfers`, and then looks again in any case: a transfer
+    /// may become idle without a word.
     fn wait(
         &self,
         mut state: MutexGuard<'_, State>,
         request: &mut Request,
         deadline: Instant,
         wants_transfers: bool,
+        slice: Duration,
     ) -> Result<Move, Error> {
         request.stand_in_line(&mut state);
         request.waits(wants_transfers);
-        let row = Some(state.row.left(Instant::now())).filter(|left| !left.is_zero()).unwrap_or(WAIT_SLICE);
         let asks = wants_transfers && request.is_question();
         self.waiting.fetch_add(usize::from(wants_transfers), Ordering::Relaxed);
         self.asking.fetch_add(usize::from(asks), Ordering::Relaxed);
-        // Bounded, as a transfer may become idle without a word.
-        let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(WAIT_SLICE).min(row)).timed_out();
+        let timed_out = self.changed.wait_for(&mut state, remaining(deadline).min(slice)).timed_out();
         self.waiting.fetch_sub(usize::from(wants_transfers), Ordering::Relaxed);
         self.asking.fetch_sub(usize::from(asks), Ordering::Relaxed);
         if timed_out && (remaining(deadline).is_zero() || deadline::is_over()) {

@@ -239,10 +239,10 @@ impl Vfs {
         if found.attr.kind != Kind::Directory {
             return Err(Error::NotADirectory);
         }
+        let (path, _moving) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
         if self.tree.has_created(found.ino) {
             return Err(not_empty("files in it are being written"));
         }
-        let (path, _moving) = self.tree.moving_one(&Target::Name(parent, name.clone()))?;
         if let Err(error) = self.tree.remote().remove_seen_directory(&path, Seen::As(&found.metadata)) {
             self.sweep(&path, error)?;
         }
@@ -301,9 +301,6 @@ impl Vfs {
         }
         let target = self.tree.child(new_parent, &new_name);
         let _leaving = target.map(|target| self.tree.leaving(target));
-        if target.is_some_and(|target| self.tree.has_created(target)) {
-            return Err(not_empty("files in it are being written"));
-        }
         let mut drafts: Vec<(Ino, Arc<Draft>)> = [Some(found.ino), target]
             .into_iter()
             .flatten()
@@ -352,6 +349,9 @@ impl Vfs {
         // What was waited for until here may have taken long.
         let (old, new) = (Target::Name(parent, name.clone()), Target::Name(place.parent, place.name.clone()));
         let ((from, to), _moving) = self.tree.moving_both(&old, &new)?;
+        if place.target.is_some_and(|target| self.tree.has_created(target)) {
+            return Err(not_empty("files in it are being written"));
+        }
         let kept = match replaced {
             Some(ino) => self.keep_replaced(ino, &to, place)?,
             None => None,

@@ -14,7 +14,7 @@ use crate::vfs::segments::Segments;
 use crate::vfs::source::Source;
 use crate::vfs::stream::{Slot, Stream};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -41,6 +41,8 @@ const STREAMS_PER_FILE_MAX: usize = 8;
 /// How many of those stay open from which little was read: a random reader, or whoever skips through a film, comes back to none of
 /// them, and each keeps a connection from being made ready for its next read.
 const LOOKS_MAX: usize = 3;
+/// Of how many places that were closed it is known that somebody looked there.
+const LOOKS_KNOWN: usize = 32;
 /// How many positions stay open in all.
 const STREAMS_MAX: usize = 16;
 /// How long a stream that nobody reads from stays open: servers kill stalled transfers, and the connection is of use to
@@ -89,6 +91,8 @@ struct State {
     versions: Versions,
     blocks: Blocks,
     streams: HashMap<StreamId, Stream>,
+    /// Where looks of more than one block were closed last: whoever comes back there goes on.
+    looks: VecDeque<(VersionId, BlockIndex)>,
     last_stream: u64,
     uses: u64,
     waiting_bytes: u64,
@@ -120,6 +124,7 @@ impl Content {
             versions: Versions::new(),
             blocks: Blocks::new(cache_bytes_max),
             streams: HashMap::new(),
+            looks: VecDeque::new(),
             last_stream: 0,
             uses: 0,
             waiting_bytes: 0,
@@ -427,6 +432,9 @@ impl Shared {
         place: &Place,
     ) -> Result<Arc<Slot>, Error> {
         let mut stream = Stream::new(version.id, start, need.start, version.size, self.deadline());
+        if state.looks.iter().any(|(looked, at)| *looked == version.id && stream.goes_on_from(*at)) {
+            stream.goes_on();
+        }
         if let Some(limit) = state.segments.get(&version.id).and_then(|segments| segments.limit(start)) {
             stream.end_at(limit);
         }
@@ -523,23 +531,23 @@ impl State {
     fn make_room(&mut self, version: VersionId) -> bool {
         let is_look = |stream: &Stream| stream.version == version && stream.is_look() && !stream.is_wanted();
         if self.streams.values().filter(|stream| is_look(stream)).count() >= LOOKS_MAX {
-            self.close_one(is_look);
+            let closed = self.close_one(is_look);
+            self.looks.extend(closed.and_then(|look| Some((version, look.went_on_to()?))));
+            self.looks.drain(..self.looks.len().saturating_sub(LOOKS_KNOWN));
         }
         let of_file = self.streams_of(version).count();
-        (of_file < STREAMS_PER_FILE_MAX || self.close_one(|stream| stream.version == version))
-            && (self.streams.len() < STREAMS_MAX || self.close_one(|_| true))
+        (of_file < STREAMS_PER_FILE_MAX || self.close_one(|stream| stream.version == version).is_some())
+            && (self.streams.len() < STREAMS_MAX || self.close_one(|_| true).is_some())
     }
 
     fn close_idle(&mut self, version: VersionId) {
-        while self.close_one(|stream| stream.version == version) {}
+        while self.close_one(|stream| stream.version == version).is_some() {}
     }
 
-    fn close_one(&mut self, may: impl Fn(&Stream) -> bool) -> bool {
+    /// Closes, of those that `may` be, the stream that nobody waits for and that was used least recently; gives it.
+    fn close_one(&mut self, may: impl Fn(&Stream) -> bool) -> Option<Stream> {
         let idle = self.streams.iter().filter(|(_, stream)| may(stream) && !stream.is_wanted());
-        let Some(id) = idle.min_by_key(|(_, stream)| stream.used).map(|(id, _)| *id) else { return false };
-        if let Some(stream) = self.streams.remove(&id) {
-            stream.close();
-        }
-        true
+        let id = *idle.min_by_key(|(_, stream)| stream.used)?.0;
+        self.streams.remove(&id).inspect(Stream::close)
     }
 }

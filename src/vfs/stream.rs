@@ -57,6 +57,8 @@ pub(crate) struct Stream {
     size: u64,
     /// Its first block.
     begin: BlockIndex,
+    /// Whether its reader is known to go on.
+    goes_on: bool,
     /// The last block that was asked for.
     demanded: BlockIndex,
     /// How many blocks past `demanded` may be fetched.
@@ -86,6 +88,7 @@ impl Stream {
             first_end: Some(from),
             size,
             begin: start,
+            goes_on: false,
             demanded: start,
             window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
             ahead: false,
@@ -219,7 +222,22 @@ impl Stream {
 
     /// Whether no more was asked for so far than by somebody who only has a look.
     pub(crate) fn is_look(&self) -> bool {
-        self.demanded.0 < self.begin.0 + LOOK_MAX && !self.segment
+        self.demanded.0 < self.begin.0 + LOOK_MAX && !self.goes_on && !self.segment
+    }
+
+    /// Its reader was there before: it is no look.
+    pub(crate) fn goes_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// Whether somebody comes here who had a look up to the block `at`, and at what was fetched ahead of him.
+    pub(crate) fn goes_on_from(&self, at: BlockIndex) -> bool {
+        (at.0..=at.0 + 1 + WINDOW_FIRST).contains(&self.begin.0)
+    }
+
+    /// The last block that was asked for, if it is not the first one.
+    pub(crate) fn went_on_to(&self) -> Option<BlockIndex> {
+        (self.demanded > self.begin).then_some(self.demanded)
     }
 
     /// What to fetch now, if anything, with at most `share` blocks of read-ahead.

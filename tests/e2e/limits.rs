@@ -2,9 +2,9 @@
 
 use crate::cases::Case;
 use crate::support::link::{CLIENT_ADDRESS, End, Link, Quality, SERVER_ADDRESS};
-use crate::support::server::{Kind, Spec};
+use crate::support::server::{Kind, Spec, Tls};
 use crate::support::tree::big_content;
-use crate::writer::store;
+use crate::writer::{names, store};
 use nix::errno::Errno;
 use std::fs::{self, File};
 use std::io;
@@ -26,6 +26,8 @@ const LIMITS: [(Kind, &str); 7] = [
 ];
 
 const WORKERS: usize = 16;
+/// By each of two, while their directory gets another name as often.
+const STORED: usize = 40;
 
 fn limited(kind: Kind, how: &'static str, room: u32) -> Spec {
     let line: Option<&'static str> = match (how, room) {
@@ -172,6 +174,51 @@ fn questions_do_not_wait_behind_downloads() {
             assert!(got.iter().all(|got| *got >= 8), "{kind:?} {room}: {got:?} MiB read beside the questions");
             mount.end();
         }
+    }
+}
+
+/// A file that is about to get its name holds a connection, and so does a directory: neither may wait for the other with the only
+/// one.
+#[test]
+fn a_directory_is_renamed_while_files_are_stored_in_it_over_one_connection() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+        let case = Case::empty(kind, Tls::V13);
+        let mount = case.mount_rw(&["connections=1"]);
+        let [one, other] = ["one", "other"].map(|name| mount.path(name));
+        fs::create_dir(&one).unwrap();
+        let slowest = |work: &dyn Fn(usize) -> io::Result<()>| {
+            let timed = |number| {
+                let began = Instant::now();
+                // It has the other name by now.
+                while let Err(error) = work(number) {
+                    assert_eq!(error.kind(), io::ErrorKind::NotFound, "{kind:?}: {error}; {}", mount.log());
+                }
+                began.elapsed()
+            };
+            (0..STORED).map(timed).max().unwrap()
+        };
+        let store_in = |prefix: &str, number: usize| {
+            let name = format!("{prefix}{number}");
+            store(&one.join(&name), name.as_bytes()).or_else(|_| store(&other.join(&name), name.as_bytes()))
+        };
+        let longest = thread::scope(|scope| {
+            let work: [Box<dyn Fn(usize) -> io::Result<()> + Send>; 3] = [
+                Box::new(|number| store_in("a", number)),
+                Box::new(|number| store_in("b", number)),
+                Box::new(|_| fs::rename(&one, &other).or_else(|_| fs::rename(&other, &one))),
+            ];
+            let threads = work.map(|work| scope.spawn(move || slowest(&*work)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        println!("{kind:?}: the slowest of {STORED}: {longest:.1?}");
+        assert!(
+            longest.iter().all(|longest| *longest < Duration::from_secs(5)),
+            "{kind:?}: {longest:?}; {}",
+            mount.log()
+        );
+        mount.end();
+        let stored = if case.disk.join("one").exists() { "one" } else { "other" };
+        assert_eq!(names(&case.disk.join(stored)).len(), 2 * STORED, "{kind:?}");
     }
 }
 

@@ -140,9 +140,10 @@ fn skipping_leaves_connections_free_and_going_on_keeps_its_own() {
         let offset = place * MIB + block * 2 * BLOCK;
         assert!(read(&vfs, fh, offset, 2 * BLOCK, now).unwrap() == bytes[offset..offset + 2 * BLOCK]);
     };
-    (0..6).for_each(|reader| (0..3).for_each(|block| read_at(3 + 10 * reader, block)));
-    (3..8).for_each(|block| (0..6).for_each(|reader| read_at(3 + 10 * reader, block)));
-    assert_eq!(memory.counts().reads - before, 6);
+    // As a merge reads, a little from each place in turn: those that were taken for looks are opened once more.
+    (0..8).for_each(|block| (0..6).for_each(|reader| read_at(3 + 10 * reader, block)));
+    let opened = memory.counts().reads - before;
+    assert!(opened <= 2 * 6, "{opened}");
     vfs.release(fh, now, Patience::Network).unwrap();
 }
 

@@ -144,7 +144,7 @@ fn random_reads_beside_a_reader_in_order_cost_little_more() {
         }
     });
     let fetched = memory.counts().bytes;
-    // The rest of its block, if somebody comes there.
-    let most = bytes.len() + random_reads * READ;
+    // The rest of its block, if somebody comes there; and twice a skip, where a machine that is slow has the two meet.
+    let most = bytes.len() + random_reads * READ + 2 * MIB;
     assert!(fetched <= most, "{fetched} with {random_reads} random reads, {most} at most");
 }

@@ -35,7 +35,6 @@ impl Request {
         let idle = state.idle.len();
         match self.is_for_long() {
             true if questions > 0 => idle > waiters,
-            true if !state.row.left(Instant::now()).is_zero() => idle > 1,
             true => self.has_waited || idle > waiters,
             false => self.has_waited || idle > questions,
         }
@@ -47,6 +46,12 @@ impl Request {
             Some(place) => (state.waiters - 1, state.questions - usize::from(place.is_question)),
             None => (state.waiters, state.questions),
         }
+    }
+
+    /// For how long it leaves the only idle session to the next question of a row.
+    pub(super) fn leaves_idle(&self, state: &State) -> Option<Duration> {
+        let left = state.row.left(Instant::now());
+        (self.is_for_long() && state.idle.len() == 1 && !left.is_zero()).then_some(left)
     }
 
     /// It has what it wants.
@@ -119,6 +124,10 @@ pub(super) enum InRow {
 impl Row {
     /// The next one may come within `pause`.
     pub(super) fn answered(&mut self, which: InRow, pause: Duration, now: Instant) {
+        // Of transfers that were in the way of an old row, none wait any more.
+        if self.until.is_some_and(|until| now > until + ROW_MAX) {
+            self.since = None;
+        }
         if which == InRow::First {
             self.since.get_or_insert(now);
         }
@@ -172,5 +181,10 @@ mod tests {
         }
         assert_eq!(row.left(at(255)), Duration::from_millis(5));
         assert_eq!(row.left(at(261)), Duration::ZERO);
+        // The next row.
+        row.answered(InRow::Next, PAUSE, at(5000));
+        assert_eq!(row.left(at(5001)), Duration::ZERO);
+        row.answered(InRow::First, PAUSE, at(5001));
+        assert_eq!(row.left(at(5002)), Duration::from_millis(19));
     }
 }

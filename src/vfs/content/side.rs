@@ -99,6 +99,6 @@ impl State {
 
     /// Nobody goes on reading where segments were begun.
     fn close_segments(&mut self, version: VersionId) {
-        while self.close_one(|stream| stream.version == version && stream.is_segment()) {}
+        while self.close_one(|stream| stream.version == version && stream.is_segment()).is_some() {}
     }
 }

@@ -382,7 +382,7 @@ impl Drafts {
 
     /// What the server tells of what was stored, after it got the time that it is to have, unless both was done along with its
     /// renaming; and where it is. `None` once it has no name. A directory on the way may get another name in the middle, which is
-    /// not waited for: whoever stored it holds what moves.
+    /// not waited for: whoever renamed it holds what moves.
     fn told_after(
         &self,
         draft: &Draft,

@@ -24,25 +24,25 @@ impl Drafts {
         moment: Moment,
     ) -> Result<(), Error> {
         // What was made ready a moment ago is of use if it is still what is wanted.
-        let named = ready.filter(|(naming, _)| self.naming(draft).as_ref() == Some(naming)).map(|(_, named)| named);
-        let checked = match &named {
-            Some(named) => self.agrees(draft, named.found.as_ref()),
+        let ready = ready.filter(|(naming, _)| self.naming(draft).as_ref() == Some(naming));
+        let checked = match &ready {
+            Some((_, named)) => self.agrees(draft, named.found.as_ref()),
             None => self.check(draft),
         };
         match checked {
             Err(error @ (Error::Conflict | Error::Exists)) => {
-                drop(named);
+                drop(ready);
                 return Err(self.set_aside(draft, temporary, size, error, moment));
             }
             checked => checked?,
         }
-        match named.as_ref().map(|named| named.mode_refused) {
+        match ready.as_ref().map(|(_, named)| named.mode_refused) {
             Some(Some(ErrorKind::Unsupported)) => self.modes_refused.store(true, Ordering::Relaxed),
             Some(_) => {}
             None => self.set_mode(draft, temporary),
         }
         self.record_place(draft, Some(temporary))?;
-        let (told, _moving) = self.put(draft, temporary, size, named)?;
+        let (told, _moving) = self.put(draft, temporary, size, ready)?;
         self.landed(draft, Some(temporary), told, moment)
     }
 
@@ -53,12 +53,20 @@ impl Drafts {
         draft: &Draft,
         temporary: &Target,
         size: u64,
-        mut named: Option<Named>,
+        ready: Option<Ready>,
     ) -> Result<(Option<Metadata>, Moving<'_>), Error> {
-        let moving_both = || self.tree.moving_both(temporary, &Target::Inode(draft.ino));
+        let file = Target::Inode(draft.ino);
+        if let Some((naming, named)) = ready
+            && let Some(((from, to), moving)) = self.tree.moving_at_once(temporary, &file)?
+            // Else its directory has got another name by now, and the server has been told the old one.
+            && to == naming.path
+        {
+            return self.put_at(draft, &from, &to, size, Some(named)).map(|told| (told, moving));
+        }
+        let moving_both = || self.tree.moving_both(temporary, &file);
         for _ in 0..MOVES_MAX {
             let ((from, to), moving) = moving_both()?;
-            let put = self.put_at(draft, &from, &to, size, named.take()).map(|told| (told, moving));
+            let put = self.put_at(draft, &from, &to, size, None).map(|told| (told, moving));
             match put {
                 // A directory on the way got another name before the server looked for it.
                 Err(error)

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// other way round. Else another file could be there, under the same path, when the server does it.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    /// Those who came first first. Held while the tree is asked for a path, and never the other way round.
+    /// Held while the tree is asked for a path, and never the other way round.
     changes: Mutex<Vec<Change>>,
     /// How many there ever were.
     count: AtomicU64,
@@ -60,6 +60,9 @@ pub(crate) struct Leaving<'a> {
     ino: Ino,
 }
 
+/// Where two are, while nothing moves there but what the holder asks for.
+type Both<'a> = ((RemotePath, RemotePath), Moving<'a>);
+
 impl Tree {
     /// Where the content of `ino` is to be fetched.
     pub(crate) fn place_of(self: &Arc<Self>, ino: Ino, now: Instant) -> Result<Place, Error> {
@@ -75,13 +78,16 @@ impl Tree {
     }
 
     /// What is at these two, and in them, is about to be another; gives where they are by then.
-    pub(crate) fn moving_both(
-        &self,
-        from: &Target,
-        to: &Target,
-    ) -> Result<((RemotePath, RemotePath), Moving<'_>), Error> {
+    pub(crate) fn moving_both(&self, from: &Target, to: &Target) -> Result<Both<'_>, Error> {
         let ([from, to], moving) = self.changing([from, to], Effect::Moves)?;
         Ok(((from, to), moving))
+    }
+
+    /// As [`Tree::moving_both`], for who must not wait: `None` where that has to be waited for.
+    pub(crate) fn moving_at_once(&self, from: &Target, to: &Target) -> Result<Option<Both<'_>>, Error> {
+        let moving = self.moves.come();
+        let paths = self.begin(&moving, [from, to], Effect::Moves)?;
+        Ok(paths.map(|[from, to]| ((from, to), moving)))
     }
 
     /// What is at `target` is about to be used or changed, but stays there; gives where it is until then.
@@ -91,28 +97,36 @@ impl Tree {
     }
 
     /// Waits until nobody else changes what is on the way to `targets`, or where they are on the way to. Nobody does who holds
-    /// what this gives, so that they never wait for each other.
+    /// what this gives, or a connection: whoever is waited for may need that.
     fn changing(&self, targets: [&Target; 2], effect: Effect) -> Result<([RemotePath; 2], Moving<'_>), Error> {
-        let number = self.moves.count.fetch_add(1, Ordering::Relaxed);
-        let moving = Moving { moves: &self.moves, number };
+        let moving = self.moves.come();
         loop {
-            {
-                let mut changes = self.moves.changes.lock();
-                // A renaming that is over here was noted in the tree before.
-                let paths = [self.target(targets[0])?, self.target(targets[1])?];
-                let own = Change { number, effect, paths: paths.clone(), has_begun: false };
-                let is_next = !changes.iter().any(|other| other.holds_up(&own));
-                match changes.iter_mut().find(|change| change.number == number) {
-                    Some(known) => *known = Change { has_begun: is_next, ..own },
-                    None => changes.push(Change { has_begun: is_next, ..own }),
-                }
-                if is_next {
-                    return Ok((paths, moving));
-                }
+            if let Some(paths) = self.begin(&moving, targets, effect)? {
+                return Ok((paths, moving));
             }
             self.may_wait()?;
             deadline::sleep(SETTLED_PAUSE);
         }
+    }
+
+    /// Begins a change, if nobody is in its way; else it is known who waits.
+    fn begin(
+        &self,
+        moving: &Moving<'_>,
+        targets: [&Target; 2],
+        effect: Effect,
+    ) -> Result<Option<[RemotePath; 2]>, Error> {
+        let mut changes = self.moves.changes.lock();
+        // A renaming that is over here was noted in the tree before.
+        let paths = [self.target(targets[0])?, self.target(targets[1])?];
+        let mut own = Change { number: moving.number, effect, paths: paths.clone(), has_begun: false };
+        own.has_begun = !changes.iter().any(|other| other.holds_up(&own));
+        let has_begun = own.has_begun;
+        match changes.iter_mut().find(|change| change.number == own.number) {
+            Some(known) => *known = own,
+            None => changes.push(own),
+        }
+        Ok(has_begun.then_some(paths))
     }
 
     /// `ino` is about to lose its name, unless that fails: who wants to write to it waits until then.
@@ -164,6 +178,12 @@ impl Tree {
         let changes = self.moves.changes.lock();
         let path = self.target(target)?;
         Ok((!changes.iter().any(|change| change.has_begun && change.moves(&path))).then_some(path))
+    }
+}
+
+impl Moves {
+    fn come(&self) -> Moving<'_> {
+        Moving { moves: self, number: self.count.fetch_add(1, Ordering::Relaxed) }
     }
 }
 

@@ -101,21 +101,30 @@ fn an_answer_from_before_our_own_upload_is_no_conflict() {
     assert_eq!(memory.content("/f").unwrap(), b"OLD and new");
 }
 
+/// What is ready for its renaming is ready for one path: there it is begun anew.
 #[test]
 fn an_upload_follows_its_directory() {
-    for len in [10, 3 << 20] {
+    for (len, names_uploads) in [(10, false), (3 << 20, false), (10, true), (3 << 20, true)] {
         let memory = Memory::new();
-        memory.directory("/d");
+        memory.names_uploads(names_uploads).directory("/d");
         let mount = Mount::new(&memory);
         let directory = mount.lookup(Ino::ROOT, "d").unwrap();
-        let fh = mount.vfs.create(directory, b"f", NEW, mount.now, NETWORK).unwrap().1.fh;
+        let create = |name: &[u8]| mount.vfs.create(directory, name, NEW, mount.now, NETWORK).unwrap().1.fh;
+        // What permission bits the server gives is known from then on.
+        let first = create(b"first");
+        mount.write(first, 0, b"first");
+        mount.close(first);
+        let fh = create(b"f");
         let others = mount.meanwhile(&memory, Call::Write, &[("d", "e")]);
+        memory.take_calls();
         let content = vec![7; len];
         mount.write(fh, 0, &content);
         mount.close(fh);
         others.join();
         assert!(memory.content("/e/f").unwrap() == content, "{len}");
-        assert_eq!(memory.tree().len(), 2, "{:?}", memory.tree().keys());
+        assert_eq!(memory.tree().len(), 3, "{:?}", memory.tree().keys());
+        let sent = memory.take_calls().into_iter().filter(|call| *call == Call::Write).count();
+        assert_eq!(sent, 1, "{len} {names_uploads}");
     }
 }
 
