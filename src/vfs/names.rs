@@ -102,6 +102,12 @@ pub(crate) fn is_temporary(name: &[u8]) -> bool {
     recognised(name).is_some()
 }
 
+/// Whether a server has something under `name` for a moment, in the middle of what it does: Pure-FTPd, which lets nobody use such
+/// names (seen in a listing: `.pureftpd-rename.78.25609253`).
+pub(crate) fn is_of_server(name: &[u8]) -> bool {
+    [&b".pureftpd-rename."[..], b".pureftpd-upload."].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Whether `name` may be one of [`Namer::replaced`].
 pub(crate) fn may_be_replaced(name: &[u8]) -> bool {
     let mark = [b".", REPLACED.as_bytes(), b"-"].concat();
@@ -169,6 +175,12 @@ mod tests {
         for other in [".ftpsfs-x.part", ".ftpsfs-h-zz-1.part", "ftpsfs-h-1-1.part", ".ftpsfs-h-1-1.par", "a"] {
             assert!(!is_temporary(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_server_has_in_the_middle_of_a_renaming_is_not_shown() {
+        assert!(is_of_server(b".pureftpd-rename.78.25609253") && is_of_server(b".pureftpd-upload.5f1c.15.1a2b.9c"));
+        assert!(!is_of_server(b".pureftpd-rename") && !is_of_server(b"pureftpd-rename.1.2"));
     }
 
     #[test]

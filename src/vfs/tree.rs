@@ -53,6 +53,8 @@ pub(crate) struct Tree {
     namer: Namer,
     owners: Owners,
     workers: Workers,
+    /// Of questions that their asker may stop waiting for.
+    askers: Workers,
     ending: Ending,
     /// Is told what is done here.
     disk: Option<Arc<DiskCache>>,
@@ -153,6 +155,7 @@ impl Tree {
             namer: Namer::new(&settings.host),
             owners: Owners::new(settings.idmap),
             workers: Workers::named("tree-errand"),
+            askers: Workers::named("tree-asker"),
             ending,
             disk,
             remote,
@@ -183,7 +186,7 @@ impl Tree {
     }
 
     /// What `ino` is now.
-    pub(crate) fn getattr(&self, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
+    pub(crate) fn getattr(self: &Arc<Self>, ino: Ino, now: Instant, wait: bool) -> Result<Found, Error> {
         if ino == Ino::ROOT {
             return self.root(now, wait);
         }

@@ -101,6 +101,21 @@ fn nothing_is_shown_past_its_time_where_that_is_not_wished() {
     assert_eq!(look(&vfs, "f", now + LATER, Patience::Network).unwrap_err().errno(), Errno::EHOSTDOWN);
 }
 
+/// umount(8), df(1) and file managers ask for it first of all, also while nobody knows yet that the server is away.
+#[test]
+fn the_mounted_directory_is_shown_as_it_was_where_no_answer_comes_in_a_moment() {
+    let memory = Memory::new();
+    memory.file("/f", "content");
+    let (vfs, now) = (FileSystem::new(Arc::new(memory.clone()), Settings::default()), Instant::now());
+    let known = vfs.getattr(Ino::ROOT, now, Patience::Network).unwrap().0;
+    memory.close_gate();
+    let begun = Instant::now();
+    assert_eq!(vfs.getattr(Ino::ROOT, now + LATER, Patience::Network).unwrap(), (known, Duration::ZERO));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    memory.open_gate();
+    assert!(!vfs.getattr(Ino::ROOT, now + LATER, Patience::Network).unwrap().1.is_zero());
+}
+
 #[test]
 fn a_read_ends_with_its_deadline_and_the_next_one_works() {
     let memory = Memory::new();
