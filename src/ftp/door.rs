@@ -148,8 +148,8 @@ impl Door {
         let first = if open == 0 { NO_ROOM_PAUSE } else { FULL_PAUSE };
         let most = if open == 0 { NO_ROOM_PAUSE_MAX } else { FULL_PAUSE_MAX };
         let pause = match &self.full {
-            // Begun before that was known.
-            Some(full) if full.room == open && began < full.since => full.pause,
+            // Begun before that was known; but where one was let in meanwhile, this says that there is no room for more.
+            Some(full) if full.room == open && began < full.since => full.pause.max(first),
             Some(full) if full.room == open => (full.pause * 2).clamp(first, most),
             _ => first,
         };
@@ -254,6 +254,21 @@ mod tests {
             door.let_in(open, now);
         }
         assert_eq!(door.knock(6, 6, now), Knock::Wait);
+    }
+
+    /// Three are opened at once. One is let in where there was no room for more, and what then becomes of the others, which were
+    /// begun before, is the answer to whether there is more.
+    #[test]
+    fn one_that_is_refused_after_another_was_let_in_is_enough() {
+        let start = Instant::now();
+        let mut door = Door { let_in: Some(start), ..Door::default() };
+        (0..3).for_each(|_| door.knocks());
+        door.turned_away(busy(), 1, start, start);
+        let now = start + SECOND;
+        door.let_in(2, now);
+        door.turned_away(busy(), 2, start, now);
+        assert_eq!(door.knock(2, 6, now + SECOND), Knock::Wait);
+        assert_eq!(door.knock(2, 6, now + SECOND * 5), Knock::Aside);
     }
 
     #[test]
