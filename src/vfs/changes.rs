@@ -250,7 +250,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// Why `path` could not be removed; where only what we left behind is in it, that goes, and then the directory.
+    /// Why `path` could not be removed; where only what we left behind is in it, or what the server was about to delete, that goes,
+    /// and then the directory.
     fn sweep(&self, path: &RemotePath, error: remote::Error) -> Result<(), Error> {
         if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Lost | ErrorKind::TimedOut) {
             return Err(Error::logged("rmdir", path, &error, true));
@@ -259,7 +260,10 @@ impl Vfs {
         let entries = remote.list(path).map_err(|_| Error::logged("rmdir", path, &error, true))?;
         let wall = Moment::new(Instant::now()).wall;
         let namer = self.tree.namer();
-        let ours = |entry: &remote::Entry| namer.is_left_behind(entry.name.as_bytes(), entry.metadata.modified, wall);
+        let ours = |entry: &remote::Entry| {
+            let name = entry.name.as_bytes();
+            namer.is_left_behind(name, entry.metadata.modified, wall) || names::is_being_deleted(name)
+        };
         if entries.is_empty() {
             return Err(Error::logged("rmdir", path, &error, true));
         }

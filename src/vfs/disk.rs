@@ -125,10 +125,13 @@ impl DiskCache {
         blocks
     }
 
-    /// Whether the block `index` is there, or seems to be.
-    pub(crate) fn holds(&self, key: &Key, index: BlockIndex) -> bool {
-        let segment = || self.shared.store.segment(key, Segment::of(index), SystemTime::now()).ok()?;
-        self.shared.reading.is_on() && segment().is_some_and(|segment| segment.holds(index))
+    /// Whether the block `index` of the file at `path` is there in a version that may be the one of `metadata`: who opens the
+    /// file asks for what tells it for sure.
+    pub(crate) fn seems_to_hold(&self, path: &RemotePath, metadata: &Metadata, index: BlockIndex) -> bool {
+        let store = &self.shared.store;
+        let segment = || store.segment_of_some_version(store.id(path), Segment::of(index)).ok()?;
+        self.shared.reading.is_on()
+            && segment().is_some_and(|segment| segment.stamp().may_be(metadata) && segment.holds(index))
     }
 
     /// Stores a block some time, unless there is too much to be stored already. Never waits.

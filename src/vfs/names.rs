@@ -102,10 +102,20 @@ pub(crate) fn is_temporary(name: &[u8]) -> bool {
     recognised(name).is_some()
 }
 
-/// Whether a server has something under `name` for a moment, in the middle of what it does: Pure-FTPd, which lets nobody use such
-/// names (seen in a listing: `.pureftpd-rename.78.25609253`).
-pub(crate) fn is_of_server(name: &[u8]) -> bool {
-    [&b".pureftpd-rename."[..], b".pureftpd-upload."].iter().any(|prefix| name.starts_with(prefix))
+/// Whether a server is about to delete what it has under `name`: Pure-FTPd that knows of quotas renames first what `DELE` names, to
+/// `.pureftpd-rename.<process>.<number, in hexadecimal>`.
+pub(crate) fn is_being_deleted(name: &[u8]) -> bool {
+    let parts =
+        name.strip_prefix(b".pureftpd-rename.").map(|rest| rest.split(|byte| *byte == b'.').collect::<Vec<_>>());
+    match parts.as_deref() {
+        Some([process, number]) => {
+            !process.is_empty()
+                && process.iter().all(u8::is_ascii_digit)
+                && !number.is_empty()
+                && number.iter().all(u8::is_ascii_hexdigit)
+        }
+        _ => false,
+    }
 }
 
 /// Whether `name` may be one of [`Namer::replaced`].
@@ -178,9 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_has_in_the_middle_of_a_renaming_is_not_shown() {
-        assert!(is_of_server(b".pureftpd-rename.78.25609253") && is_of_server(b".pureftpd-upload.5f1c.15.1a2b.9c"));
-        assert!(!is_of_server(b".pureftpd-rename") && !is_of_server(b"pureftpd-rename.1.2"));
+    fn what_a_server_is_about_to_delete_is_recognised() {
+        for name in [".pureftpd-rename.78.25609253", ".pureftpd-rename.1.aF"] {
+            assert!(is_being_deleted(name.as_bytes()), "{name}");
+        }
+        // The last is an upload of somebody else's.
+        for name in [
+            ".pureftpd-rename.1",
+            ".pureftpd-rename..2",
+            ".pureftpd-rename.1.2.3",
+            ".pureftpd-rename.a.2",
+            ".pureftpd-rename.1.",
+            "pureftpd-rename.1.2",
+            ".pureftpd-upload.5f1c.15.1a2b.9c",
+        ] {
+            assert!(!is_being_deleted(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

@@ -121,8 +121,31 @@ fn long_files_that_are_read_at_once_are_not_fetched_over_and_over() {
     assert!(fetched <= 3 * bytes.len() * 11 / 10, "{fetched} of {}", 3 * bytes.len());
 }
 
-/// Somebody else reads here and there in the same file: what he opens does not go through the segments once more, and does not
-/// drive them out.
+/// Where segments are longer than what a look waits for: what is opened for it must not go through the rest of the segment once
+/// more as soon as the reader comes by.
+#[test]
+fn a_look_far_into_a_segment_is_of_one_block() {
+    let memory = Memory::new();
+    let bytes = content(64 * MIB);
+    memory.file("/f", bytes.clone()).pace(256 * 1024, PACE).spare(8);
+    let vfs = Vfs::new(Arc::new(memory.clone()), Settings::default());
+    let now = Instant::now();
+    let (fh, other) = (open(&vfs, "f", now).fh, open(&vfs, "f", now).fh);
+    let mut looks = 0;
+    for place in (0..bytes.len()).step_by(MIB) {
+        read_in_order(&vfs, fh, &bytes, place..place + MIB);
+        let ahead = place + 7 * MIB;
+        if memory.counts().open_downloads_max >= 3 && ahead < bytes.len() {
+            assert!(read(&vfs, other, ahead, 4096, now).unwrap() == bytes[ahead..ahead + 4096]);
+            looks += 1;
+        }
+    }
+    let fetched = memory.counts().bytes;
+    assert!(looks > 20, "{looks}");
+    assert!(fetched <= bytes.len() + MIB / 2, "{fetched} with {looks} looks");
+}
+
+/// Somebody else reads here and there in the same file: what he opens is not taken for one who goes on in order.
 #[test]
 fn random_reads_beside_a_reader_in_order_cost_little_more() {
     let (memory, bytes, vfs) = slow_server(20 * MIB);

@@ -84,7 +84,12 @@ impl Mount {
     }
 
     fn of(memory: &Memory, disk: DiskCache) -> Self {
-        let settings = Settings { cache_bytes_max: 1, umask: 0, host: "box".into(), ..Settings::default() };
+        Self::caching(memory, disk, 1)
+    }
+
+    /// One that keeps so many bytes in memory.
+    fn caching(memory: &Memory, disk: DiskCache, cache_bytes_max: usize) -> Self {
+        let settings = Settings { cache_bytes_max, umask: 0, host: "box".into(), ..Settings::default() };
         let vfs = Vfs::with_disk(Arc::new(memory.clone()), settings, None, Some(disk));
         Self { vfs, now: Instant::now() }
     }
@@ -411,6 +416,35 @@ fn a_file_that_grew_since_it_was_listed_is_read_to_its_end() {
     assert_eq!(mount.vfs.getattr(ino, mount.now, Patience::CacheOnly).unwrap().0.size, 500);
     let read = mount.vfs.read(opened.fh, 0, 1 << 20, mount.now, NETWORK).unwrap();
     read.with(|read| assert!(read == content(500, 2)));
+}
+
+/// A listing that tells minutes or days does not tell which version is on the disk: what is foreseen was fetched once more.
+#[test]
+fn what_is_on_the_disk_is_not_fetched_ahead_where_listings_are_not_exact() {
+    for coarse in [false, true] {
+        let (memory, cache) = (Memory::new(), CacheDir::new());
+        let paths = (0..20).map(|file| format!("/f{file:02}")).collect::<Vec<_>>();
+        for path in &paths {
+            memory.file(path, content(300, 1));
+        }
+        memory.spare(8);
+        if coarse {
+            memory.coarse_listings(&[]);
+        }
+        let mut ahead = Vec::new();
+        for _ in 0..2 {
+            let mount = Mount::caching(&memory, cache.open("joe"), 64 << 20);
+            let listed = mount.vfs.opendir(Ino::ROOT, mount.now, NETWORK).unwrap();
+            mount.vfs.releasedir(listed.fh).unwrap();
+            for path in &paths {
+                assert!(mount.read(path) == content(300, 1));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            ahead.push(mount.end().files_ahead);
+        }
+        assert!(ahead[0] > 10, "{ahead:?}");
+        assert_eq!((ahead[1], memory.counts().reads), (0, paths.len()), "{coarse}");
+    }
 }
 
 /// One file of which the server did not tell the exact time switched the cache off for all.

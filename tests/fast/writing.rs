@@ -545,6 +545,27 @@ fn directories_come_and_go_and_what_is_new_is_known() {
     assert!(memory.tree().is_empty());
 }
 
+/// Pure-FTPd has a file under such a name in the middle of `DELE`, and keeps it if it is killed then.
+#[test]
+fn what_a_server_is_about_to_delete_is_not_shown_and_holds_no_directory() {
+    let memory = Memory::new();
+    memory.directory("/d").file("/d/.pureftpd-rename.78.25609253", "gone").file("/d/f", "content");
+    let mount = Mount::new(&memory);
+    let directory = mount.lookup("d").unwrap();
+    let listed = mount.vfs.opendir(directory, mount.now, NETWORK).unwrap().fh;
+    let mut names = Vec::new();
+    let add = |line: &ftpsfs::vfs::filesystem::DirectoryEntry<'_>| {
+        names.push(line.name.to_vec());
+        false
+    };
+    mount.vfs.readdir(listed, 2, mount.now, add).unwrap();
+    assert_eq!(names, [b"f"]);
+    assert_eq!(mount.vfs.rmdir(Ino::ROOT, b"d", mount.now, NETWORK).unwrap_err().errno(), Errno::ENOTEMPTY);
+    mount.vfs.unlink(directory, b"f", mount.now, NETWORK).unwrap();
+    mount.vfs.rmdir(Ino::ROOT, b"d", mount.now, NETWORK).unwrap();
+    assert!(memory.tree().is_empty());
+}
+
 #[test]
 fn temporaries_are_never_shown_and_ours_are_swept_when_they_are_old() {
     let memory = Memory::new();

@@ -99,19 +99,27 @@ impl Store {
     ///
     /// The system's.
     pub(crate) fn segment(&self, key: &Key, number: u64, wall: SystemTime) -> io::Result<Option<Segment>> {
-        let file = match sys::open_itself(File::options().read(true), &segment_path(&self.base, key.id, number)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let used = file.metadata()?.modified()?;
-        let segment = Segment::read(file, key.id)?.filter(|segment| *segment.stamp() == key.stamp);
-        if let Some(segment) = &segment
-            && wall.duration_since(used).is_ok_and(|since| since > USED_PRECISION)
-        {
-            // For the order in which they go, no more.
-            let _ = segment.file().set_times(FileTimes::new().set_modified(wall));
+        let segment = self.segment_of_some_version(key.id, number)?.filter(|segment| *segment.stamp() == key.stamp);
+        if let Some(segment) = &segment {
+            let used = segment.file().metadata()?.modified()?;
+            if wall.duration_since(used).is_ok_and(|since| since > USED_PRECISION) {
+                // For the order in which they go, no more.
+                let _ = segment.file().set_times(FileTimes::new().set_modified(wall));
+            }
         }
         Ok(segment)
+    }
+
+    /// The segment `number` of `id`, of whatever version; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn segment_of_some_version(&self, id: FileId, number: u64) -> io::Result<Option<Segment>> {
+        match sys::open_itself(File::options().read(true), &segment_path(&self.base, id, number)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            file => Segment::read(file?, id),
+        }
     }
 
     /// What the segment `number` of `key` says is not true.

@@ -41,11 +41,9 @@ impl Content {
         }
     }
 
-    /// Whether the cache on disk has the beginning of the file at `path`, of which the server told `metadata` at most `age` ago.
-    pub(crate) fn has_stored(&self, path: &RemotePath, metadata: &Metadata, age: Duration) -> bool {
-        let Some(disk) = &self.shared.disk else { return false };
-        let key = DiskCache::key(disk.about(path), metadata, SystemTime::now(), age);
-        key.is_some_and(|key| disk.holds(&key, BlockIndex(0)))
+    /// Whether the cache on disk has, as far as `metadata` tells, the beginning of the file at `path`.
+    pub(crate) fn seems_stored(&self, path: &RemotePath, metadata: &Metadata) -> bool {
+        self.shared.disk.as_ref().is_some_and(|disk| disk.seems_to_hold(path, metadata, BlockIndex(0)))
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::path::RemotePath;
 use crate::remote::{self, ErrorKind, FileKind, Metadata, Named, Naming};
 use crate::vfs::draft::{Base, Draft, Form, Origin};
-use crate::vfs::drafts::publish::MOVES_MAX;
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
 use crate::vfs::outgoing::Outgoing;
@@ -17,6 +16,8 @@ use std::time::{Instant, SystemTime};
 
 /// What is fetched or sent at a time (bytes).
 const STEP_BYTES: usize = 256 * 1024;
+/// How often what was stored is looked for anew, as directories on the way get other names.
+const MOVES_MAX: u32 = 3;
 /// What servers mostly give to a new file.
 const MODE_ASSUMED: u16 = 0o644;
 const MODE_KNOWN: u32 = 0x10000;

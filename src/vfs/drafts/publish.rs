@@ -10,9 +10,6 @@ use crate::vfs::tree::{Moving, Target};
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-/// How often what is to get its name is looked for anew, as directories on the way get others.
-pub(super) const MOVES_MAX: u32 = 3;
-
 impl Drafts {
     /// Renames what was uploaded as `temporary` to the file's name.
     pub(super) fn publish(
@@ -63,19 +60,7 @@ impl Drafts {
         {
             return self.put_at(draft, &from, &to, size, Some(named)).map(|told| (told, moving));
         }
-        let moving_both = || self.tree.moving_both(temporary, &file);
-        for _ in 0..MOVES_MAX {
-            let ((from, to), moving) = moving_both()?;
-            let put = self.put_at(draft, &from, &to, size, None).map(|told| (told, moving));
-            match put {
-                // A directory on the way got another name before the server looked for it.
-                Err(error)
-                    if matches!(error.kind(), Some(ErrorKind::NotFound | ErrorKind::Unavailable))
-                        && self.tree.settled_at_last(temporary).is_ok_and(|now| now != from) => {}
-                put => return put,
-            }
-        }
-        let ((from, to), moving) = moving_both()?;
+        let ((from, to), moving) = self.tree.moving_both(temporary, &file)?;
         self.put_at(draft, &from, &to, size, None).map(|told| (told, moving))
     }
 

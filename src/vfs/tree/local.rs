@@ -364,11 +364,11 @@ impl Tree {
         Arc::new(Directory::new([directory.entries(), &created].concat()))
     }
 
-    /// Whether `name` in `directory` is a temporary of whoever, also of the server, or what was replaced here and is still open; a temporary of ours
-    /// that was left behind is removed.
+    /// Whether `name` in `directory` is a temporary of whoever, or what was replaced here and is still open, or what the server is
+    /// about to delete; a temporary of ours that was left behind is removed.
     pub(super) fn is_temporary(&self, directory: &RemotePath, Entry { name, metadata }: &Entry) -> bool {
         if !names::is_temporary(name.as_bytes()) {
-            return names::is_of_server(name.as_bytes()) || self.is_aside(directory, name);
+            return names::is_being_deleted(name.as_bytes()) || self.is_aside(directory, name);
         }
         let left_behind = self.namer.is_left_behind(name.as_bytes(), metadata.modified, SystemTime::now());
         let path = directory.join(name);

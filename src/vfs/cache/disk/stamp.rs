@@ -32,12 +32,14 @@ impl Stamp {
         if metadata.kind != FileKind::File || modified.precision > PRECISION_MAX || since < settled {
             return None;
         }
-        let unique = metadata.unique.as_deref().map(|unique| {
-            let mut short = [0; UNIQUE_BYTES];
-            short.copy_from_slice(&Sha256::digest(unique)[..UNIQUE_BYTES]);
-            short
-        });
-        Some(Self { size, modified, unique })
+        Some(Self { size, modified, unique: metadata.unique.as_deref().map(shortened) })
+    }
+
+    /// Whether the server may have told `metadata` of this version: listings may tell only minutes and days.
+    pub(crate) fn may_be(&self, metadata: &Metadata) -> bool {
+        metadata.size == Some(self.size)
+            && metadata.modified.is_some_and(|modified| modified.agrees(&self.modified))
+            && (metadata.unique.is_none() || metadata.unique.as_deref().map(shortened) == self.unique)
     }
 
     /// As it is written; `None` for a time before 1970 or so precise that it does not fit.
@@ -69,6 +71,12 @@ impl Stamp {
             unique,
         })
     }
+}
+
+fn shortened(unique: &[u8]) -> [u8; UNIQUE_BYTES] {
+    let mut short = [0; UNIQUE_BYTES];
+    short.copy_from_slice(&Sha256::digest(unique)[..UNIQUE_BYTES]);
+    short
 }
 
 #[cfg(test)]
@@ -103,6 +111,28 @@ mod tests {
         assert_eq!(Stamp::new(&Metadata { size: None, ..told(1000, 1) }, late, age), None);
         assert_eq!(Stamp::new(&Metadata { modified: None, ..told(1000, 1) }, late, age), None);
         assert_eq!(Stamp::new(&Metadata { kind: FileKind::Directory, ..told(1000, 1) }, late, age), None);
+    }
+
+    #[test]
+    fn what_a_listing_tells_in_minutes_may_be_of_a_version() {
+        let unique = |unique: &'static [u8]| Some(unique.into());
+        let stamp = |metadata: &Metadata| Stamp::new(metadata, at(1_000_000), Duration::ZERO).unwrap();
+        let exact = stamp(&told(659, 1));
+        for (metadata, may_be) in [
+            (told(659, 1), true),
+            (told(600, 60), true),
+            (told(660, 60), false),
+            (told(540, 60), false),
+            (Metadata { size: Some(6), ..told(600, 60) }, false),
+            (Metadata { size: None, ..told(600, 60) }, false),
+            (Metadata { modified: None, ..told(600, 60) }, false),
+            (Metadata { unique: unique(b"a"), ..told(600, 60) }, false),
+        ] {
+            assert_eq!(exact.may_be(&metadata), may_be, "{metadata:?}");
+        }
+        let named = stamp(&Metadata { unique: unique(b"a"), ..told(659, 1) });
+        assert!(named.may_be(&told(600, 60)) && named.may_be(&Metadata { unique: unique(b"a"), ..told(600, 60) }));
+        assert!(!named.may_be(&Metadata { unique: unique(b"b"), ..told(600, 60) }));
     }
 
     #[test]
