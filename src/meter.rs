@@ -4,6 +4,7 @@ use crate::path::RemotePath;
 use crate::remote::condition::Condition;
 use crate::remote::{
     Alteration, Download, Entry, Error, ErrorKind, Metadata, Named, Naming, Remote, Renaming, Seen, Start, Upload,
+    Whereabouts,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -321,6 +322,10 @@ impl Upload for MeteredUpload {
             Err(_) => self.meter.heard(&written, now),
         }
         written
+    }
+
+    fn follow(&mut self, whereabouts: Box<dyn Whereabouts>) {
+        self.upload.follow(whereabouts);
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {

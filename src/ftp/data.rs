@@ -16,7 +16,8 @@ pub struct DataConnection {
 
 impl DataConnection {
     /// Takes over from the handshake.
-    pub fn new(tcp: Tcp, connected: Connected) -> Self {
+    pub fn new(mut tcp: Tcp, connected: Connected) -> Self {
+        tcp.begin_content();
         Self { tcp, connected, is_ended: false }
     }
 

@@ -24,8 +24,9 @@ pub struct Tcp {
     slice: Option<Duration>,
     /// What comes from the server is noted here.
     heard: Option<Arc<Heard>>,
-    /// What goes over it are bytes of files and listings.
-    is_data: bool,
+    /// What goes over it are bytes of files and listings. Not so the handshake before: what we send there is taken by the kernel of
+    /// a server that stands still.
+    carries_content: bool,
 }
 
 /// How a host was looked up and its addresses were tried.
@@ -78,7 +79,12 @@ impl Tcp {
         address.set_port(port);
         let data = connect(address, timeout, timeout)
             .map_err(|source| Error::io(format!("{DATA_PORT} to port {port}"), source))?;
-        Ok(Self { heard: self.heard.clone(), is_data: true, ..data })
+        Ok(Self { heard: self.heard.clone(), ..data })
+    }
+
+    /// From now on, what goes over it are bytes of files and listings.
+    pub fn begin_content(&mut self) {
+        self.carries_content = true;
     }
 
     /// Notes from now on when something came.
@@ -138,7 +144,7 @@ impl Tcp {
             match retry(|| call(&self.socket)) {
                 Err(error) if is_time_over(&error) => {
                     waited += self.slice.unwrap_or(self.limit);
-                    if self.is_data && self.drains(&mut unsent) {
+                    if self.carries_content && self.drains(&mut unsent) {
                         deadline::moved();
                         // It takes what we send.
                         self.heard.iter().for_each(|heard| heard.now());
@@ -149,7 +155,7 @@ impl Tcp {
                     }
                 }
                 Ok(count) => {
-                    if self.is_data && count > 0 {
+                    if self.carries_content && count > 0 {
                         deadline::moved();
                     }
                     return Ok(count);
@@ -212,7 +218,7 @@ impl Tcp {
     /// Whether a read that began at `began` and was given some bytes has to end all the same. A reply has to be there within its
     /// limit; of data that come slowly more is waited for as long as somebody wants them.
     pub fn is_late(&self, began: Instant) -> bool {
-        began.elapsed() >= self.limit && (!self.is_data || deadline::is_over())
+        began.elapsed() >= self.limit && (!self.carries_content || deadline::is_over())
     }
 
     /// Whether the other side ended the connection, and nothing it sent before is left to read.
@@ -345,7 +351,7 @@ fn connect(address: SocketAddr, time: Duration, limit: Duration) -> io::Result<T
     socket.set_nodelay(true)?;
     let options = SockRef::from(&socket);
     options.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL))?;
-    let mut tcp = Tcp { socket, peer: address, limit, slice: None, heard: None, is_data: false };
+    let mut tcp = Tcp { socket, peer: address, limit, slice: None, heard: None, carries_content: false };
     tcp.acknowledge_within(limit)?;
     tcp.set_limit(limit)?;
     Ok(tcp)

@@ -12,10 +12,10 @@ use crate::ftp::server::Server;
 use crate::ftp::session::{Ended, Session, Taken, size_of};
 use crate::ftp::settings::Verify;
 use crate::path::escaped;
-use crate::remote::Start;
+use crate::remote::{Start, Whereabouts};
 use parking_lot::Mutex;
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// An upload from its first byte to the size that the file must have at the end.
@@ -64,7 +64,9 @@ struct Holding {
     server: Arc<Server>,
     /// Of the upload, whoever puts it aside.
     deadline: Arc<Deadline>,
-    pathname: Vec<u8>,
+    /// Where it was when its last transfer began.
+    pathname: Mutex<Vec<u8>>,
+    whereabouts: OnceLock<Box<dyn Whereabouts>>,
     state: Mutex<State>,
 }
 
@@ -99,7 +101,8 @@ impl Outgoing {
         let holding = Arc::new(Holding {
             server: Arc::clone(server),
             deadline: deadline::current(),
-            pathname,
+            pathname: Mutex::new(pathname),
+            whereabouts: OnceLock::new(),
             state: Mutex::new(state),
         });
         let weak: Weak<Holding> = Arc::downgrade(&holding);
@@ -117,9 +120,15 @@ impl Outgoing {
         &self.pool
     }
 
-    /// Under which name the server has it.
-    pub fn pathname(&self) -> &[u8] {
-        &self.holding.pathname
+    /// Under which name the server had it when its last transfer began.
+    pub fn pathname(&self) -> Vec<u8> {
+        self.holding.pathname.lock().clone()
+    }
+
+    /// Goes on at `whereabouts` when it was put aside, whatever directories are called by then.
+    pub fn follow(&mut self, whereabouts: Box<dyn Whereabouts>) {
+        // Only the first counts, and there is one.
+        let _ = self.holding.whereabouts.set(whereabouts);
     }
 
     /// Sends all of `bytes`.
@@ -140,7 +149,7 @@ impl Outgoing {
         }
         let mut running = match state.running.take() {
             Some(running) => running,
-            None => append(&self.pool, &holding.server, &holding.pathname)?,
+            None => holding.at_its_place(true, |pathname| append(&self.pool, &holding.server, pathname))?,
         };
         if let Err(error) = running.lease.write(&mut running.data, bytes, running.sent) {
             drop(running.data);
@@ -168,7 +177,7 @@ impl Outgoing {
         self.finish_transfer()?;
         let Some(digest) = digest else { return Ok(()) };
         let mut lease = self.pool.take()?;
-        let agrees = digest.agrees(&mut lease, &self.holding.pathname)?;
+        let agrees = digest.agrees(&mut lease, &self.pathname())?;
         lease.give_back();
         if agrees { Ok(()) } else { Err(Error::WrongChecksum) }
     }
@@ -180,7 +189,7 @@ impl Outgoing {
     ///
     /// As [`Outgoing::finish`].
     pub fn finish_and_ask(self, more: &[Command<'_>]) -> Result<Option<Answers>, Error> {
-        let pathname = self.holding.pathname.clone();
+        let pathname = self.pathname();
         let commands = [&[Command::Size(&pathname)], more].concat();
         if self.digest.is_some() || !Session::are_plain(&commands) {
             return self.finish().map(|()| None);
@@ -258,7 +267,7 @@ impl Outgoing {
             (Some(size), _) => Err(cut_short(size, expected, "")),
             // Where files may be written and not looked at.
             (None, Taken::ToTheEnd) => {
-                log::debug!("{}: its size cannot be checked: {said}", escaped(&self.holding.pathname));
+                log::debug!("{}: its size cannot be checked: {said}", escaped(&self.pathname()));
                 Ok(false)
             }
             (None, Taken::Perhaps) => {
@@ -295,7 +304,9 @@ impl Outgoing {
         if self.before > 0 || !matches!(&error, Error::Refused { reply, .. } if is_vague(reply)) {
             return error;
         }
-        let said = append(&self.pool, &self.holding.server, &self.holding.pathname).and_then(|running| {
+        let holding = &self.holding;
+        let again = holding.at_its_place(true, |pathname| append(&self.pool, &holding.server, pathname));
+        let said = again.and_then(|running| {
             let Running { mut lease, mut data, .. } = running;
             let written = lease.write(&mut data, &[0; EXPLAINED_BYTES], 0);
             let ended = written.and_then(|()| lease.finish_upload(data, EXPLAINED_BYTES as u64));
@@ -313,7 +324,7 @@ impl Outgoing {
 
     /// Never trusts a `226` alone: some servers say it of a file that they cut off.
     fn check_size(&self, taken: Taken, expected: u64) -> Result<(), Error> {
-        let said = self.pool.with_session(|session| session.exchange(&Command::Size(&self.holding.pathname)))?;
+        let said = self.pool.with_session(|session| session.exchange(&Command::Size(&self.pathname())))?;
         self.judge(taken, &said, expected).map(drop)
     }
 
@@ -334,6 +345,21 @@ impl Drop for Outgoing {
 }
 
 impl Holding {
+    /// What `with` does where the file is now, and stays meanwhile; [`Error::Preempted`] where that is not known, or not yet and
+    /// nothing `waits` for it. Nobody waits who has a connection.
+    fn at_its_place<T>(&self, waits: bool, with: impl FnOnce(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        let Some(whereabouts) = self.whereabouts.get() else { return with(&self.pathname.lock().clone()) };
+        let (mut with, mut done) = (Some(with), Err(Error::Preempted));
+        whereabouts.hold(waits, &mut |path| {
+            let Some(with) = with.take() else { return };
+            done = self.server.pathname(path).and_then(|pathname| {
+                self.pathname.lock().clone_from(&pathname);
+                with(&pathname)
+            });
+        });
+        done
+    }
+
     /// Ends the transfer so that another can go on where it ended; gives its session. `None` where that failed: the upload
     /// is broken then.
     fn put_aside(&self, state: &mut State) -> Option<Lease> {
@@ -359,8 +385,10 @@ impl Holding {
         if self.server.has_appended.is_set() {
             return Ok(());
         }
-        let data = lease.store(&Command::Appe(&self.pathname)).map_err(|error| refused_append(&self.server, error))?;
-        lease.finish_upload(data, 0)?;
+        self.at_its_place(false, |pathname| {
+            let data = lease.store(&Command::Appe(pathname)).map_err(|error| refused_append(&self.server, error))?;
+            lease.finish_upload(data, 0)
+        })?;
         self.server.has_appended.set();
         Ok(())
     }
@@ -388,7 +416,7 @@ impl Reclaim for Holding {
 
 impl fmt::Debug for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Holding({})", escaped(&self.pathname))
+        write!(f, "Holding({})", escaped(&self.pathname.lock()))
     }
 }
 

@@ -375,7 +375,7 @@ impl Drafts {
             return Err(self.fail(draft, error));
         }
         if outgoing.target == Target::Inode(draft.ino) {
-            self.landed(draft, None, None, moment)?;
+            self.landed_in_place(draft, moment)?;
             // Where the name went away meanwhile, nothing landed.
             return match usable(draft)?.0 {
                 Form::Flow(_) => Err(self.fail(draft, Error::Stale)),

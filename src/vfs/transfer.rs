@@ -2,10 +2,11 @@
 
 use crate::deadline;
 use crate::path::RemotePath;
-use crate::remote::{self, ErrorKind, Named, Naming, Remote, Start, Upload};
+use crate::remote::{self, ErrorKind, Named, Naming, Remote, Start, Upload, Whereabouts};
 use crate::vfs::error::Error;
 use crate::vfs::tree::{Target, Tree};
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often in a row an upload is taken up again without the server's file growing in between.
@@ -27,7 +28,7 @@ const CHECKED_BYTES_MAX: u64 = 1 << 20;
 /// An upload of bytes in order.
 #[derive(Debug)]
 pub(crate) struct Transfer<'a> {
-    tree: &'a Tree,
+    tree: &'a Arc<Tree>,
     target: &'a Target,
     begin: u64,
     /// Where the next byte goes.
@@ -49,7 +50,7 @@ pub(crate) struct Transfer<'a> {
 
 impl<'a> Transfer<'a> {
     /// An upload that begins at byte `begin`: at the end of what is there already, or at the beginning.
-    pub(crate) fn new(tree: &'a Tree, target: &'a Target, begin: u64) -> Self {
+    pub(crate) fn new(tree: &'a Arc<Tree>, target: &'a Target, begin: u64) -> Self {
         let (position, reached) = (begin, begin);
         let (setbacks, took_position, busy_since, upload, stored, named) = (0, false, None, None, None, None);
         let opened_at = None;
@@ -169,7 +170,9 @@ impl<'a> Transfer<'a> {
             let start = if self.position == 0 { Start::Beginning } else { Start::End(self.position) };
             self.stored = None;
             self.opened_at = Some(path.clone());
-            self.upload = Some(self.tree.remote().write_to(&path, start)?);
+            let mut upload = self.tree.remote().write_to(&path, start)?;
+            upload.follow(Box::new(InTree { tree: Arc::clone(self.tree), target: self.target.clone() }));
+            self.upload = Some(upload);
             self.busy_since = None;
         }
         match &mut self.upload {
@@ -302,6 +305,25 @@ impl<'a> Transfer<'a> {
             Ok(path) => Error::logged("upload", &path, error, true),
             Err(_) => Error::remote(error, true),
         }
+    }
+}
+
+/// A file that is being uploaded.
+#[derive(Debug)]
+struct InTree {
+    tree: Arc<Tree>,
+    target: Target,
+}
+
+impl Whereabouts for InTree {
+    fn hold(&self, waits: bool, with: &mut dyn FnMut(&RemotePath)) -> bool {
+        let staying = match waits {
+            true => self.tree.staying(&self.target).map(Some),
+            false => self.tree.staying_at_once(&self.target),
+        };
+        let Ok(Some((path, _staying))) = staying else { return false };
+        with(&path);
+        true
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::tree::big_content;
 use crate::writer::{names, store};
 use nix::errno::Errno;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -219,6 +219,33 @@ fn a_directory_is_renamed_while_files_are_stored_in_it_over_one_connection() {
         mount.end();
         let stored = if case.disk.join("one").exists() { "one" } else { "other" };
         assert_eq!(names(&case.disk.join(stored)).len(), 2 * STORED, "{kind:?}");
+    }
+}
+
+/// An upload that had given its connection to others went on at the path of its beginning, which was another file's by then.
+#[test]
+fn what_was_put_aside_goes_on_where_its_file_is_by_then() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib] {
+        let case = Case::empty(kind, Tls::V13);
+        let mount = case.mount_rw(&["connections=1"]);
+        let [old, new] = ["old", "new"].map(|name| mount.path(name));
+        fs::create_dir(&old).unwrap();
+        store(&old.join("f"), b"first ").unwrap();
+        let content = big_content(0, 4 << 20);
+        let (one, other) = content.split_at(2 << 20);
+        let mut file = File::options().append(true).open(old.join("f")).unwrap();
+        file.write_all(one).unwrap();
+        // What is written to all the time is not put aside so soon.
+        thread::sleep(Duration::from_secs(1));
+        fs::rename(&old, &new).unwrap();
+        fs::create_dir(&old).unwrap();
+        store(&old.join("f"), b"another").unwrap();
+        file.write_all(other).unwrap();
+        file.sync_all().unwrap();
+        drop(file);
+        mount.end();
+        assert_eq!(fs::read(case.disk.join("old/f")).unwrap(), b"another", "{kind:?}");
+        assert!(fs::read(case.disk.join("new/f")).unwrap() == [&b"first "[..], &content].concat(), "{kind:?}");
     }
 }
 

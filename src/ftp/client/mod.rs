@@ -24,7 +24,9 @@ use crate::ftp::transfer::Transfer;
 use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
 use crate::remote::condition::Condition;
-use crate::remote::{self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Seen, Start, Upload};
+use crate::remote::{
+    self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Seen, Start, Upload, Whereabouts,
+};
 use entrance::Entrance;
 use kind::translate;
 
@@ -269,6 +271,10 @@ impl Remote for Client {
 impl Upload for Outgoing {
     fn write(&mut self, bytes: &[u8]) -> Result<(), remote::Error> {
         Self::write(self, bytes).map_err(|error| given_up(self.pool(), error))
+    }
+
+    fn follow(&mut self, whereabouts: Box<dyn Whereabouts>) {
+        Self::follow(self, whereabouts);
     }
 
     fn finish(self: Box<Self>) -> Result<(), remote::Error> {

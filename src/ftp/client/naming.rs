@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(super) fn finish_for(outgoing: Outgoing, naming: &Naming) -> Result<Option<Named>, Error> {
     let server = Arc::clone(outgoing.server());
     let Some(way) = Way::of(&server) else { return outgoing.finish().map(|()| None) };
-    let from = outgoing.pathname().to_vec();
+    let from = outgoing.pathname();
     let to = match server.pathname(&naming.path) {
         Ok(to) if !is_doubtful(&server, &to) && way.can_tell(&to) => to,
         _ => return outgoing.finish().map(|()| None),

@@ -16,8 +16,6 @@ use std::time::{Instant, SystemTime};
 
 /// What is fetched or sent at a time (bytes).
 const STEP_BYTES: usize = 256 * 1024;
-/// How often what was stored is looked for anew, as directories on the way get other names.
-const MOVES_MAX: u32 = 3;
 /// What servers mostly give to a new file.
 const MODE_ASSUMED: u16 = 0o644;
 const MODE_KNOWN: u32 = 0x10000;
@@ -82,8 +80,7 @@ impl Drafts {
             }
         };
         if in_place {
-            self.set_mode_of_new(draft, &outgoing.target);
-            return self.landed(draft, None, None, moment);
+            return self.landed_in_place(draft, moment);
         }
         let base = self.uploaded(draft.ino, &outgoing.target, outgoing.end());
         self.reform(draft, Form::Uploaded, Some(base));
@@ -210,8 +207,7 @@ impl Drafts {
         self.overwrites(draft)?;
         self.record_place(draft, None)?;
         self.send(spool, &Target::Inode(draft.ino), size)?;
-        self.set_mode_of_new(draft, &Target::Inode(draft.ino));
-        self.landed(draft, None, None, moment)
+        self.landed_in_place(draft, moment)
     }
 
     /// From here on the old content is gone, which nothing needs any more: what is not in a spool is new.
@@ -320,6 +316,17 @@ impl Drafts {
         }
     }
 
+    /// As [`Drafts::landed`], of what went straight to the file's name.
+    pub(super) fn landed_in_place(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
+        let file = Target::Inode(draft.ino);
+        // Where it has no path any more nothing is done there, and without a server nothing can be.
+        let _staying = self.tree.staying(&file).ok();
+        if matches!(draft.state.lock().origin, Origin::Absent { .. }) {
+            self.set_mode(draft, &file);
+        }
+        self.landed(draft, None, None, moment)
+    }
+
     /// The server has the content under the file's name, unless it gave it another. What was uploaded as `renamed` is there
     /// no more. Where the server `told` of the file already, nothing is left to be done there.
     pub(super) fn landed(
@@ -382,32 +389,25 @@ impl Drafts {
     }
 
     /// What the server tells of what was stored, after it got the time that it is to have, unless both was done along with its
-    /// renaming; and where it is. `None` once it has no name. A directory on the way may get another name in the middle, which is
-    /// not waited for: whoever renamed it holds what moves.
+    /// renaming; and where it is. `None` once it has no name. Nothing moves there meanwhile: whoever stored it sees to that.
     fn told_after(
         &self,
         draft: &Draft,
         stamp: Option<SystemTime>,
         told: Option<Metadata>,
     ) -> Option<(RemotePath, Result<Metadata, remote::Error>)> {
-        let place = || self.tree.target(&Target::Inode(draft.ino)).ok();
-        let mut path = place()?;
-        if let Some(told) = told {
-            return Some((path, Ok(told)));
-        }
-        let mut moves = 0;
-        loop {
-            let refused = stamp.and_then(|stamp| self.tree.remote().set_modified(&path, stamp).err());
-            let told = self.tree.told(&path);
-            let now = place()?;
-            if now == path || moves == MOVES_MAX {
+        let path = self.tree.target(&Target::Inode(draft.ino)).ok()?;
+        let told = told.map_or_else(
+            || {
+                let refused = stamp.and_then(|stamp| self.tree.remote().set_modified(&path, stamp).err());
                 if let Some(error) = refused.filter(|_| !self.times_refused.swap(true, Ordering::Relaxed)) {
                     log::warn!("{path}: its time cannot be set: {error}");
                 }
-                return Some((path, told));
-            }
-            (path, moves) = (now, moves + 1);
-        }
+                self.tree.told(&path)
+            },
+            Ok,
+        );
+        Some((path, told))
     }
 
     /// Nothing more goes straight to the file's name, which is about to be another's or nobody's.
@@ -422,7 +422,7 @@ impl Drafts {
     pub(crate) fn land_append(&self, draft: &Draft, moment: Moment) -> Result<(), Error> {
         let Form::Append(outgoing) = usable(draft)?.0 else { return Ok(()) };
         match outgoing.finish() {
-            Ok(()) => self.landed(draft, None, None, moment)?,
+            Ok(()) => self.landed_in_place(draft, moment)?,
             Err(error) => self.rescue(draft, &outgoing, error)?,
         }
         Ok(())
@@ -502,12 +502,6 @@ impl Drafts {
             } else if transfer.finish_for(size, 0, naming.as_ref())? {
                 return Ok(naming.zip(transfer.into_named()));
             }
-        }
-    }
-
-    fn set_mode_of_new(&self, draft: &Draft, target: &Target) {
-        if matches!(draft.state.lock().origin, Origin::Absent { .. }) {
-            self.set_mode(draft, target);
         }
     }
 

@@ -96,6 +96,13 @@ impl Tree {
         Ok((path, moving))
     }
 
+    /// As [`Tree::staying`], for who must not wait: `None` where that has to be waited for.
+    pub(crate) fn staying_at_once(&self, target: &Target) -> Result<Option<(RemotePath, Moving<'_>)>, Error> {
+        let moving = self.moves.come();
+        let paths = self.begin(&moving, [target; 2], Effect::Stays)?;
+        Ok(paths.map(|[path, _]| (path, moving)))
+    }
+
     /// Waits until nobody else changes what is on the way to `targets`, or where they are on the way to. Nobody does who holds
     /// what this gives, or a connection: whoever is waited for may need that.
     fn changing(&self, targets: [&Target; 2], effect: Effect) -> Result<([RemotePath; 2], Moving<'_>), Error> {

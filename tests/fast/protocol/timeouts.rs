@@ -2,6 +2,7 @@
 
 use super::ftpd::{Act, Behaviour, Fault, Server, Step, Tree};
 use super::{Broken, TIMEOUT, client, names, path, read, settings};
+use ftpsfs::deadline::{Deadline, Ending};
 use ftpsfs::ftp::client::Client;
 use ftpsfs::ftp::error::Error;
 use ftpsfs::remote::{ErrorKind, Remote as _};
@@ -96,6 +97,24 @@ fn a_stall_during_a_listing_or_stat_is_an_error_in_time_and_the_next_one_works()
         assert_eq!(error.kind, ErrorKind::TimedOut, "{step:?}: {error}");
         assert_eq!(names(&client, "/"), ["a"], "{step:?}");
     });
+}
+
+/// The kernel of a server that stands still takes our part of a handshake. That was taken for bytes of the file, and a request went
+/// on for as long again.
+#[test]
+fn a_handshake_that_gets_no_answer_moves_nothing() {
+    for (step, moves) in [(Step::DataHandshake, false), (Step::Half, true)] {
+        let server = Server::start(Behaviour::default().with(stalling(step)), tree());
+        let client = client(&server);
+        let deadline = Deadline::new(Some(TIMEOUT * 10), None, &Ending::default());
+        let _entered = deadline.enter();
+        let before = deadline.end().unwrap();
+        // It is told in milliseconds.
+        std::thread::sleep(Duration::from_millis(20));
+        let Broken { error, .. } = read(&client, "/a", Some(SIZE)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TimedOut, "{step:?}: {error}");
+        assert_eq!(deadline.end().unwrap() > before, moves, "{step:?}");
+    }
 }
 
 /// The time limit is for the server's silence, not for the reader's.

@@ -132,7 +132,7 @@ fn an_upload_follows_its_directory() {
 #[test]
 fn nothing_is_done_to_what_has_the_path_by_then() {
     type Work = fn(&Mount, Ino);
-    let works: [(Call, Work); 8] = [
+    let works: [(Call, Work); 9] = [
         (Call::RemoveFile, |mount, d| mount.vfs.unlink(d, b"f", mount.now, NETWORK).unwrap()),
         (Call::RemoveDirectory, |mount, d| mount.vfs.rmdir(d, b"sub", mount.now, NETWORK).unwrap()),
         (Call::CreateDirectory, |mount, d| {
@@ -150,6 +150,14 @@ fn nothing_is_done_to_what_has_the_path_by_then() {
             let file = mount.lookup(d, "f").unwrap();
             let fh = mount.vfs.open(file, Access::Write, mount.now, NETWORK).unwrap().fh;
             mount.write(fh, 4, b" and what is appended");
+            mount.close(fh);
+        }),
+        (Call::SetModified, |mount, d| {
+            let file = mount.lookup(d, "f").unwrap();
+            let fh = mount.vfs.open(file, Access::Write, mount.now, NETWORK).unwrap().fh;
+            mount.write(fh, 4, b" and what is appended");
+            let changes = Changes { modified: Some(SystemTime::UNIX_EPOCH), ..Changes::default() };
+            mount.vfs.setattr(file, Some(fh), changes, mount.now, NETWORK).unwrap();
             mount.close(fh);
         }),
     ];

@@ -24,11 +24,11 @@ pub(super) struct Stillness {
 }
 
 impl Stillness {
-    /// `make` begins it and returns just before its end.
-    pub(super) fn during(make: impl FnOnce()) -> Self {
-        let begun = Instant::now();
-        make();
-        Self { from: begun + DRAINED, to: Instant::now() }
+    /// Nothing moves any more, but for what was on its way, until just after `pause`.
+    pub(super) fn during(pause: impl FnOnce()) -> Self {
+        let from = Instant::now() + DRAINED;
+        pause();
+        Self { from, to: Instant::now() }
     }
 
     /// How much of `wait` lies in it.

@@ -71,19 +71,15 @@ impl Troubles {
                 KILL
             }
             LONG_CUT => {
-                let still = Stillness::during(|| {
-                    link.cut();
-                    self.outlast();
-                });
+                link.cut();
+                let still = Stillness::during(|| self.outlast());
                 link.mend();
                 self.still.push(still);
                 OUTLASTING_CUT
             }
             LONG_STOP => {
-                let still = Stillness::during(|| {
-                    server.suspend();
-                    self.outlast();
-                });
+                server.suspend();
+                let still = Stillness::during(|| self.outlast());
                 server.resume();
                 self.still.push(still);
                 OUTLASTING_STOP
