@@ -270,6 +270,20 @@ fn another_session_tells_that_a_small_file_is_there_before_the_server_does() {
     assert_eq!((client.condition().connections.idle, server.connections()), (2, 2));
 }
 
+/// What was sent first need not be there first.
+#[test]
+fn another_session_that_was_asked_too_early_is_asked_again() {
+    let server = late_server(&[]);
+    let client = client_with_two(&server);
+    let last_word = Act::SayLate(Duration::from_millis(400), "226 Transfer complete.".to_owned());
+    server.fault(Fault::new(Step::FinalReply, last_word).once());
+    server.fault(Fault::say(Step::Command("SIZE"), "213 3").once());
+    let begun = Instant::now();
+    let named = upload(&client, &naming("/new")).unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert_eq!(named.renaming.rename().unwrap().unwrap().size, Some(5));
+}
+
 /// What another session says decides nothing but that all is there; and what is there stays, whatever the transfer's end.
 #[test]
 fn what_another_session_cannot_tell_is_left_to_the_servers_own_word() {
