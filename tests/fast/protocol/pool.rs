@@ -293,6 +293,29 @@ fn a_server_that_is_gone_is_told_at_once_after_the_first_time_and_found_again() 
     assert_eq!(names(&client, "/"), ["a", "b"]);
 }
 
+#[test]
+fn nobody_asks_whether_a_server_is_back_once_the_mount_has_ended() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    server.fault(Fault::new(Step::Greeting, Act::Stall));
+    server.hang_up();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !client.is_away() {
+        assert!(client.list(&path("/")).is_err() && Instant::now() < deadline);
+    }
+    // It is asked after a second, two, and four.
+    let tried = |seconds: u64| {
+        let before = server.connections();
+        std::thread::sleep(Duration::from_secs(seconds));
+        server.connections() - before
+    };
+    assert!(tried(3) > 0);
+    client.close();
+    // One may be on its way.
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(tried(5), 0);
+}
+
 /// A mount with `connections=1` had two, from the first silence of its server on: what the probe had opened was kept beside the one
 /// that a request held.
 #[test]
