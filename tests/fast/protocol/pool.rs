@@ -131,6 +131,23 @@ fn a_paused_download_does_not_block_a_listing() {
     assert_eq!(server.connections(), 1);
 }
 
+/// With two connections, the download that was not read for longest gives its own up, and the other one goes on.
+#[test]
+fn the_download_that_paused_first_gives_way() {
+    let server = Server::start(Behaviour::default(), tree().made_up("/huge", 1 << 30));
+    let client = client_of(&server, 2);
+    let mut buffer = [0; 1000];
+    let mut downloads = [(); 2].map(|()| {
+        let mut download = client.read_from(&path("/huge"), 0, Some(1 << 30)).unwrap();
+        download.read(&mut buffer).unwrap();
+        download
+    });
+    assert_eq!(names(&client, "/").len(), 3);
+    assert_eq!(downloads[0].read(&mut buffer).unwrap_err().kind, ErrorKind::Preempted);
+    downloads[1].read(&mut buffer).unwrap();
+    assert_eq!(server.connections(), 2);
+}
+
 #[test]
 fn closing_the_client_says_goodbye_on_every_connection() {
     let server = Server::start(Behaviour::default(), tree());
