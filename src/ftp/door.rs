@@ -21,10 +21,8 @@ pub struct Door {
 struct Full {
     /// So many it had room for.
     room: usize,
-    /// What it said, or did.
+    /// What it said.
     why: String,
-    /// It said so; else it closed a connection without a word, as a session does that somebody kills.
-    is_said: bool,
     since: Instant,
     /// Until it is asked for more.
     pause: Duration,
@@ -95,11 +93,9 @@ impl Door {
         }
     }
 
-    /// One that was open is so no more: the server, or the account, may not be what it was, and what closed another without a word
-    /// need not have been a limit.
+    /// One that was open is so no more: the server, or the account, may not be what it was.
     pub fn distrust(&mut self) {
         self.let_in = None;
-        self.full.take_if(|full| !full.is_said);
     }
 
     /// One was opened elsewhere.
@@ -112,12 +108,12 @@ impl Door {
         self.knocking -= 1;
         match error {
             Error::Busy { why } => {
-                self.is_full(open, began, now, &why, true);
+                self.is_full(open, began, now, &why);
                 Failed::Waits
             }
             // Some say nothing and close the connection.
             error if open > 0 && is_silent_end(&error) => {
-                self.is_full(open, began, now, &error.to_string(), false);
+                self.is_full(open, began, now, &error.to_string());
                 Failed::Waits
             }
             Error::LoginRefused { reply } => {
@@ -148,7 +144,7 @@ impl Door {
         self.full.as_ref().map(|full| &*full.why)
     }
 
-    fn is_full(&mut self, open: usize, began: Instant, now: Instant, why: &str, is_said: bool) {
+    fn is_full(&mut self, open: usize, began: Instant, now: Instant, why: &str) {
         let first = if open == 0 { NO_ROOM_PAUSE } else { FULL_PAUSE };
         let most = if open == 0 { NO_ROOM_PAUSE_MAX } else { FULL_PAUSE_MAX };
         let pause = match &self.full {
@@ -160,7 +156,7 @@ impl Door {
         if self.full.as_ref().is_none_or(|full| full.room != open) {
             log::info!("the server has room for {open} connections for now ({why})");
         }
-        self.full = Some(Full { room: open, why: why.to_owned(), is_said, since: now, pause });
+        self.full = Some(Full { room: open, why: why.to_owned(), since: now, pause });
     }
 
     fn is_refused(&mut self, reply: &Reply, now: Instant) {
@@ -308,20 +304,6 @@ mod tests {
         door.knocks();
         let other = Error::Closed { step: "USER".to_owned() };
         assert!(matches!(door.turned_away(other, 1, now, now), Failed::Fails(_)));
-    }
-
-    /// All sessions were killed, one of them before its greeting.
-    #[test]
-    fn an_end_without_a_word_is_no_limit_where_others_end_as_well() {
-        let now = Instant::now();
-        for (error, next) in [(Error::Closed { step: GREETING.to_owned() }, Knock::Now), (busy(), Knock::Wait)] {
-            let mut door = Door::default();
-            door.knocks();
-            door.turned_away(error, 1, now, now);
-            assert_eq!(door.knock(1, 4, now), Knock::Wait);
-            door.distrust();
-            assert_eq!(door.knock(1, 4, now), next);
-        }
     }
 
     #[test]
