@@ -222,17 +222,17 @@ pub trait Upload: Send + fmt::Debug {
     /// After an error the upload is over; [`ErrorKind::NoSpace`] and [`ErrorKind::Quota`] where the server said so.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
 
+    /// Whenever the upload goes on by another request, it does at `whereabouts`, and no more at the path where it began.
+    fn follow(&mut self, whereabouts: Box<dyn Whereabouts>) {
+        let _ = whereabouts;
+    }
+
     /// Ends the upload. `Ok` means that the server confirmed it and that the file there has the size that it must have.
     ///
     /// # Errors
     ///
     /// Whatever the server said; [`ErrorKind::Lost`] where it said nothing and the size is wrong or unknown.
     fn finish(self: Box<Self>) -> Result<(), Error>;
-
-    /// Whenever the upload goes on by another request, it does at `whereabouts`, and no more at the path where it began.
-    fn follow(&mut self, whereabouts: Box<dyn Whereabouts>) {
-        let _ = whereabouts;
-    }
 
     /// As [`Upload::finish`], and makes ready to give the file another name, in as few round trips as the server lets it take.
     /// `None` where only the upload is finished, and the rest is to be done by itself.
@@ -248,9 +248,9 @@ pub trait Upload: Send + fmt::Debug {
 
 /// Where a file is that is being uploaded, whatever the directories on the way are called by now.
 pub trait Whereabouts: Send + Sync + fmt::Debug {
-    /// Calls `with` where it is, and lets nothing move there until that returns. Waits for what moves, if `waits`: not for whoever
-    /// has a connection, which that may need. `false` where that is not known and `with` was not called.
-    fn hold(&self, waits: bool, with: &mut dyn FnMut(&RemotePath)) -> bool;
+    /// Calls `with` where it is, and lets nothing move there until that returns; does not call it where that is not known.
+    /// Waits for what moves there, if `waits`: nobody may who has a connection, since what moves may need it.
+    fn hold(&self, waits: bool, with: &mut dyn FnMut(&RemotePath));
 }
 
 /// The name that an upload is to get, and what else the file is to have then.

@@ -66,6 +66,7 @@ struct Holding {
     deadline: Arc<Deadline>,
     /// Where it was when its last transfer began.
     pathname: Mutex<Vec<u8>>,
+    /// Where it is now, once somebody tells.
     whereabouts: OnceLock<Box<dyn Whereabouts>>,
     state: Mutex<State>,
 }
@@ -347,11 +348,13 @@ impl Drop for Outgoing {
 impl Holding {
     /// What `with` does where the file is now, and stays meanwhile; [`Error::Preempted`] where that is not known, or not yet and
     /// nothing `waits` for it. Nobody waits who has a connection.
-    fn at_its_place<T>(&self, waits: bool, with: impl FnOnce(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
-        let Some(whereabouts) = self.whereabouts.get() else { return with(&self.pathname.lock().clone()) };
-        let (mut with, mut done) = (Some(with), Err(Error::Preempted));
+    fn at_its_place<T>(&self, waits: bool, mut with: impl FnMut(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
+        let Some(whereabouts) = self.whereabouts.get() else {
+            let pathname = self.pathname.lock().clone();
+            return with(&pathname);
+        };
+        let mut done = Err(Error::Preempted);
         whereabouts.hold(waits, &mut |path| {
-            let Some(with) = with.take() else { return };
             done = self.server.pathname(path).and_then(|pathname| {
                 self.pathname.lock().clone_from(&pathname);
                 with(&pathname)

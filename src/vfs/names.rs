@@ -105,17 +105,12 @@ pub(crate) fn is_temporary(name: &[u8]) -> bool {
 /// Whether a server is about to delete what it has under `name`: Pure-FTPd that knows of quotas renames first what `DELE` names, to
 /// `.pureftpd-rename.<process>.<number, in hexadecimal>`.
 pub(crate) fn is_being_deleted(name: &[u8]) -> bool {
-    let parts =
-        name.strip_prefix(b".pureftpd-rename.").map(|rest| rest.split(|byte| *byte == b'.').collect::<Vec<_>>());
-    match parts.as_deref() {
-        Some([process, number]) => {
-            !process.is_empty()
-                && process.iter().all(u8::is_ascii_digit)
-                && !number.is_empty()
-                && number.iter().all(u8::is_ascii_hexdigit)
-        }
-        _ => false,
-    }
+    let Some(rest) = name.strip_prefix(b".pureftpd-rename.") else { return false };
+    let mut parts = rest.split(|byte| *byte == b'.');
+    let mut is_next_of = |is_digit: fn(&u8) -> bool| {
+        parts.next().is_some_and(|number| !number.is_empty() && number.iter().all(is_digit))
+    };
+    is_next_of(u8::is_ascii_digit) && is_next_of(u8::is_ascii_hexdigit) && parts.next().is_none()
 }
 
 /// Whether `name` may be one of [`Namer::replaced`].

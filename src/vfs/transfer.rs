@@ -316,14 +316,14 @@ struct InTree {
 }
 
 impl Whereabouts for InTree {
-    fn hold(&self, waits: bool, with: &mut dyn FnMut(&RemotePath)) -> bool {
+    fn hold(&self, waits: bool, with: &mut dyn FnMut(&RemotePath)) {
         let staying = match waits {
             true => self.tree.staying(&self.target).map(Some),
             false => self.tree.staying_at_once(&self.target),
         };
-        let Ok(Some((path, _staying))) = staying else { return false };
-        with(&path);
-        true
+        if let Ok(Some((path, _staying))) = staying {
+            with(&path);
+        }
     }
 }
 

@@ -397,16 +397,14 @@ impl Drafts {
         told: Option<Metadata>,
     ) -> Option<(RemotePath, Result<Metadata, remote::Error>)> {
         let path = self.tree.target(&Target::Inode(draft.ino)).ok()?;
-        let told = told.map_or_else(
-            || {
-                let refused = stamp.and_then(|stamp| self.tree.remote().set_modified(&path, stamp).err());
-                if let Some(error) = refused.filter(|_| !self.times_refused.swap(true, Ordering::Relaxed)) {
-                    log::warn!("{path}: its time cannot be set: {error}");
-                }
-                self.tree.told(&path)
-            },
-            Ok,
-        );
+        if let Some(told) = told {
+            return Some((path, Ok(told)));
+        }
+        let refused = stamp.and_then(|stamp| self.tree.remote().set_modified(&path, stamp).err());
+        if let Some(error) = refused.filter(|_| !self.times_refused.swap(true, Ordering::Relaxed)) {
+            log::warn!("{path}: its time cannot be set: {error}");
+        }
+        let told = self.tree.told(&path);
         Some((path, told))
     }
 

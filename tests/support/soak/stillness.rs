@@ -24,7 +24,7 @@ pub(super) struct Stillness {
 }
 
 impl Stillness {
-    /// Nothing moves any more, but for what was on its way, until just after `pause`.
+    /// From now on nothing moves but what is on its way, and that until `pause` has returned at least.
     pub(super) fn during(pause: impl FnOnce()) -> Self {
         let from = Instant::now() + DRAINED;
         pause();
