@@ -140,3 +140,29 @@ fn probe(pool: &Weak<Pool>) {
         pause = (pause * 2).min(PROBE_PAUSE_LAST);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pauses(tries: &mut Tries, count: usize) -> Vec<Option<u128>> {
+        (0..count).map(|_| tries.next_pause().map(|pause| pause.as_millis())).collect()
+    }
+
+    #[test]
+    fn pauses_grow_until_there_is_no_time_left() {
+        let begin = |hard| Tries::begin(Instant::now(), Duration::from_millis(900), hard);
+        let (first, last) = ([50, 100, 200, 400, 800], Some(1000));
+        assert_eq!(pauses(&mut begin(false), 7), [&first.map(Some)[..], &[None, None]].concat());
+        assert_eq!(pauses(&mut begin(true), 8), [&first.map(Some)[..], &[last; 3]].concat());
+    }
+
+    #[test]
+    fn who_never_gives_up_has_always_time_left() {
+        let (now, timeout) = (Instant::now(), Duration::from_secs(2));
+        let given_up = Tries::begin(now, timeout, false).until();
+        assert_eq!(given_up, now + timeout);
+        assert!(Tries::begin(now, timeout, true).until() >= now + PROBE_MAX);
+        assert_eq!(Tries::begin(now, timeout, true).in_doubt_from, given_up);
+    }
+}

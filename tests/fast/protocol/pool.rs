@@ -307,7 +307,24 @@ fn a_server_that_is_gone_is_told_at_once_after_the_first_time_and_found_again() 
     while client.is_away() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
+    // The connection that found it is not thrown away.
+    let connections = server.connections();
     assert_eq!(names(&client, "/"), ["a", "b"]);
+    assert_eq!(server.connections(), connections);
+}
+
+/// A server that refuses is not asked again and again without a pause.
+#[test]
+fn a_server_that_refuses_is_tried_again_with_pauses() {
+    let server = Server::start(Behaviour::default(), tree());
+    let client = client(&server);
+    server.fault(Fault::new(Step::Greeting, Act::HangUp));
+    server.hang_up();
+    let (before, begun) = (server.connections(), Instant::now());
+    assert!(client.list(&path("/")).is_err());
+    // Who waits 50 ms, 100 ms, 200 ms, ... tries five times in two seconds, and the probe once.
+    let (tries, took) = (server.connections() - before, begun.elapsed());
+    assert!((2..=8).contains(&tries) && took < TIMEOUT * 2, "{tries} in {took:?}");
 }
 
 #[test]
