@@ -69,7 +69,10 @@ pub fn keep(row: &Row) {
     let mut rows: Vec<Row> = load().into_iter().filter(|old| !is_same(old)).collect();
     rows.push(row.clone());
     let lines: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap() + "\n").collect();
-    fs::write(path(), lines.concat()).expect("target can be written");
+    let path = path();
+    // The build may have gone elsewhere.
+    fs::create_dir_all(path.parent().expect("it is in target")).expect("target can be written");
+    fs::write(path, lines.concat()).expect("target can be written");
 }
 
 fn path() -> PathBuf {

@@ -19,19 +19,35 @@ const PROBE_PAUSE_LAST: Duration = Duration::from_secs(15);
 /// How long a probe may take.
 const PROBE_MAX: Duration = Duration::from_secs(15);
 
+/// Pauses between tries, each twice as long as the one before.
+#[derive(Debug)]
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    fn take(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
+        pause
+    }
+}
+
 /// The tries of one request to get a connection.
 #[derive(Debug)]
 pub(super) struct Tries {
     /// Who never gives up has none.
     until: Option<Instant>,
     in_doubt_from: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl Tries {
     pub(super) fn begin(since: Instant, timeout: Duration, hard: bool) -> Self {
         let until = (!hard).then(|| since + deadline::at_most(timeout));
-        Self { until, in_doubt_from: since + timeout, pause: PAUSE_FIRST }
+        let pauses = Pauses { next: PAUSE_FIRST, longest: PAUSE_LAST };
+        Self { until, in_doubt_from: since + timeout, pauses }
     }
 
     /// Until when there may be one; far away for who never gives up.
@@ -40,8 +56,7 @@ impl Tries {
     }
 
     fn next_pause(&mut self) -> Option<Duration> {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(PAUSE_LAST);
+        let pause = self.pauses.take();
         self.until.is_none_or(|until| Instant::now() + pause < until).then_some(pause)
     }
 }
@@ -108,7 +123,7 @@ impl Drop for Unheard<'_> {
 }
 
 fn probe(pool: &Weak<Pool>) {
-    let mut pause = PROBE_PAUSE_FIRST;
+    let mut pauses = Pauses { next: PROBE_PAUSE_FIRST, longest: PROBE_PAUSE_LAST };
     while let Some(pool) = pool.upgrade().filter(|pool| pool.server.breaker.is_open() && !pool.is_closed()) {
         // What it held beforehand is as dead as what the request had.
         pool.forget_idle();
@@ -136,8 +151,7 @@ fn probe(pool: &Weak<Pool>) {
         }
         let server = Arc::clone(&pool.server);
         drop(pool);
-        server.breaker.rest(pause);
-        pause = (pause * 2).min(PROBE_PAUSE_LAST);
+        server.breaker.rest(pauses.take());
     }
 }
 

@@ -32,7 +32,10 @@ impl Request {
     /// they woke up. And questions are short: they go before transfers.
     pub(super) fn has_its_turn(&self, state: &State) -> bool {
         let (waiters, questions) = self.others(state);
-        let idle = state.idle.len();
+        self.may_have_one_of(state.idle.len(), waiters, questions)
+    }
+
+    fn may_have_one_of(&self, idle: usize, waiters: usize, questions: usize) -> bool {
         match self.is_for_long() {
             true if questions > 0 => idle > waiters,
             true => self.has_waited || idle > waiters,
@@ -163,6 +166,42 @@ mod tests {
     use super::*;
 
     const PAUSE: Duration = Duration::from_millis(20);
+
+    fn request(is_transfer: bool, has_waited: bool) -> Request {
+        Request { has_waited, ..Request::new(Care::Usual, is_transfer) }
+    }
+
+    #[test]
+    fn what_is_idle_is_theirs_who_wait_and_questions_go_first() {
+        // Of so many idle ones, while so many others wait, of whom so many ask something.
+        let may = |request: Request, cases: [(usize, usize, usize); 6]| {
+            cases.map(|(idle, waiters, questions)| request.may_have_one_of(idle, waiters, questions))
+        };
+        let cases = [(1, 0, 0), (1, 1, 0), (2, 1, 0), (1, 1, 1), (2, 1, 1), (2, 2, 1)];
+        assert_eq!(may(request(true, false), cases), [true, false, true, false, true, false]);
+        assert_eq!(may(request(true, true), cases), [true, true, true, false, true, false]);
+        assert_eq!(may(request(false, false), cases), [true, true, true, false, true, true]);
+        assert_eq!(may(request(false, true), cases), [true; 6]);
+        // It has waited for long enough, and is as a question.
+        let since = Instant::now().checked_sub(TRANSFERS_WAIT).unwrap();
+        assert_eq!(may(Request { since, ..request(true, true) }, cases), [true; 6]);
+    }
+
+    #[test]
+    fn who_is_in_line_is_none_of_the_others_there() {
+        let mut state = State { waiters: 2, questions: 1, ..State::default() };
+        for (is_transfer, in_line) in [(true, (3, 1)), (false, (3, 2))] {
+            let mut request = request(is_transfer, false);
+            assert_eq!(request.others(&state), (2, 1));
+            // Twice is as once.
+            for _ in 0..2 {
+                request.stand_in_line(&mut state);
+                assert_eq!(((state.waiters, state.questions), request.others(&state)), (in_line, (2, 1)));
+            }
+            assert!(!request.leave_line(&mut state));
+            assert_eq!((state.waiters, state.questions), (2, 1));
+        }
+    }
 
     #[test]
     fn transfers_wait_for_the_next_question_and_not_for_ever() {
