@@ -104,20 +104,30 @@ fn after_a_last_reply_that_did_not_come_in_time_nothing_more_is_heard() {
 #[test]
 fn nothing_is_made_ready_where_the_end_was_not_good() {
     for greeting in [VSFTPD, PROFTPD, OTHER] {
-        for (fault, told) in [
-            (Fault::say(Step::Command("SIZE"), "213 4"), Err(ErrorKind::Lost)),
-            (Fault::say(Step::Command("SIZE"), "213 6"), Err(ErrorKind::Lost)),
-            (Fault::say(Step::Command("SIZE"), "550 Permission denied."), Ok(false)),
-            (Fault::say(Step::FinalReply, "426 Failure reading network stream."), Err(ErrorKind::Lost)),
-            (Fault::say(Step::FinalReply, "451 Local error."), Err(ErrorKind::Refused)),
-            (Fault::new(Step::FinalReply, Act::HangUp), Err(ErrorKind::Lost)),
-            (Fault::say(Step::Command("RNFR"), "550 No."), Ok(false)),
-            (Fault::new(Step::Command("RNFR"), Act::HangUp), Ok(false)),
+        let is_asked_before = greeting == VSFTPD;
+        for (fault, told, goes_on) in [
+            (Fault::say(Step::Command("SIZE"), "213 4"), Err(ErrorKind::Lost), false),
+            (Fault::say(Step::Command("SIZE"), "213 6"), Err(ErrorKind::Lost), false),
+            (Fault::say(Step::Command("SIZE"), "550 Permission denied."), Ok(false), false),
+            (
+                Fault::say(Step::FinalReply, "426 Failure reading network stream."),
+                Err(ErrorKind::Lost),
+                !is_asked_before,
+            ),
+            (Fault::say(Step::FinalReply, "451 Local error."), Err(ErrorKind::Refused), !is_asked_before),
+            (Fault::new(Step::FinalReply, Act::HangUp), Err(ErrorKind::Lost), false),
+            (Fault::say(Step::Command("RNFR"), "550 No."), Ok(false), true),
+            (Fault::new(Step::Command("RNFR"), Act::HangUp), Ok(false), false),
         ] {
             let server = server(greeting, std::slice::from_ref(&fault));
-            let ready = upload(&client(&server), &naming("/new")).map(|named| named.is_some());
+            let client = client(&server);
+            let ready = upload(&client, &naming("/new")).map(|named| named.is_some());
             assert_eq!(ready.map_err(|error| error.kind), told, "{greeting} {fault:?}");
             assert_eq!(server.count("RNTO"), 0, "{greeting} {fault:?}");
+            // Where the session is gone, or expects the new name, another one is needed, and only there.
+            server.no_more_faults();
+            client.remove_file(&path("/t")).unwrap();
+            assert_eq!(server.connections(), if goes_on { 1 } else { 2 }, "{greeting} {fault:?}");
         }
         // It says why, and the size proves it.
         let full =
