@@ -9,7 +9,7 @@ mod line;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
 pub use calls::refuse_calls;
-pub use descriptors::{allow_many_descriptors, unsent};
+pub use descriptors::{allow_many_descriptors, fit_receive_buffer, unsent};
 pub use line::Line;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;

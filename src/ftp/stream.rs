@@ -181,6 +181,23 @@ impl Tcp {
         }
     }
 
+    /// Has the kernel take no more than `bytes` of what nobody has read yet, and not several MiB as it does for who reads fast. As it
+    /// was where that could not be undone by [`Tcp::hold_no_more`].
+    pub fn hold_back(&self, bytes: usize) {
+        let held = sys::fit_receive_buffer(self.socket.as_fd())
+            .and_then(|()| SockRef::from(&self.socket).set_recv_buffer_size(bytes));
+        if let Err(error) = held {
+            log::trace!("SO_RCVBUF: {error}");
+        }
+    }
+
+    /// Has the kernel take as much as it thinks right.
+    pub fn hold_no_more(&self) {
+        if let Err(error) = sys::fit_receive_buffer(self.socket.as_fd()) {
+            log::trace!("SO_BUF_LOCK: {error}");
+        }
+    }
+
     /// Ends our direction with a FIN.
     ///
     /// # Errors

@@ -11,6 +11,23 @@ pub fn unsent(socket: BorrowedFd<'_>) -> Option<usize> {
     (told == 0).then_some(count).and_then(|count| usize::try_from(count).ok())
 }
 
+/// Has the kernel fit a TCP connection's receive buffer to what comes and is read (tcp(7), `tcp_moderate_rcvbuf`), also where its size
+/// was set (`SO_BUF_LOCK`).
+///
+/// # Errors
+///
+/// The system's: before Linux 5.14 there is no such thing.
+pub fn fit_receive_buffer(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let nothing: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of_val(&nothing)).map_err(io::Error::other)?;
+    let (socket, value) = (socket.as_raw_fd(), (&raw const nothing).cast());
+    // SAFETY: the descriptor is open, and the kernel reads one int.
+    match unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, value, length) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Has the process open as many files as it is let (getrlimit(2)), where it would be fewer otherwise: each file that is written and
 /// has no room in memory is one.
 ///

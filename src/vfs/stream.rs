@@ -206,12 +206,13 @@ impl Stream {
     pub(crate) fn advance(&mut self, last: BlockIndex, stalled: bool) {
         self.claim();
         if last > self.demanded {
+            self.demanded = last;
             if self.window == 0 {
-                self.window = WINDOW_FIRST;
+                // Who only has a look leaves what is ahead of him, and the kernel asks for as much again by itself.
+                self.window = if self.is_look() { 0 } else { WINDOW_FIRST };
             } else if stalled {
                 self.window = (self.window * 2).min(WINDOW_MAX);
             }
-            self.demanded = last;
         }
     }
 

@@ -186,6 +186,28 @@ fn little_is_fetched_that_nobody_asked_for() {
     }
 }
 
+/// What comes of one place is in the way of what is looked at next: at 20 Mbit/s, 6 MiB would be for 2.5 s. The kernel took as much
+/// as that once it had seen how fast the beginning was read.
+#[test]
+fn who_skips_through_a_film_leaves_little_behind() {
+    const SKIPS: u64 = 20;
+    let link = Arc::new(Link::new(Quality::delayed(Duration::from_millis(20))));
+    let case = Case::of(Spec::new(Kind::Vsftpd, "/").behind(&link));
+    let mount = case.mount(&[]);
+    let film = File::open(mount.path("big.bin")).unwrap();
+    let mut block = vec![0; 256 << 10];
+    let before = link.bytes_to_client();
+    for offset in (1..=SKIPS).map(|skip| skip * (23 << 20) + 4328) {
+        film.read_exact_at(&mut block, offset).unwrap();
+        assert!(block == tree::big_content(offset, block.len()), "at {offset}");
+    }
+    drop(film);
+    mount.end();
+    let each = (link.bytes_to_client() - before) / SKIPS;
+    println!("{each} bytes fetched for each look of {}", block.len());
+    assert!(each < 5 << 18, "{each}");
+}
+
 /// As a file manager does for its thumbnails: what is not wanted any more is broken off while it comes, and the connection is used
 /// for the next.
 #[test]

@@ -137,7 +137,10 @@ impl Client {
     fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
         let pathname = self.server.pathname(path)?;
         self.pool.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
-            Ok(data) => {
+            Ok(mut data) => {
+                if offset > 0 {
+                    data.expect_look();
+                }
                 let expected = size.map(|size| size.saturating_sub(offset));
                 let resumed = data.resumed();
                 let mut transfer = Transfer::new(lease, data, &self.pool, &self.server, expected);
