@@ -133,6 +133,11 @@ pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
     TURNS.write()
 }
 
+/// Lets other tests run at the same time, but none that measures: for what starts its servers itself.
+pub(crate) fn among_others() -> RwLockReadGuard<'static, ()> {
+    TURNS.read()
+}
+
 /// The same path under two roots.
 pub(crate) fn both<'a>(disk: &'a Path, mount: &'a Path, path: &str) -> (PathBuf, PathBuf) {
     (disk.join(path), mount.join(path))

@@ -1,14 +1,13 @@
 //! Everyday use while something fails every few seconds: a minute of what `make soak` does for half an hour.
 
-use crate::cases::alone;
+use crate::cases::among_others;
 use crate::support::server::Kind;
 use crate::support::soak::{Plan, run};
 use std::time::Duration;
 
 #[test]
 fn a_minute_of_faults_loses_nothing_and_hangs_nobody() {
-    // How long calls wait at most is a promise for a machine that has time for them.
-    let _alone = alone();
+    let _turn = among_others();
     let plan = Plan {
         kind: Kind::Proftpd,
         duration: Duration::from_secs(60),
