@@ -99,9 +99,13 @@ impl Deadline {
         self.moved.fetch_max(Stamp::now().0, Ordering::Relaxed);
     }
 
-    /// What moved for `other` moved for this as well.
+    /// What moved for `other` moved for this as well. That it began is no movement: a second try that begins while somebody waits
+    /// would give him all his time once more.
     pub fn follow(&self, other: &Self) {
-        self.moved.fetch_max(other.moved.load(Ordering::Relaxed), Ordering::Relaxed);
+        let moved = other.moved.load(Ordering::Relaxed);
+        if moved > other.began.0 {
+            self.moved.fetch_max(moved, Ordering::Relaxed);
+        }
     }
 
     /// It is over now.
@@ -231,6 +235,9 @@ mod tests {
         capped.moved();
         moving.moved();
         assert!(still.is_over() && capped.is_over() && !moving.is_over() && !endless.is_over());
+        // Begun a moment ago, and nothing has moved since.
+        still.follow(&deadline(None, None));
+        assert!(still.is_over());
         still.follow(&moving);
         assert!(!still.is_over());
         endless.cancel();
