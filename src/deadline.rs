@@ -16,10 +16,13 @@ pub const SLICE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Deadline {
     began: Stamp,
+    /// From when on the patience counts if nothing has moved since.
+    counts_from: AtomicU64,
     /// How long nothing may move.
     patience: Option<Duration>,
     /// How long all of it may take, however much moves.
     most: Option<Duration>,
+    /// When something moved last; 0 until then.
     moved: AtomicU64,
     cancelled: AtomicBool,
     ending: Ending,
@@ -80,8 +83,8 @@ impl Deadline {
     /// `ending`.
     pub fn new(patience: Option<Duration>, most: Option<Duration>, ending: &Ending) -> Arc<Self> {
         let began = Stamp::now();
-        let (moved, cancelled) = (AtomicU64::new(began.0), AtomicBool::new(false));
-        Arc::new(Self { began, patience, most, moved, cancelled, ending: ending.clone() })
+        let (counts_from, moved, cancelled) = (AtomicU64::new(began.0), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { began, counts_from, patience, most, moved, cancelled, ending: ending.clone() })
     }
 
     /// For what nobody waits for: over only with `ending`, or when it is cancelled.
@@ -94,18 +97,20 @@ impl Deadline {
         Entered { before: CURRENT.replace(Some(Arc::clone(self))) }
     }
 
-    /// Bytes have moved, or something new begins: the patience counts from now on.
+    /// Bytes have moved: the patience counts from now on.
     pub fn moved(&self) {
         self.moved.fetch_max(Stamp::now().0, Ordering::Relaxed);
+    }
+
+    /// Something new begins under it: the patience counts from now on, but nothing has moved for those who [`Deadline::follow`].
+    pub fn begin_again(&self) {
+        self.counts_from.fetch_max(Stamp::now().0, Ordering::Relaxed);
     }
 
     /// What moved for `other` moved for this as well. That it began is no movement: a second try that begins while somebody waits
     /// would give him all his time once more.
     pub fn follow(&self, other: &Self) {
-        let moved = other.moved.load(Ordering::Relaxed);
-        if moved > other.began.0 {
-            self.moved.fetch_max(moved, Ordering::Relaxed);
-        }
+        self.moved.fetch_max(other.moved.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// It is over now.
@@ -115,9 +120,20 @@ impl Deadline {
 
     /// When it is over if nothing moves any more; `None` is never.
     pub fn end(&self) -> Option<Instant> {
-        let still = self.patience.map(|patience| Stamp(self.moved.load(Ordering::Relaxed)).after(patience));
+        let still = self.patience.map(|patience| self.counts_from().after(patience));
         let most = self.most.map(|most| self.began.after(most));
         still.into_iter().chain(most).min()
+    }
+
+    /// How long ago it began, and how long nothing has moved.
+    pub fn ages(&self) -> (Duration, Duration) {
+        let since = |stamp: Stamp| Instant::now().saturating_duration_since(stamp.after(Duration::ZERO));
+        (since(self.began), since(self.counts_from()))
+    }
+
+    fn counts_from(&self) -> Stamp {
+        let [begun, moved] = [&self.counts_from, &self.moved].map(|at| Stamp(at.load(Ordering::Relaxed)));
+        begun.max(moved)
     }
 
     /// How long it still goes on if nothing moves; `None` is for ever.
@@ -235,9 +251,14 @@ mod tests {
         capped.moved();
         moving.moved();
         assert!(still.is_over() && capped.is_over() && !moving.is_over() && !endless.is_over());
-        // Begun a moment ago, and nothing has moved since.
-        still.follow(&deadline(None, None));
-        assert!(still.is_over());
+        // Begun a moment ago, and again; nothing has moved since.
+        let begun = deadline(Some(SHORT), None);
+        thread::sleep(SHORT * 2);
+        assert!(begun.is_over());
+        begun.begin_again();
+        still.follow(&begun);
+        assert!(still.is_over() && !begun.is_over());
+        moving.moved();
         still.follow(&moving);
         assert!(!still.is_over());
         endless.cancel();

@@ -223,7 +223,13 @@ impl<R: Send, T> Request for Pending<R, T> {
 
     fn give_up(&self) {
         if self.respond(Err(Error::timed_out())).is_none() {
-            log::warn!(target: TROUBLE, "a request was given up: what it waited for did not end in time");
+            let (age, still) = self.deadline.ages();
+            log::warn!(
+                target: TROUBLE,
+                "a request was given up after {:.1} s, in the last {:.1} s of which nothing moved: what it waited for did not end",
+                age.as_secs_f64(),
+                still.as_secs_f64()
+            );
         }
     }
 }

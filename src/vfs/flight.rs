@@ -90,8 +90,38 @@ impl<K: Eq + Hash, V> Drop for Landing<'_, K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deadline::{Ending, SLICE};
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::thread;
+
+    /// That the other's question began was taken for movement: who had waited for something else before had all his time once more.
+    #[test]
+    fn who_joins_a_question_that_began_after_his_own_request_gets_no_time_for_it() {
+        let flights: Arc<Flights<u8, u8>> = Arc::new(Flights::new());
+        let own = Deadline::new(Some(SLICE), None, &Ending::default());
+        let end = own.end();
+        thread::sleep(SLICE / 4);
+        let (asked, is_asked) = mpsc::channel();
+        let (answer, answered) = mpsc::channel();
+        let leader = thread::spawn({
+            let flights = Arc::clone(&flights);
+            move || {
+                let _entered = Deadline::new(Some(SLICE * 100), None, &Ending::default()).enter();
+                flights.run(&1, || {
+                    asked.send(()).unwrap();
+                    answered.recv().map_err(|_| Error::Panicked)
+                })
+            }
+        });
+        is_asked.recv().unwrap();
+        let entered = own.enter();
+        assert_eq!(flights.run(&1, || unreachable!()), Err(Error::timed_out()));
+        assert_eq!(own.end(), end);
+        drop(entered);
+        answer.send(7).unwrap();
+        assert_eq!(leader.join().unwrap(), Ok(7));
+    }
 
     #[test]
     fn a_panic_of_the_one_who_asks_is_an_error_for_those_who_wait() {

@@ -39,6 +39,8 @@ impl Deadline {
 
     pub(crate) fn moved(&self) {}
 
+    pub(crate) fn begin_again(&self) {}
+
     pub(crate) fn follow(&self, _other: &Self) {}
 
     pub(crate) fn cancel(&self) {}

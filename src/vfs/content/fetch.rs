@@ -58,7 +58,7 @@ impl Fetch {
         let (since, mut is_first, mut begun) = (Instant::now(), true, None);
         while let Some(work) = self.await_work(Stream::work) {
             // Each block has its time.
-            self.deadline.moved();
+            self.deadline.begin_again();
             let piece = match self.piece(source, work, begun.take()) {
                 Ok(piece) => piece,
                 Err(stop) => return stop,
