@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::{Control, Wire};
 
 /// Where servers are, seen from the client's side.
@@ -115,6 +115,11 @@ impl Link {
     /// How many bytes arrived at the client's end, with every header.
     pub fn bytes_to_client(&self) -> u64 {
         self.fetched.load(Ordering::Relaxed)
+    }
+
+    /// When a packet arrived last, at either end, that is as long as those are of whoever sends much.
+    pub fn last_full_packet(&self) -> Option<Instant> {
+        self.control.full_at()
     }
 
     /// The words before a command that make it run at `end`. File systems that it mounts are seen everywhere.

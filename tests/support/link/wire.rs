@@ -23,6 +23,8 @@ pub(super) struct Control {
     known: Mutex<Option<Known>>,
     carried: AtomicU64,
     lost: AtomicU64,
+    /// When a full packet arrived last.
+    full_at: Mutex<Option<Instant>>,
 }
 
 impl Control {
@@ -49,6 +51,10 @@ impl Control {
 
     pub(super) fn packets(&self) -> (u64, u64) {
         (self.carried.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn full_at(&self) -> Option<Instant> {
+        *self.full_at.lock().expect("nobody panics with it")
     }
 
     fn is_cut(&self) -> bool {
@@ -159,6 +165,9 @@ impl Carrier {
             count.fetch_add(1, Ordering::Relaxed);
             if arrived {
                 self.bytes.fetch_add(packet.bytes.len() as u64, Ordering::Relaxed);
+                if packet.bytes.len() >= FULL_BYTES_MIN {
+                    *self.control.full_at.lock().expect("nobody panics with it") = Some(now);
+                }
             }
             if self.spare.len() < SPARE_MAX {
                 self.spare.push(packet.bytes);
@@ -188,6 +197,9 @@ fn wait(from: &File, due: Option<Instant>) {
 
 /// `struct virtio_net_hdr`; zeros say that a packet is one packet and its checksum right.
 const SEGMENTS_HEADER_BYTES: usize = 10;
+
+/// So long are the packets of whoever sends much.
+const FULL_BYTES_MIN: usize = 1400;
 
 /// How many packets are taken before the next look at those on their way.
 const BURST: usize = 64;

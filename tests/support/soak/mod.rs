@@ -23,6 +23,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+pub use stillness::Still;
 pub use tally::Tally;
 use trouble::{KINDS, Troubles};
 use watch::Watch;
@@ -51,8 +52,8 @@ pub struct Figures {
     pub tally: Tally,
     /// The longest system call, of programs as far as [`Watch`] sees it.
     pub longest: (Duration, String),
-    /// The longest that one waited while nothing moved.
-    pub still: (Duration, String),
+    /// The one that waited longest while nothing moved.
+    pub still: Option<Still>,
     /// Content that is neither what was acknowledged nor what was being written when an error was told.
     pub wrong: Vec<String>,
     /// What was acknowledged and is not there.
@@ -65,7 +66,7 @@ pub struct Figures {
     pub reader: Duration,
     /// The most memory that the program used.
     pub vm_hwm_kib: u64,
-    /// The end of its log.
+    /// Its log of the time in which that one waited.
     pub log: String,
 }
 
@@ -106,12 +107,12 @@ pub fn run(plan: Plan) -> Figures {
         false => (Duration::MAX, (Duration::MAX, Duration::MAX)),
     };
     hung.extend(tally.hung());
-    let log = stage.mount.log();
     let tally = Arc::into_inner(tally).unwrap_or_default();
-    let of_programs = waits.iter().map(|wait| (wait.ended - wait.begun, wait.name.clone()));
+    let of_programs = waits.iter().map(|wait| (wait.took(), wait.name.clone()));
     let longest = of_programs.chain([tally.longest()]).max().unwrap_or_default();
     waits.extend(tally.waits());
     let still = stillness::longest(&waits, troubles.still());
+    let log = still.as_ref().map(|still| stage.log_of(still)).unwrap_or_default();
     let troubles = troubles.counts();
     Figures { plan, troubles, tally, longest, still, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
@@ -158,8 +159,16 @@ impl Stage {
         let owned = Command::new("chown").args(["-R", USER]).arg(&disk).status();
         assert!(owned.expect("chown starts").success());
         let timeout = format!("timeout={}", plan.timeout.as_secs());
-        let mount = Mount::new(&server, &["rw", &timeout, "ignore_perms"]);
+        let log = format!("log={}", around.join(LOG).display());
+        let mount = Mount::new(&server, &["rw", &timeout, "ignore_perms", "log_level=debug", &log]);
         Self { mount, server, link, disk, local }
+    }
+
+    /// What the program logged, with times, while that call waited.
+    fn log_of(&self, still: &Still) -> String {
+        let log = self.disk.with_file_name(LOG);
+        let log = String::from_utf8_lossy(&fs::read(log).expect("the program made it")).into_owned();
+        still.lines_of(&log).collect::<Vec<_>>().join("\n")
     }
 
     /// Somebody reads, the link goes dead, the reader is killed, and umount(8) is asked.
@@ -226,12 +235,13 @@ impl Figures {
         if self.vm_hwm_kib > VM_HWM_MAX_KIB {
             broken.push(format!("VmHWM {} KiB", self.vm_hwm_kib));
         }
-        if self.still.0 > self.plan.timeout + MARGIN {
-            broken.push(format!("{} waited {:.1?} while nothing moved", self.still.1, self.still.0));
-        }
         // Who looks sees somebody wait: all programs are at work when the first fault comes, which lasts longer.
-        if self.still.0 < self.plan.timeout / 2 {
-            broken.push(format!("nobody waited longer than {:.1?} while nothing moved", self.still.0));
+        match &self.still {
+            Some(still) if still.share > self.plan.timeout + MARGIN => {
+                broken.push(format!("a call waited too long while nothing moved: {still}"));
+            }
+            Some(still) if still.share >= self.plan.timeout / 2 => {}
+            still => broken.push(format!("nobody waited for long while nothing moved: {still:?}")),
         }
         // The time begins anew with every byte that moves, and one fault follows the other. What is promised then is ten times
         // the time limit for reading and listing, and nothing for what stores; but a file here is small and moves in a fraction
@@ -257,7 +267,8 @@ impl fmt::Display for Figures {
         writeln!(f, "faults injected                {injected} ({})", kinds.join(", "))?;
         writeln!(f, "operations done                {}", self.tally)?;
         writeln!(f, "longest call                   {:.1} s ({})", self.longest.0.as_secs_f64(), self.longest.1)?;
-        writeln!(f, "longest while nothing moved    {:.1} s ({})", self.still.0.as_secs_f64(), self.still.1)?;
+        let still = self.still.as_ref().map_or_else(|| "nobody waited".to_owned(), ToString::to_string);
+        writeln!(f, "longest while nothing moved    {still}")?;
         writeln!(f, "hashes wrong                   {}", self.wrong.len())?;
         writeln!(f, "acknowledged writes lost       {}", self.lost.len())?;
         writeln!(f, "hung processes                 {}", self.hung.len())?;
@@ -290,6 +301,9 @@ fn digest_of(content: &[u8]) -> u64 {
 fn write_random(path: &Path, bytes: usize, random: &mut Random) -> std::io::Result<()> {
     File::create(path)?.write_all(&random.bytes(bytes))
 }
+
+/// The program's log with times, beside what the server serves.
+const LOG: &str = "timed-log";
 
 /// From here on a run has seen everything that can fail.
 const LONG: Duration = Duration::from_secs(600);

@@ -72,14 +72,14 @@ impl Troubles {
             }
             LONG_CUT => {
                 link.cut();
-                let still = Stillness::during(|| self.outlast());
+                let still = Stillness::of_a_cut(OUTLASTING_CUT, || self.outlast());
                 link.mend();
                 self.still.push(still);
                 OUTLASTING_CUT
             }
             LONG_STOP => {
                 server.suspend();
-                let still = Stillness::during(|| self.outlast());
+                let still = Stillness::of_a_stop(OUTLASTING_STOP, link, || self.outlast());
                 server.resume();
                 self.still.push(still);
                 OUTLASTING_STOP
