@@ -3,8 +3,8 @@
 use crate::path::RemotePath;
 use crate::remote::condition::Condition;
 use crate::remote::{
-    Alteration, Download, Entry, Error, ErrorKind, Metadata, Named, Naming, Remote, Renaming, Seen, Start, Upload,
-    Whereabouts,
+    Alteration, Download, Entry, Error, ErrorKind, Metadata, Named, Naming, Reach, Remote, Renaming, Seen, Start,
+    Upload, Whereabouts,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -302,6 +302,10 @@ impl Download for MeteredDownload {
         }
         self.meter.heard(&read, now);
         read
+    }
+
+    fn expect(&mut self, reach: Reach) {
+        self.download.expect(reach);
     }
 }
 

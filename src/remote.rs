@@ -301,6 +301,19 @@ pub trait Download: Send + fmt::Debug {
     /// [`ErrorKind::Lost`] when the connection broke: bytes given before the error are right, and the transfer may be
     /// opened again at the position reached. After an error the download is over.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+
+    /// Says how far will be read, as far as is known by now; before anybody says so, [`Reach::End`]. A hint, of how much may come
+    /// that nobody asked for.
+    fn expect(&mut self, reach: Reach);
+}
+
+/// How far whoever reads a download means to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Perhaps no further than where he is: a look.
+    Look,
+    /// To the end of the file, or a good way towards it.
+    End,
 }
 
 /// A name in a directory and what the listing said of it.

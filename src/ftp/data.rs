@@ -2,6 +2,7 @@
 
 use crate::ftp::stream::{Tcp, remaining};
 use crate::ftp::tls::{Connected, Received};
+use crate::remote::Reach;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,9 @@ pub struct DataConnection {
     connected: Connected,
     /// We said that no more will come.
     is_ended: bool,
-    /// Its reader may only have a look.
-    look: Option<Look>,
-}
-
-/// How much somebody has had who may only have a look here and there, as a player does when one skips through a film. The kernel
-/// takes more and more for who reads fast, and what it has of one place is in the way of the next.
-#[derive(Debug, Default)]
-struct Look {
+    /// How many bytes of content have come.
     received: usize,
+    reach: Reach,
     is_held_back: bool,
 }
 
@@ -29,33 +24,27 @@ const GLANCE_BYTES: usize = 64 * 1024;
 /// How much comes at most of what he does not read (the kernel doubles it, for what it spends besides). A new connection brings no
 /// more in one round trip while somebody has a look.
 const HELD_BACK_BYTES: usize = 128 * 1024;
-/// Who reads more has no look. The vfs fetches whole blocks, and for a look as many as the kernel asks for: twice what he does.
-const LOOK_BYTES: usize = 640 * 1024;
-
-impl Look {
-    /// More is asked for; whether it still is a look.
-    fn goes_on(&mut self, tcp: &Tcp) -> bool {
-        if self.received >= LOOK_BYTES {
-            tcp.hold_no_more();
-            return false;
-        }
-        if self.received > GLANCE_BYTES && !std::mem::replace(&mut self.is_held_back, true) {
-            tcp.hold_back(HELD_BACK_BYTES);
-        }
-        true
-    }
-}
 
 impl DataConnection {
     /// Takes over from the handshake.
     pub fn new(mut tcp: Tcp, connected: Connected) -> Self {
         tcp.begin_content();
-        Self { tcp, connected, is_ended: false, look: None }
+        Self { tcp, connected, is_ended: false, received: 0, reach: Reach::End, is_held_back: false }
     }
 
-    /// Its reader begins in the middle of a file, and perhaps only has a look.
-    pub fn expect_look(&mut self) {
-        self.look = Some(Look::default());
+    /// Says how far will be read. The kernel takes more and more for who reads fast, and what it has of one place is in the way of
+    /// the next where somebody only looks here and there, as a player does when one skips through a film.
+    pub fn expect(&mut self, reach: Reach) {
+        self.reach = reach;
+    }
+
+    fn hold_back(&mut self) {
+        let holds = self.reach == Reach::Look && self.received > GLANCE_BYTES;
+        match (std::mem::replace(&mut self.is_held_back, holds), holds) {
+            (false, true) => self.tcp.hold_back(HELD_BACK_BYTES),
+            (true, false) => self.tcp.hold_no_more(),
+            _ => {}
+        }
     }
 
     /// Whether the handshake resumed the control connection's session.
@@ -69,10 +58,10 @@ impl DataConnection {
     ///
     /// The network's.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.look.take_if(|look| !look.goes_on(&self.tcp));
+        self.hold_back();
         let received = self.connected.records.read(&mut self.tcp, buffer);
-        if let (Some(look), Ok(Received::Bytes(count))) = (&mut self.look, &received) {
-            look.received += count;
+        if let Ok(Received::Bytes(count)) = received {
+            self.received += count;
         }
         // Pure-FTPd holds the end of a small file back until our acknowledgement.
         self.tcp.quick_ack();

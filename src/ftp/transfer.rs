@@ -5,6 +5,7 @@ use crate::ftp::error::Error;
 use crate::ftp::pool::{Lease, Pool, Reclaim};
 use crate::ftp::server::Server;
 use crate::ftp::tls::Received;
+use crate::remote::Reach;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -67,6 +68,13 @@ impl Transfer {
     /// Where its session came from.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    /// Says how far will be read.
+    pub fn expect(&self, reach: Reach) {
+        if let Some((_, data)) = &mut self.holding.state.lock().running {
+            data.expect(reach);
+        }
     }
 
     /// Waits for the first bytes and keeps them: a server that requires session reuse refuses a data connection only

@@ -2,10 +2,11 @@
 
 use crate::deadline;
 use crate::path::RemotePath;
-use crate::remote::{self, Download, ErrorKind, Metadata, Remote};
+use crate::remote::{self, Download, ErrorKind, Metadata, Reach, Remote};
 use crate::vfs::counters::Counters;
 use crate::vfs::error::Error;
 use crate::vfs::place::Place;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(crate) struct Source {
     reopened: bool,
     lost: u32,
     preempted: u32,
+    reach: Reach,
 }
 
 /// Why there are no more bytes.
@@ -59,12 +61,34 @@ impl Source {
     pub(crate) fn new(remote: Arc<dyn Remote>, counters: Arc<Counters>, place: Place, size: u64) -> Self {
         let (path, position, download) = (place.path.clone(), 0, None);
         let (opened, reopened, lost, preempted) = (false, false, 0, 0);
-        Self { remote, counters, place, path, size, position, download, opened, reopened, lost, preempted }
+        Self {
+            remote,
+            counters,
+            place,
+            path,
+            size,
+            position,
+            download,
+            opened,
+            reopened,
+            lost,
+            preempted,
+            reach: Reach::End,
+        }
+    }
+
+    /// From now on whoever reads means to go so far.
+    pub(crate) fn expect(&mut self, reach: Reach) {
+        if mem::replace(&mut self.reach, reach) != reach
+            && let Some(download) = &mut self.download
+        {
+            download.expect(reach);
+        }
     }
 
     /// Whether the download was opened anew since the last time.
     pub(crate) fn take_reopened(&mut self) -> bool {
-        std::mem::take(&mut self.reopened)
+        mem::take(&mut self.reopened)
     }
 
     /// What the server tells of the file that the download was opened of, or of what has its name by now.
@@ -143,11 +167,13 @@ impl Source {
                 self.path = path;
                 self.counters.downloads.add(1);
                 self.counters.downloads_resumed.add(u64::from(self.opened));
-                self.reopened = std::mem::replace(&mut self.opened, true);
+                self.reopened = mem::replace(&mut self.opened, true);
                 let download = self.remote.read_from(&self.path, self.position, Some(self.size));
                 let settled = self.place.settled().map_err(Break::Final)?;
                 if settled.as_ref() == Some(&self.path) {
-                    return download.map_err(Break::Remote);
+                    let mut download = download.map_err(Break::Remote)?;
+                    download.expect(self.reach);
+                    return Ok(download);
                 }
                 log::debug!("read {}: it was renamed meanwhile", self.path);
             }

@@ -2,6 +2,7 @@
 //! its readers it may run. Data only; the thread that fetches is in `content`.
 
 use crate::deadline::{self, Deadline};
+use crate::remote::Reach;
 use crate::vfs::cache::blocks::{BLOCK_BYTES, BlockIndex, Piece};
 use crate::vfs::cache::versions::VersionId;
 use crate::vfs::error::Error;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 /// How many blocks a stream reads on through to reach one that is wanted (1 MiB): shorter than opening another.
 const SKIP_MAX: u64 = 8;
-/// The window of a stream whose reader was seen to go on, and of one that begins at the beginning (256 KiB).
+/// The window of a stream whose reader was seen to go on, and at the beginning of a file that ends with it (256 KiB).
 const WINDOW_FIRST: u64 = 2;
 /// The largest window (8 MiB).
 const WINDOW_MAX: u64 = 64;
@@ -32,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) end: usize,
     /// Whether the block ends there.
     pub(crate) is_last: bool,
+    /// How far the stream means to go, as far as is known.
+    pub(crate) reach: Reach,
 }
 
 /// One position in a file.
@@ -77,6 +80,7 @@ impl Stream {
     /// A stream of a file of `size` bytes that begins in the block `start`, where its byte `from` is.
     pub(crate) fn new(version: VersionId, start: BlockIndex, from: usize, size: u64, deadline: Arc<Deadline>) -> Self {
         let from = from / PAGE_BYTES * PAGE_BYTES;
+        let limit = BlockIndex(size.div_ceil(BLOCK_BYTES));
         Self {
             version,
             wake: Arc::new(Condvar::new()),
@@ -90,10 +94,10 @@ impl Stream {
             begin: start,
             goes_on: false,
             demanded: start,
-            window: if start == BlockIndex(0) && from == 0 { WINDOW_FIRST } else { 0 },
+            window: if start == BlockIndex(0) { first_window(limit) } else { 0 },
             ahead: false,
             segment: false,
-            limit: BlockIndex(size.div_ceil(BLOCK_BYTES)),
+            limit,
             wanted: BTreeMap::new(),
         }
     }
@@ -134,7 +138,7 @@ impl Stream {
     /// Somebody reads the file.
     fn claim(&mut self) {
         if std::mem::take(&mut self.ahead) {
-            self.window = WINDOW_FIRST;
+            self.window = first_window(self.limit);
         }
     }
 
@@ -209,7 +213,7 @@ impl Stream {
             self.demanded = last;
             if self.window == 0 {
                 // Who only has a look leaves what is ahead of him, and the kernel asks for as much again by itself.
-                self.window = if self.is_look() { 0 } else { WINDOW_FIRST };
+                self.window = if self.begins_with_a_look() { 0 } else { WINDOW_FIRST };
             } else if stalled {
                 self.window = (self.window * 2).min(WINDOW_MAX);
             }
@@ -251,7 +255,13 @@ impl Stream {
             from: self.from,
             end,
             is_last: end == len,
+            reach: if self.begins_with_a_look() { Reach::Look } else { Reach::End },
         })
+    }
+
+    /// Whether its reader came here and perhaps will go elsewhere: who begins at the beginning of a file mostly goes on.
+    fn begins_with_a_look(&self) -> bool {
+        self.is_look() && self.begin > BlockIndex(0)
     }
 
     /// Whether so much may be fetched that waking the thread is worth it.
@@ -296,6 +306,12 @@ impl Stream {
     }
 }
 
+/// The window at the beginning of a file of which `end` is one past the last block: a long one may only be looked at, for its kind
+/// or a small picture of it, and who goes on asks for more as soon as he has the beginning.
+fn first_window(end: BlockIndex) -> u64 {
+    if end.0 <= 1 + WINDOW_FIRST { WINDOW_FIRST } else { 0 }
+}
+
 /// Where readers wait for one block. It is handed to them here, whatever the cache keeps.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -335,6 +351,43 @@ mod tests {
     use crate::vfs::inodes::Ino;
 
     const SIZE: u64 = 64 * BLOCK_BYTES;
+
+    /// Comes to one block after the other, and gives what is expected of its reader and how many blocks were fetched.
+    fn walk(stream: &mut Stream, blocks: Range<u64>) -> Vec<(Reach, u64)> {
+        let mut come = |index| {
+            stream.want(BlockIndex(index), BLOCK_LEN);
+            stream.advance(BlockIndex(index), true);
+            let (mut reach, mut fetched) = (None, 0);
+            while let Some(work) = stream.work(SIZE) {
+                reach = Some(work.reach);
+                stream.fetched(work);
+                fetched += u64::from(work.is_last);
+            }
+            (reach.unwrap(), fetched)
+        };
+        blocks.map(&mut come).collect()
+    }
+
+    #[test]
+    fn nothing_is_fetched_ahead_of_who_may_only_have_a_look() {
+        let deadline = || Deadline::new(None, None, &Ending::default());
+        let version = Versions::new().detached(Ino::ROOT, SIZE).id;
+        let begin = |index, size| Stream::new(version, BlockIndex(index), 0, size, deadline());
+        let (look, on) = (|fetched| (Reach::Look, fetched), |fetched| (Reach::End, fetched));
+        assert_eq!(walk(&mut begin(10, SIZE), 10..15), [look(1), look(1), look(1), look(1), on(1 + WINDOW_FIRST)]);
+        // In the beginning he goes on with his second block, and what is short is fetched whole.
+        assert_eq!(walk(&mut begin(0, SIZE), 0..2), [on(1), on(1 + WINDOW_FIRST)]);
+        assert_eq!(walk(&mut begin(0, 3 * BLOCK_BYTES), 0..1), [on(3)]);
+        let mut ahead = Stream::ahead(version, SIZE, deadline());
+        assert_eq!(ahead.work(SIZE).map(|work| work.reach), Some(Reach::End));
+        assert_eq!(walk(&mut ahead, 0..2), [on(1), on(1 + WINDOW_FIRST)]);
+        // Nor is a look what is there for a reader who goes on, or goes on where he was before.
+        let segment = Stream::segment(version, BlockIndex(10)..BlockIndex(20), SIZE, deadline());
+        assert_eq!(segment.work(0).map(|work| work.reach), Some(Reach::End));
+        let mut known = begin(10, SIZE);
+        known.goes_on();
+        assert_eq!(walk(&mut known, 10..12), [on(1), on(1 + WINDOW_FIRST)]);
+    }
 
     /// Who skips into a segment must not wait for all that is before.
     #[test]

@@ -25,7 +25,7 @@ use crate::ftp::upload::Outgoing;
 use crate::path::RemotePath;
 use crate::remote::condition::Condition;
 use crate::remote::{
-    self, Alteration, Download, Entry, Metadata, Named, Naming, Remote, Seen, Start, Upload, Whereabouts,
+    self, Alteration, Download, Entry, Metadata, Named, Naming, Reach, Remote, Seen, Start, Upload, Whereabouts,
 };
 use entrance::Entrance;
 use kind::translate;
@@ -137,10 +137,7 @@ impl Client {
     fn retrieve(&self, path: &RemotePath, offset: u64, size: Option<u64>) -> Result<Transfer, Error> {
         let pathname = self.server.pathname(path)?;
         self.pool.with_lease(|mut lease| match lease.retrieve(&pathname, offset) {
-            Ok(mut data) => {
-                if offset > 0 {
-                    data.expect_look();
-                }
+            Ok(data) => {
                 let expected = size.map(|size| size.saturating_sub(offset));
                 let resumed = data.resumed();
                 let mut transfer = Transfer::new(lease, data, &self.pool, &self.server, expected);
@@ -294,6 +291,10 @@ impl Upload for Outgoing {
 impl Download for Transfer {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
         Self::read(self, buffer).map_err(|error| given_up(self.pool(), error))
+    }
+
+    fn expect(&mut self, reach: Reach) {
+        Self::expect(self, reach);
     }
 }
 

@@ -59,6 +59,7 @@ impl Fetch {
         while let Some(work) = self.await_work(Stream::work) {
             // Each block has its time.
             self.deadline.begin_again();
+            source.expect(work.reach);
             let piece = match self.piece(source, work, begun.take()) {
                 Ok(piece) => piece,
                 Err(stop) => return stop,

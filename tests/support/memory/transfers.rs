@@ -2,7 +2,7 @@
 
 use super::{Memory, Node, done};
 use ftpsfs::path::RemotePath;
-use ftpsfs::remote::{Download, Error, ErrorKind, FileKind, Metadata, Named, Naming, Remote, Renaming, Upload};
+use ftpsfs::remote::{Download, Error, ErrorKind, FileKind, Metadata, Named, Naming, Reach, Remote, Renaming, Upload};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ impl Download for MemoryDownload {
         self.position += count;
         Ok(count)
     }
+
+    fn expect(&mut self, _reach: Reach) {}
 }
 
 impl Drop for MemoryDownload {
