@@ -158,6 +158,16 @@ impl Drafts {
         if self.way() == UploadWay::Direct {
             return self.send_in_place(draft, spool, moment);
         }
+        match self.send_aside(draft, spool, moment) {
+            Err(Unpublished { error, was_taken_back: true }) => {
+                log::debug!("what was uploaded is gone, and is sent again: {error}");
+                self.send_aside(draft, spool, moment).map_err(|unpublished| unpublished.error)
+            }
+            sent => sent.map_err(|unpublished| unpublished.error),
+        }
+    }
+
+    fn send_aside(&self, draft: &Draft, spool: &Arc<Spool>, moment: Moment) -> Result<(), Unpublished> {
         let size = draft.state.lock().size;
         let temporary = self.tree.temporary(draft.ino, moment.wall)?;
         let sent = self.send_for(spool, &temporary, size, self.naming(draft));
@@ -172,20 +182,25 @@ impl Drafts {
         temporary: &Target,
         sent: Result<Option<Ready>, Error>,
         moment: Moment,
-    ) -> Result<(), Error> {
-        let size = draft.size();
+    ) -> Result<(), Unpublished> {
+        let (size, was_sent) = (draft.size(), sent.is_ok());
         match sent.and_then(|ready| self.publish(draft, temporary, size, ready, moment)) {
             Ok(()) => Ok(()),
-            Err(error @ (Error::Conflict | Error::Exists)) => Err(error),
+            Err(error @ (Error::Conflict | Error::Exists)) => Err(error.into()),
             Err(error) => {
+                let is_refusal = error.kind().is_some() && !error.is_of_the_network();
+                let was_taken_back = was_sent && is_refusal && self.is_gone(temporary);
                 let is_recorded = draft.state.lock().uploaded_as.as_ref() == Some(temporary);
                 match is_recorded {
                     // It may have been renamed all the same: the journal knows its place until it has another, or none.
-                    true if error.is_of_the_network() => return Err(error),
+                    true if error.is_of_the_network() => return Err(error.into()),
                     true => self.record_place(draft, None)?,
                     false => self.tree.discard(temporary),
                 }
-                if is_refused_way(&error) { self.direct(draft, spool, &error, moment) } else { Err(error) }
+                if was_taken_back || !is_refused_way(&error) {
+                    return Err(Unpublished { error, was_taken_back });
+                }
+                Ok(self.direct(draft, spool, &error, moment)?)
             }
         }
     }
@@ -552,6 +567,20 @@ pub(super) fn is_lost(error: &remote::Error) -> bool {
 fn may_be_changed(path: &RemotePath) -> bool {
     let name = path.as_bytes();
     name.ends_with(b" ") || name.iter().any(|byte| byte.is_ascii_control())
+}
+
+/// Why what was sent did not get its name.
+pub(super) struct Unpublished {
+    pub(super) error: Error,
+    /// The server had all of it and has nothing of it any more, and none of what it says now is an objection to the way: ProFTPD
+    /// deletes a file when a session notices at last that it was cut off in the middle of its upload.
+    was_taken_back: bool,
+}
+
+impl From<Error> for Unpublished {
+    fn from(error: Error) -> Self {
+        Self { error, was_taken_back: false }
+    }
 }
 
 /// Whether the server refuses this way to store the content, so that another may work.

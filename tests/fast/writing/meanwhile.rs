@@ -2,6 +2,7 @@
 
 use super::{NETWORK, NEW};
 use crate::memory::{Call, Memory, Moment};
+use ftpsfs::remote::ErrorKind;
 use ftpsfs::vfs::filesystem::{Access, Fh, Looked};
 use ftpsfs::vfs::inodes::Ino;
 use ftpsfs::vfs::writing::Changes;
@@ -209,25 +210,38 @@ fn a_listing_is_of_the_directory_that_was_asked_for() {
     assert_eq!(mount.lookup(directory, "another"), None);
 }
 
-/// vsftpd with `delete_failed_uploads` takes back what it had in full, where the end of the transfer fails.
+/// vsftpd with `delete_failed_uploads` takes back what it had in full, where the end of the transfer fails; ProFTPD does it when a
+/// session that was cut off before notices that. The one says `550 RNFR command failed.`, the other what is missing.
 #[test]
 fn an_upload_that_is_gone_before_it_has_its_name_is_sent_again() {
-    let memory = Memory::new();
-    memory.names_uploads(true);
-    let mount = Mount::new(&memory);
-    let create = |name: &[u8]| mount.vfs.create(Ino::ROOT, name, NEW, mount.now, NETWORK).unwrap().1.fh;
-    // What permission bits the server gives is known from then on.
-    let first = create(b"first");
-    mount.write(first, 0, b"first");
-    mount.close(first);
-    let file = create(b"f");
-    mount.write(file, 0, b"content");
-    let server = memory.clone();
-    memory.at(Moment::Before(Call::Rename), move || {
-        let temporary = server.tree().into_keys().find(|path| path.ends_with(".part")).unwrap();
-        server.remove(&temporary);
-    });
-    mount.close(file);
-    assert_eq!(memory.content("/f").unwrap(), b"content");
-    assert!(memory.tree().keys().all(|path| !path.ends_with(".part")));
+    for in_order in [true, false] {
+        for says in [ErrorKind::NotFound, ErrorKind::Unavailable] {
+            let memory = Memory::new();
+            memory.names_uploads(true);
+            let mount = Mount::new(&memory);
+            let create = |name: &[u8]| mount.vfs.create(Ino::ROOT, name, NEW, mount.now, NETWORK).unwrap().1.fh;
+            // What permission bits the server gives is known from then on.
+            let first = create(b"first");
+            mount.write(first, 0, b"first");
+            mount.close(first);
+            let file = create(b"f");
+            let parts = [(0, &b"con"[..]), (3, b"tent")];
+            let order = if in_order { [0, 1] } else { [1, 0] };
+            order.into_iter().for_each(|part| mount.write(file, parts[part].0, parts[part].1));
+            let server = memory.clone();
+            memory.at(Moment::Before(Call::Rename), move || {
+                let temporary = server.tree().into_keys().find(|path| path.ends_with(".part")).unwrap();
+                server.remove(&temporary).refuse_next(Call::Rename, says);
+            });
+            mount.close(file);
+            assert_eq!(memory.content("/f").unwrap(), b"content", "in order: {in_order}, {says:?}");
+            assert!(memory.tree().keys().all(|path| !path.ends_with(".part")));
+            // Nothing is wrong with temporary names.
+            memory.take_calls();
+            let last = create(b"last");
+            mount.write(last, 0, b"last");
+            mount.close(last);
+            assert!(memory.take_calls().contains(&Call::Rename), "in order: {in_order}, {says:?}");
+        }
+    }
 }
