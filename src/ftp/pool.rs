@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use probe::Tries;
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ struct State {
     idle: VecDeque<Idle>,
     /// Sessions that are lent out, being opened, or made ready.
     lent: usize,
+    /// How many of those places are empty, and given up in a moment: the session is idle already, or was turned away.
+    vacated: usize,
     /// How many of those will be idle in a moment.
     coming: usize,
     /// How many are being opened beforehand.
@@ -84,6 +87,19 @@ struct State {
 struct Idle {
     session: Session,
     since: Instant,
+}
+
+impl State {
+    /// How many sessions there are, those being opened included.
+    fn held(&self) -> usize {
+        self.lent + self.idle.len() - self.vacated
+    }
+
+    /// A place is given up, which may have been `vacated` before.
+    fn lent_no_more(&mut self, vacated: bool) {
+        self.lent -= 1;
+        self.vacated -= usize::from(vacated);
+    }
 }
 
 impl Pool {
@@ -147,7 +163,7 @@ impl Pool {
                 Move::Open(lent) => match self.open() {
                     Ok(session) => return Ok(lent.of(session)),
                     Err(failed) => {
-                        drop(lent);
+                        lent.vacated();
                         if let Failed::Fails(error) = failed {
                             self.wait_for_return(error, &mut tries)?;
                         }
@@ -288,7 +304,7 @@ impl Pool {
     /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.
     pub fn forget_idle(&self) {
         let mut state = self.state.lock();
-        let forgotten = std::mem::take(&mut state.idle);
+        let forgotten = mem::take(&mut state.idle);
         self.server.counters.replaced.add(forgotten.len() as u64);
         state.door.distrust();
         drop(state);
@@ -300,7 +316,7 @@ impl Pool {
         let idle = {
             let mut state = self.state.lock();
             state.closed = true;
-            std::mem::take(&mut state.idle)
+            mem::take(&mut state.idle)
         };
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
@@ -432,7 +448,7 @@ impl Pool {
     /// Why a request that waited got no session.
     fn nothing_came(&self, state: &State) -> Error {
         let busy = |why: &str| Error::Busy { why: why.to_owned() };
-        match (state.lent + state.idle.len(), state.door.why()) {
+        match (state.held(), state.door.why()) {
             (_, Some(why)) => busy(why),
             (held, None) if held <= state.door.knocking() => {
                 Error::Deadline { step: format!("connecting to {}", self.server.settings.host) }
@@ -443,17 +459,18 @@ impl Pool {
 
     fn knock(&self, state: &State) -> Knock {
         let max = self.server.settings.connections_max.get();
-        state.door.knock(state.lent + state.idle.len(), max, Instant::now())
+        state.door.knock(state.held(), max, Instant::now())
     }
 
-    /// Opens another session, which counts as lent already, and tells the door what came of it.
+    /// Opens another session, which counts as lent already, and tells the door what came of it. Where it was turned away its place
+    /// is vacated.
     fn open(&self) -> Result<Session, Failed> {
         let mut knocking = Knocking { pool: self, is_over: false };
         let began = Instant::now();
         let opened = Session::open(&self.server);
         knocking.is_over = true;
         let mut state = self.state.lock();
-        let held = state.lent + state.idle.len();
+        let held = state.held();
         let told = match opened {
             Ok(session) => {
                 let open = held + 1 - state.door.knocking().min(held);
@@ -462,6 +479,7 @@ impl Pool {
             }
             Err(error) => {
                 let open = held - state.door.knocking().min(held);
+                state.vacated += 1;
                 Err(state.door.turned_away(error, open, began, Instant::now()))
             }
         };
@@ -471,11 +489,6 @@ impl Pool {
         told
     }
 
-    fn lent_no_more(&self) {
-        self.state.lock().lent -= 1;
-        self.changed.notify_all();
-    }
-
     /// Has another session opened, if there may be one.
     fn open_beforehand(self: &Arc<Self>, state: &mut State) -> Undone {
         let failed = state.opening_failed.is_some_and(|failed| failed.elapsed() < OPENING_PAUSE);
@@ -483,28 +496,26 @@ impl Pool {
             return Undone::default();
         }
         let mut errand = Errand::knocking(self, state, |state| &mut state.opening);
-        self.workers.spawn(move || {
-            errand.connects();
-            errand.pool.open_one();
-        })
+        self.workers.spawn(move || errand.connects())
     }
 
-    fn open_one(self: &Arc<Self>) {
-        match self.open() {
+    fn open_one(self: &Arc<Self>, is_vacated: &mut bool) {
+        let failed = match self.open() {
             Ok(mut session) => {
                 session.expect_transfer();
-                self.shelve(session);
+                return self.shelve(session, is_vacated);
             }
-            Err(Failed::Waits) => {}
-            Err(Failed::Fails(error)) => {
-                self.state.lock().opening_failed = Some(Instant::now());
-                log::debug!("opening another connection: {error}");
-            }
+            Err(failed) => failed,
+        };
+        *is_vacated = true;
+        if let Failed::Fails(error) = failed {
+            self.state.lock().opening_failed = Some(Instant::now());
+            log::debug!("opening another connection: {error}");
         }
     }
 
-    /// Makes a session idle, or says goodbye on it if it is of no more use.
-    fn shelve(self: &Arc<Self>, session: Session) {
+    /// Makes a session idle, and tells its place that it `is_vacated`; or says goodbye on it if it is of no more use.
+    fn shelve(self: &Arc<Self>, session: Session, is_vacated: &mut bool) {
         let mut state = self.state.lock();
         if state.closed || session.is_out_of_step() {
             drop(state);
@@ -512,6 +523,7 @@ impl Pool {
             return;
         }
         state.idle.push_back(Idle { session, since: Instant::now() });
+        state.vacated += usize::from(!mem::replace(is_vacated, true));
         let is_spare = state.waiters == 0;
         drop(state);
         self.changed.notify_all();
@@ -523,8 +535,7 @@ impl Pool {
             let mut state = self.state.lock();
             let timeout = self.server.settings.idle_timeout;
             let is_old = |idle: &Idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now);
-            let (old, mut kept): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut state.idle).into_iter().partition(is_old);
+            let (old, mut kept): (VecDeque<_>, VecDeque<_>) = mem::take(&mut state.idle).into_iter().partition(is_old);
             kept.iter_mut().for_each(|idle| idle.session.drop_old_spare(now));
             let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
             state.idle = kept;

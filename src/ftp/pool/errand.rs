@@ -11,13 +11,14 @@ pub(super) struct Errand {
     count: fn(&mut State) -> &mut usize,
     /// The door counts a connect that is yet to be begun.
     knocks: bool,
+    is_vacated: bool,
 }
 
 impl Errand {
     pub(super) fn begin(pool: &Arc<Pool>, state: &mut State, count: fn(&mut State) -> &mut usize) -> Self {
         state.lent += 1;
         *count(state) += 1;
-        Self { pool: Arc::clone(pool), count, knocks: false }
+        Self { pool: Arc::clone(pool), count, knocks: false, is_vacated: false }
     }
 
     /// As [`Errand::begin`], and counted at the door.
@@ -28,9 +29,10 @@ impl Errand {
         errand
     }
 
-    /// The connect is begun.
+    /// Connects.
     pub(super) fn connects(&mut self) {
         self.knocks = false;
+        self.pool.open_one(&mut self.is_vacated);
     }
 }
 
@@ -41,7 +43,7 @@ impl Drop for Errand {
             state.door.gave_up();
         }
         *(self.count)(&mut state) -= 1;
-        state.lent -= 1;
+        state.lent_no_more(self.is_vacated);
         drop(state);
         self.pool.changed.notify_all();
     }
@@ -93,7 +95,7 @@ impl Pool {
     /// Has an idle session made ready for its next transfer.
     fn warm_one(self: &Arc<Self>) {
         // In this order: one that is of no use is gone before another may be opened in its place.
-        let (_errand, mut session) = {
+        let (mut errand, mut session) = {
             let mut state = self.state.lock();
             // Who waits takes it as it is, and may need no data connection.
             if state.waiters > 0 {
@@ -104,7 +106,7 @@ impl Pool {
             (Errand::begin(self, &mut state, |state| &mut state.coming), idle.session)
         };
         match session.warm() {
-            Ok(()) => self.shelve(session),
+            Ok(()) => self.shelve(session, &mut errand.is_vacated),
             Err(error) => log::debug!("an idle control connection is of no more use: {error}"),
         }
     }

@@ -20,12 +20,20 @@ pub struct Lease {
 }
 
 /// The place of a session that is lent out, or being opened to be.
-pub(super) struct Lent(Arc<Pool>);
+pub(super) struct Lent {
+    pool: Arc<Pool>,
+    is_vacated: bool,
+}
 
 impl Lent {
     pub(super) fn begin(pool: &Arc<Pool>, state: &mut State) -> Self {
         state.lent += 1;
-        Self(Arc::clone(pool))
+        Self { pool: Arc::clone(pool), is_vacated: false }
+    }
+
+    /// There is no session for it, as [`Pool::open`] said.
+    pub(super) fn vacated(mut self) {
+        self.is_vacated = true;
     }
 
     pub(super) fn of(self, session: Session) -> Lease {
@@ -35,7 +43,8 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.0.lent_no_more();
+        self.pool.state.lock().lent_no_more(self.is_vacated);
+        self.pool.changed.notify_all();
     }
 }
 
@@ -44,10 +53,10 @@ impl Lease {
     pub fn give_back(mut self) {
         if let Some(session) = self.session.take() {
             if let Some(which) = self.in_row {
-                let pool = &self.place.0;
+                let pool = &self.place.pool;
                 pool.state.lock().row.answered(which, pool.server.settings.next_question, Instant::now());
             }
-            self.place.0.shelve(session);
+            self.place.pool.shelve(session, &mut self.place.is_vacated);
         }
     }
 
@@ -84,7 +93,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
             drop(session);
-            self.place.0.server.counters.replaced.up();
+            self.place.pool.server.counters.replaced.up();
         }
     }
 }

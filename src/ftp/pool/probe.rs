@@ -91,7 +91,7 @@ impl Pool {
     fn take_in(self: &Arc<Self>, session: Session) {
         let place = {
             let mut state = self.state.lock();
-            let has_room = state.lent + state.idle.len() < self.server.settings.connections_max.get();
+            let has_room = state.held() < self.server.settings.connections_max.get();
             has_room.then(|| Lent::begin(self, &mut state))
         };
         match place {
