@@ -258,7 +258,7 @@ impl Pool {
         let state = self.state.lock();
         Connections {
             idle: state.idle.len(),
-            lent: state.lent,
+            lent: state.held() - state.idle.len(),
             waiting: state.waiters,
             limit: self.limit(&state),
             configured: self.server.settings.connections_max.get(),
@@ -560,7 +560,11 @@ enum Move {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
-        f.debug_struct("Pool").field("idle", &state.idle.len()).field("lent", &state.lent).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("idle", &state.idle.len())
+            .field("lent", &state.lent)
+            .field("vacated", &state.vacated)
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ("pool::sessions_that_are_made_ready_serve_all", || serve(2, 2, None, true)),
     // With room for one that says goodbye: a server without any is waited for by time, and here none passes.
     ("pool::what_fails_leaves_the_counts_right", || serve(2, 6, Some(4), true)),
+    ("pool::no_more_room_is_learnt_than_there_is", no_more_room_is_learnt_than_there_is),
     ("pool::a_transfer_gives_way", a_transfer_gives_way),
     ("pool::a_question_in_line_goes_before_transfers", a_question_in_line_goes_before_transfers),
     ("pool::nothing_is_lent_after_the_end", nothing_is_lent_after_the_end),
@@ -65,6 +66,23 @@ fn use_one(mut lease: Lease) -> Result<(), Error> {
         (Ok(()), _) => lease.give_back(),
     }
     Ok(())
+}
+
+/// What comes back, or is turned away, counted as one more for a moment: each of those was asked for once more.
+fn no_more_room_is_learnt_than_there_is() {
+    const ROOM: usize = 2;
+    let far = Far::begin(ROOM, None);
+    let pool = pool(ROOM + 3, true);
+    let requests: Vec<_> = (0..REQUESTS)
+        .map(|_| {
+            let pool = Arc::clone(&pool);
+            thread::spawn(move || pool.with_session(Session::work).unwrap())
+        })
+        .collect();
+    requests.into_iter().for_each(|request| request.join().unwrap());
+    let told = pool.connections();
+    assert!(told.refusal.is_none() || told.limit <= ROOM, "{told:?}");
+    end(&pool, &far);
 }
 
 /// A transfer that goes on for as long as nobody waits, or is found paused.
@@ -198,7 +216,7 @@ fn end(pool: &Arc<Pool>, far: &Far) {
         thread::yield_now();
     }
     let shown = format!("{pool:?}");
-    assert!(shown.contains(&format!("idle: {}, lent: 0,", far.open().now)), "{shown} {far:?}");
+    assert!(shown.contains(&format!("idle: {}, lent: 0, vacated: 0,", far.open().now)), "{shown} {far:?}");
     pool.close();
     assert_eq!(far.open().now, 0);
 }
