@@ -24,6 +24,8 @@ const GLANCE_BYTES: usize = 64 * 1024;
 /// How much comes at most of what he does not read (the kernel doubles it, for what it spends besides). A new connection brings no
 /// more in one round trip while somebody has a look.
 const HELD_BACK_BYTES: usize = 128 * 1024;
+/// Who has read more has no look, whatever was expected: the vfs fetches whole blocks, and for a look as many as the kernel asks for.
+const LOOK_BYTES: usize = 640 * 1024;
 
 impl DataConnection {
     /// Takes over from the handshake.
@@ -39,7 +41,7 @@ impl DataConnection {
     }
 
     fn hold_back(&mut self) {
-        let holds = self.reach == Reach::Look && self.received > GLANCE_BYTES;
+        let holds = self.reach == Reach::Look && (GLANCE_BYTES + 1..LOOK_BYTES).contains(&self.received);
         match (std::mem::replace(&mut self.is_held_back, holds), holds) {
             (false, true) => self.tcp.hold_back(HELD_BACK_BYTES),
             (true, false) => self.tcp.hold_no_more(),

@@ -258,7 +258,7 @@ impl Pool {
         let state = self.state.lock();
         Connections {
             idle: state.idle.len(),
-            lent: state.held() - state.idle.len(),
+            lent: state.lent,
             waiting: state.waiters,
             limit: self.limit(&state),
             configured: self.server.settings.connections_max.get(),

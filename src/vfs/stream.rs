@@ -198,7 +198,9 @@ impl Stream {
 
     /// Whether a read of `first..=last` goes on where this stream's reader was.
     pub(crate) fn follows(&self, first: BlockIndex, last: BlockIndex) -> bool {
-        first.0 <= self.demanded.0 + 1 + self.window && last >= self.demanded && self.reaches_back_to(first)
+        // Who skips a little is still there, and is read on for.
+        let reached = self.demanded.0 + 1 + self.window.max(SKIP_MAX);
+        first.0 <= reached && last >= self.demanded && self.reaches_back_to(first)
     }
 
     /// Read-ahead arrives out of order: a little behind is still the same reader.
@@ -384,6 +386,12 @@ mod tests {
         // Nor is a look what is there for a reader who goes on, or goes on where he was before.
         let segment = Stream::segment(version, BlockIndex(10)..BlockIndex(20), SIZE, deadline());
         assert_eq!(segment.work(0).map(|work| work.reach), Some(Reach::End));
+        // Who skips a little and then goes on has no look any more.
+        let mut skipping = begin(10, SIZE);
+        walk(&mut skipping, 10..11);
+        assert!(skipping.follows(BlockIndex(10 + SKIP_MAX), BlockIndex(10 + SKIP_MAX)));
+        assert!(!skipping.follows(BlockIndex(12 + SKIP_MAX), BlockIndex(12 + SKIP_MAX)));
+        assert_eq!(walk(&mut skipping, 10 + SKIP_MAX..11 + SKIP_MAX), [on(SKIP_MAX + WINDOW_FIRST)]);
         let mut known = begin(10, SIZE);
         known.goes_on();
         assert_eq!(walk(&mut known, 10..12), [on(1), on(1 + WINDOW_FIRST)]);

@@ -93,7 +93,12 @@ impl Fetch {
     fn piece(&self, source: &mut Source, work: Work, begun: Option<Piece>) -> Result<Piece, Stop> {
         let Work { index, from, end, .. } = work;
         // After giving way a download waits for somebody who needs it: read-ahead alone must not drive others away.
-        let mut wanted = || self.await_work(|stream, _| stream.is_wanted().then_some(())).is_some();
+        let mut wanted = || {
+            let wanted = self.await_work(|stream, _| stream.is_wanted().then_some(()));
+            // It may have waited for long, and that counts for nobody who came in between.
+            self.deadline.begin_again();
+            wanted.is_some()
+        };
         let mut block = self.shared.pool.take(end - from);
         let known = begun.as_ref().map_or(0, |begun| begun.bytes.len());
         if let Some(begun) = &begun {

@@ -100,12 +100,6 @@ impl Drafts {
         }
     }
 
-    /// Whether the server has nothing there, for sure.
-    fn is_gone(&self, target: &Target) -> bool {
-        let told = self.tree.stat_at(target);
-        told.is_ok_and(|(_, told)| told.is_err_and(|error| error.kind == ErrorKind::NotFound))
-    }
-
     /// After an upload failed: where all of it is still here, it goes into a spool, to be tried again in another way.
     pub(super) fn rescue(&self, draft: &Draft, outgoing: &Arc<Outgoing>, error: Error) -> Result<(), Error> {
         let appends = matches!(draft.state.lock().form, Form::Append(_));
@@ -143,7 +137,8 @@ impl Drafts {
         };
         let Some(Base { target, .. }) = base else { return Err(Error::Stale) };
         match self.publish(draft, &target, size, ready, moment) {
-            Err(error) if is_refused_way(&error) => {
+            // What is gone is nothing to object to.
+            Err(error) if is_refused_way(&error) && !self.is_gone(&target) => {
                 self.spool(draft, moment)?;
                 let Form::Spooled(spool) = usable(draft)?.0 else { return Err(error) };
                 self.fill(draft, &spool)?;
@@ -158,20 +153,31 @@ impl Drafts {
         if self.way() == UploadWay::Direct {
             return self.send_in_place(draft, spool, moment);
         }
-        match self.send_aside(draft, spool, moment) {
-            Err(Unpublished { error, was_taken_back: true }) => {
+        let (temporary, sent) = self.send_aside(draft, spool, moment)?;
+        let published = sent.map(|ready| self.publish(draft, &temporary, draft.size(), ready, moment));
+        match published {
+            Ok(Err(error)) if self.was_taken_back(draft, &temporary, &error) => {
                 log::debug!("what was uploaded is gone, and is sent again: {error}");
-                self.send_aside(draft, spool, moment).map_err(|unpublished| unpublished.error)
+                self.record_place(draft, None)?;
+                let (temporary, sent) = self.send_aside(draft, spool, moment)?;
+                self.publish_sent(draft, spool, &temporary, sent, moment)
             }
-            sent => sent.map_err(|unpublished| unpublished.error),
+            published => {
+                self.see_published(draft, spool, &temporary, published.and_then(|published| published), moment)
+            }
         }
     }
 
-    fn send_aside(&self, draft: &Draft, spool: &Arc<Spool>, moment: Moment) -> Result<(), Unpublished> {
-        let size = draft.state.lock().size;
+    /// Sends what is in `spool` under a temporary name, and gives that.
+    fn send_aside(
+        &self,
+        draft: &Draft,
+        spool: &Arc<Spool>,
+        moment: Moment,
+    ) -> Result<(Target, Result<Option<Ready>, Error>), Error> {
         let temporary = self.tree.temporary(draft.ino, moment.wall)?;
-        let sent = self.send_for(spool, &temporary, size, self.naming(draft));
-        self.publish_sent(draft, spool, &temporary, sent, moment)
+        let sent = self.send_for(spool, &temporary, draft.size(), self.naming(draft));
+        Ok((temporary, sent))
     }
 
     /// Publishes what was sent from `spool` as `temporary`, if that went well; else tries another way, or cleans up.
@@ -182,25 +188,31 @@ impl Drafts {
         temporary: &Target,
         sent: Result<Option<Ready>, Error>,
         moment: Moment,
-    ) -> Result<(), Unpublished> {
-        let (size, was_sent) = (draft.size(), sent.is_ok());
-        match sent.and_then(|ready| self.publish(draft, temporary, size, ready, moment)) {
+    ) -> Result<(), Error> {
+        let published = sent.and_then(|ready| self.publish(draft, temporary, draft.size(), ready, moment));
+        self.see_published(draft, spool, temporary, published, moment)
+    }
+
+    fn see_published(
+        &self,
+        draft: &Draft,
+        spool: &Arc<Spool>,
+        temporary: &Target,
+        published: Result<(), Error>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        match published {
             Ok(()) => Ok(()),
-            Err(error @ (Error::Conflict | Error::Exists)) => Err(error.into()),
+            Err(error @ (Error::Conflict | Error::Exists)) => Err(error),
             Err(error) => {
-                let is_refusal = error.kind().is_some() && !error.is_of_the_network();
-                let was_taken_back = was_sent && is_refusal && self.is_gone(temporary);
                 let is_recorded = draft.state.lock().uploaded_as.as_ref() == Some(temporary);
                 match is_recorded {
                     // It may have been renamed all the same: the journal knows its place until it has another, or none.
-                    true if error.is_of_the_network() => return Err(error.into()),
+                    true if error.is_of_the_network() => return Err(error),
                     true => self.record_place(draft, None)?,
                     false => self.tree.discard(temporary),
                 }
-                if was_taken_back || !is_refused_way(&error) {
-                    return Err(Unpublished { error, was_taken_back });
-                }
-                Ok(self.direct(draft, spool, &error, moment)?)
+                if is_refused_way(&error) { self.direct(draft, spool, &error, moment) } else { Err(error) }
             }
         }
     }
@@ -567,20 +579,6 @@ pub(super) fn is_lost(error: &remote::Error) -> bool {
 fn may_be_changed(path: &RemotePath) -> bool {
     let name = path.as_bytes();
     name.ends_with(b" ") || name.iter().any(|byte| byte.is_ascii_control())
-}
-
-/// Why what was sent did not get its name.
-pub(super) struct Unpublished {
-    pub(super) error: Error,
-    /// The server had all of it and has nothing of it any more, and none of what it says now is an objection to the way: ProFTPD
-    /// deletes a file when a session notices at last that it was cut off in the middle of its upload.
-    was_taken_back: bool,
-}
-
-impl From<Error> for Unpublished {
-    fn from(error: Error) -> Self {
-        Self { error, was_taken_back: false }
-    }
 }
 
 /// Whether the server refuses this way to store the content, so that another may work.

@@ -100,4 +100,26 @@ impl Drafts {
             Err(error) => Err(Error::logged("rename", from, &error, true)),
         }
     }
+
+    /// Whether the server had all of it as `temporary` and has it no more, nor under the file's name: ProFTPD deletes a file when a
+    /// session notices at last that it was cut off in the middle of its upload.
+    pub(super) fn was_taken_back(&self, draft: &Draft, temporary: &Target, error: &Error) -> bool {
+        let is_refusal = error.kind().is_some() && !error.is_of_the_network();
+        is_refusal && self.is_gone(temporary) && !self.may_be_stored(draft)
+    }
+
+    /// Whether what the server has under the file's name may be what was written.
+    fn may_be_stored(&self, draft: &Draft) -> bool {
+        match self.tree.stat_at(&Target::Inode(draft.ino)) {
+            Ok((_, Ok(told))) => told.size.is_none_or(|size| size == draft.size()),
+            Ok((_, Err(error))) => error.kind != ErrorKind::NotFound,
+            Err(_) => true,
+        }
+    }
+
+    /// Whether the server has nothing there, for sure.
+    pub(super) fn is_gone(&self, target: &Target) -> bool {
+        let told = self.tree.stat_at(target);
+        told.is_ok_and(|(_, told)| told.is_err_and(|error| error.kind == ErrorKind::NotFound))
+    }
 }

@@ -3,7 +3,6 @@
 use crate::path::{Name, RemotePath};
 use crate::remote::{FileKind, Metadata};
 use crate::vfs::draft::{Draft, Form, Origin};
-use crate::vfs::drafts::commit::Unpublished;
 use crate::vfs::drafts::queue::{Outcome, Queue};
 use crate::vfs::drafts::{Drafts, Moment, usable};
 use crate::vfs::error::Error;
@@ -304,10 +303,8 @@ impl Drafts {
             self.tree.discard(&temporary);
             return Ok(());
         }
-        self.publish_sent(draft, spool, &temporary, sent, moment).map_err(|Unpublished { error, .. }| {
-            draft.state.lock().refused = Some(error.clone());
-            error
-        })
+        self.publish_sent(draft, spool, &temporary, sent, moment)
+            .inspect_err(|error| draft.state.lock().refused = Some(error.clone()))
     }
 
     /// What an earlier mount left of the file `name` in `parent` waits again; `present` is its inode if the server has it.
