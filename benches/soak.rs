@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     if broken.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("the log of when a call waited longest while nothing moved:\n{}", figures.log);
+    println!("the log, of when a call waited longest while nothing moved and of the end:\n{}", figures.log);
     ExitCode::FAILURE
 }
 

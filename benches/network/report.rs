@@ -293,7 +293,7 @@ const REASONS: &[(&str, &str)] = &[
          more than 1 Gbit/s: on a link of that rate it took 9.2 s, and `pget` 10.0 s; of 500 Mbit/s 18.1 and 19.0 s. Without a \
          limit `pget` has four downloads, each for a quarter of the file, and so has the line with four readers. A mount gives \
          the bytes out in order and keeps few of them. Parts of 16 to 48 MiB by three to six downloads, with as much memory as \
-         they liked, took 4 to 30 s: a new connection is slow for eight round trips, and where the others fill the link (here \
+         they liked, took 4 to 41 s: a new connection is slow for eight round trips, and where the others fill the link (here \
          the processors) for a second and more.",
     ),
 ];

@@ -12,7 +12,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use probe::Tries;
 use std::collections::VecDeque;
 use std::fmt;
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -95,6 +94,12 @@ impl State {
         self.lent + self.idle.len() - self.vacated
     }
 
+    /// Nothing is at a place that is still lent.
+    fn vacate(&mut self, is_vacated: &mut bool) {
+        self.vacated += 1;
+        *is_vacated = true;
+    }
+
     /// A place is given up, which may have been `vacated` before.
     fn lent_no_more(&mut self, vacated: bool) {
         self.lent -= 1;
@@ -160,10 +165,10 @@ impl Pool {
                     lease.in_row = request.in_row();
                     return Ok(*lease);
                 }
-                Move::Open(lent) => match self.open() {
+                Move::Open(mut lent) => match self.open(&mut lent.is_vacated) {
                     Ok(session) => return Ok(lent.of(session)),
                     Err(failed) => {
-                        lent.vacated();
+                        drop(lent);
                         if let Failed::Fails(error) = failed {
                             self.wait_for_return(error, &mut tries)?;
                         }
@@ -304,7 +309,7 @@ impl Pool {
     /// Forgets idle sessions: one of them turned out to be dead, and what killed it likely killed the others.
     pub fn forget_idle(&self) {
         let mut state = self.state.lock();
-        let forgotten = mem::take(&mut state.idle);
+        let forgotten = std::mem::take(&mut state.idle);
         self.server.counters.replaced.add(forgotten.len() as u64);
         state.door.distrust();
         drop(state);
@@ -316,7 +321,7 @@ impl Pool {
         let idle = {
             let mut state = self.state.lock();
             state.closed = true;
-            mem::take(&mut state.idle)
+            std::mem::take(&mut state.idle)
         };
         idle.into_iter().for_each(|idle| idle.session.quit());
     }
@@ -462,9 +467,9 @@ impl Pool {
         state.door.knock(state.held(), max, Instant::now())
     }
 
-    /// Opens another session, which counts as lent already, and tells the door what came of it. Where it was turned away its place
-    /// is vacated.
-    fn open(&self) -> Result<Session, Failed> {
+    /// Opens another session, which counts as lent already, and tells the door what came of it; and its place, where it was turned
+    /// away, that it `is_vacated`.
+    fn open(&self, is_vacated: &mut bool) -> Result<Session, Failed> {
         let mut knocking = Knocking { pool: self, is_over: false };
         let began = Instant::now();
         let opened = Session::open(&self.server);
@@ -479,7 +484,7 @@ impl Pool {
             }
             Err(error) => {
                 let open = held - state.door.knocking().min(held);
-                state.vacated += 1;
+                state.vacate(is_vacated);
                 Err(state.door.turned_away(error, open, began, Instant::now()))
             }
         };
@@ -500,17 +505,16 @@ impl Pool {
     }
 
     fn open_one(self: &Arc<Self>, is_vacated: &mut bool) {
-        let failed = match self.open() {
+        match self.open(is_vacated) {
             Ok(mut session) => {
                 session.expect_transfer();
-                return self.shelve(session, is_vacated);
+                self.shelve(session, is_vacated);
             }
-            Err(failed) => failed,
-        };
-        *is_vacated = true;
-        if let Failed::Fails(error) = failed {
-            self.state.lock().opening_failed = Some(Instant::now());
-            log::debug!("opening another connection: {error}");
+            Err(Failed::Waits) => {}
+            Err(Failed::Fails(error)) => {
+                self.state.lock().opening_failed = Some(Instant::now());
+                log::debug!("opening another connection: {error}");
+            }
         }
     }
 
@@ -523,7 +527,7 @@ impl Pool {
             return;
         }
         state.idle.push_back(Idle { session, since: Instant::now() });
-        state.vacated += usize::from(!mem::replace(is_vacated, true));
+        state.vacate(is_vacated);
         let is_spare = state.waiters == 0;
         drop(state);
         self.changed.notify_all();
@@ -535,7 +539,8 @@ impl Pool {
             let mut state = self.state.lock();
             let timeout = self.server.settings.idle_timeout;
             let is_old = |idle: &Idle| now.duration_since(idle.since) >= timeout || idle.session.is_stale(now);
-            let (old, mut kept): (VecDeque<_>, VecDeque<_>) = mem::take(&mut state.idle).into_iter().partition(is_old);
+            let (old, mut kept): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut state.idle).into_iter().partition(is_old);
             kept.iter_mut().for_each(|idle| idle.session.drop_old_spare(now));
             let unsettled = kept.iter().position(|idle| !idle.session.is_settled()).and_then(|at| kept.remove(at));
             state.idle = kept;

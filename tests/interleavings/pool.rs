@@ -68,7 +68,7 @@ fn use_one(mut lease: Lease) -> Result<(), Error> {
     Ok(())
 }
 
-/// What comes back, or is turned away, counted as one more for a moment: each of those was asked for once more.
+/// A session that came back, or was turned away, counted twice for a moment: so many more were asked for in vain.
 fn no_more_room_is_learnt_than_there_is() {
     const ROOM: usize = 2;
     let far = Far::begin(ROOM, None);

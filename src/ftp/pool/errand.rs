@@ -11,6 +11,7 @@ pub(super) struct Errand {
     count: fn(&mut State) -> &mut usize,
     /// The door counts a connect that is yet to be begun.
     knocks: bool,
+    /// There is no session at its place any more.
     is_vacated: bool,
 }
 
@@ -29,7 +30,7 @@ impl Errand {
         errand
     }
 
-    /// Connects.
+    /// Connects, and makes idle what comes of it.
     pub(super) fn connects(&mut self) {
         self.knocks = false;
         self.pool.open_one(&mut self.is_vacated);

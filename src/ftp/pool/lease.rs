@@ -22,18 +22,14 @@ pub struct Lease {
 /// The place of a session that is lent out, or being opened to be.
 pub(super) struct Lent {
     pool: Arc<Pool>,
-    is_vacated: bool,
+    /// There is no session at it any more, and it is about to be given up.
+    pub(super) is_vacated: bool,
 }
 
 impl Lent {
     pub(super) fn begin(pool: &Arc<Pool>, state: &mut State) -> Self {
         state.lent += 1;
         Self { pool: Arc::clone(pool), is_vacated: false }
-    }
-
-    /// There is no session for it, as [`Pool::open`] said.
-    pub(super) fn vacated(mut self) {
-        self.is_vacated = true;
     }
 
     pub(super) fn of(self, session: Session) -> Lease {

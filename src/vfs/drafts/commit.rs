@@ -154,17 +154,15 @@ impl Drafts {
             return self.send_in_place(draft, spool, moment);
         }
         let (temporary, sent) = self.send_aside(draft, spool, moment)?;
-        let published = sent.map(|ready| self.publish(draft, &temporary, draft.size(), ready, moment));
-        match published {
-            Ok(Err(error)) if self.was_taken_back(draft, &temporary, &error) => {
+        let was_sent = sent.is_ok();
+        match sent.and_then(|ready| self.publish(draft, &temporary, draft.size(), ready, moment)) {
+            Err(error) if was_sent && self.was_taken_back(draft, &temporary, &error) => {
                 log::debug!("what was uploaded is gone, and is sent again: {error}");
                 self.record_place(draft, None)?;
                 let (temporary, sent) = self.send_aside(draft, spool, moment)?;
                 self.publish_sent(draft, spool, &temporary, sent, moment)
             }
-            published => {
-                self.see_published(draft, spool, &temporary, published.and_then(|published| published), moment)
-            }
+            published => self.see_published(draft, spool, &temporary, published, moment),
         }
     }
 
@@ -193,6 +191,7 @@ impl Drafts {
         self.see_published(draft, spool, temporary, published, moment)
     }
 
+    /// Where what was sent from `spool` was not `published`, tries another way, or cleans up.
     fn see_published(
         &self,
         draft: &Draft,

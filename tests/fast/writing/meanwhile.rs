@@ -214,7 +214,9 @@ fn a_listing_is_of_the_directory_that_was_asked_for() {
 /// session that was cut off before notices that. The one says `550 RNFR command failed.`, the other what is missing.
 #[test]
 fn an_upload_that_is_gone_before_it_has_its_name_is_sent_again() {
-    for in_order in [true, false] {
+    let in_order: &[(u64, &[u8])] = &[(0, b"con"), (3, b"tent")];
+    let out_of_order: &[(u64, &[u8])] = &[(3, b"tent"), (0, b"con")];
+    for (parts, content) in [(in_order, &b"content"[..]), (out_of_order, b"content"), (&[], b"")] {
         for says in [ErrorKind::NotFound, ErrorKind::Unavailable] {
             let memory = Memory::new();
             memory.names_uploads(true);
@@ -225,23 +227,41 @@ fn an_upload_that_is_gone_before_it_has_its_name_is_sent_again() {
             mount.write(first, 0, b"first");
             mount.close(first);
             let file = create(b"f");
-            let parts = [(0, &b"con"[..]), (3, b"tent")];
-            let order = if in_order { [0, 1] } else { [1, 0] };
-            order.into_iter().for_each(|part| mount.write(file, parts[part].0, parts[part].1));
-            let server = memory.clone();
-            memory.at(Moment::Before(Call::Rename), move || {
-                let temporary = server.tree().into_keys().find(|path| path.ends_with(".part")).unwrap();
-                server.remove(&temporary).refuse_next(Call::Rename, says);
-            });
+            parts.iter().for_each(|(offset, part)| mount.write(file, *offset, part));
+            take_back_the_next(&memory, says);
             mount.close(file);
-            assert_eq!(memory.content("/f").unwrap(), b"content", "in order: {in_order}, {says:?}");
+            assert_eq!(memory.content("/f").unwrap(), content, "{parts:?}, {says:?}");
             assert!(memory.tree().keys().all(|path| !path.ends_with(".part")));
             // Nothing is wrong with temporary names.
             memory.take_calls();
             let last = create(b"last");
             mount.write(last, 0, b"last");
             mount.close(last);
-            assert!(memory.take_calls().contains(&Call::Rename), "in order: {in_order}, {says:?}");
+            assert!(memory.take_calls().contains(&Call::Rename), "{parts:?}, {says:?}");
         }
     }
+}
+
+/// Where whatever has a temporary name is taken away by somebody, that way does not work.
+#[test]
+fn a_server_that_takes_everything_back_is_given_files_in_place() {
+    for order in [[0, 1], [1, 0]] {
+        let memory = Memory::new();
+        let mount = Mount::new(&memory);
+        let file = mount.vfs.create(Ino::ROOT, b"f", NEW, mount.now, NETWORK).unwrap().1.fh;
+        order.into_iter().for_each(|part| mount.write(file, part, &b"ab"[part as usize..=part as usize]));
+        // What was written in order is tried from memory before.
+        (0..3).for_each(|_| take_back_the_next(&memory, ErrorKind::Unavailable));
+        mount.close(file);
+        assert_eq!(memory.content("/f").unwrap(), b"ab", "{order:?}");
+    }
+}
+
+/// Before it is renamed, what was uploaded is gone, and the server `says` so.
+fn take_back_the_next(memory: &Memory, says: ErrorKind) {
+    let server = memory.clone();
+    memory.at(Moment::Before(Call::Rename), move || {
+        let temporary = server.tree().into_keys().find(|path| path.ends_with(".part")).unwrap();
+        server.remove(&temporary).refuse_next(Call::Rename, says);
+    });
 }

@@ -66,7 +66,7 @@ pub struct Figures {
     pub reader: Duration,
     /// The most memory that the program used.
     pub vm_hwm_kib: u64,
-    /// Its log of the time in which that one waited.
+    /// Its log of the time in which that one waited, and the end of it.
     pub log: String,
 }
 
@@ -112,7 +112,7 @@ pub fn run(plan: Plan) -> Figures {
     let longest = of_programs.chain([tally.longest()]).max().unwrap_or_default();
     waits.extend(tally.waits());
     let still = stillness::longest(&waits, troubles.still());
-    let log = still.as_ref().map(|still| stage.log_of(still)).unwrap_or_default();
+    let log = stage.log_of(still.as_ref());
     let troubles = troubles.counts();
     Figures { plan, troubles, tally, longest, still, wrong, lost, hung, umount, reader, vm_hwm_kib, log }
 }
@@ -164,11 +164,14 @@ impl Stage {
         Self { mount, server, link, disk, local }
     }
 
-    /// What the program logged, with times, while that call waited.
-    fn log_of(&self, still: &Still) -> String {
+    /// What the program logged, with times: while that call waited, and at last.
+    fn log_of(&self, still: Option<&Still>) -> String {
         let log = self.disk.with_file_name(LOG);
         let log = String::from_utf8_lossy(&fs::read(log).expect("the program made it")).into_owned();
-        still.lines_of(&log).collect::<Vec<_>>().join("\n")
+        let lines: Vec<&str> = log.lines().collect();
+        let waited = still.into_iter().flat_map(|still| still.lines_of(&log));
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        waited.chain(["…"]).chain(last.iter().copied()).collect::<Vec<_>>().join("\n")
     }
 
     /// Somebody reads, the link goes dead, the reader is killed, and umount(8) is asked.
@@ -304,6 +307,9 @@ fn write_random(path: &Path, bytes: usize, random: &mut Random) -> std::io::Resu
 
 /// The program's log with times, beside what the server serves.
 const LOG: &str = "timed-log";
+
+/// So many of its lines are shown in any case.
+const LAST_LINES: usize = 100;
 
 /// From here on a run has seen everything that can fail.
 const LONG: Duration = Duration::from_secs(600);
